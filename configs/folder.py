@@ -1,0 +1,28 @@
+"""Your own music: a folder a genre, or a manifest (CSV, TSV or JSON lines).
+
+    python -m deepgenre.main --config=configs/folder.py --data_dir=FOLDER
+    python -m deepgenre.main --config=configs/folder.py:tags --data_dir=manifest.csv
+
+`:tags` is for clips that carry several labels each. No artist or album is on both sides of the
+split. Short random crops train, so songs may have any length.
+"""
+
+from deepgenre import config as defaults
+from deepgenre.config import Config
+from deepgenre.errors import UserError
+
+
+def get_config(task: str = "genre") -> Config:
+    """Returns the config of task 'genre' (one label a clip) or 'tags' (any number)."""
+    if task not in ("genre", "tags"):
+        raise UserError(f"configs/folder.py:{task}: the task is 'genre' or 'tags'")
+    config = defaults.get_config()
+    config.dataset = "folder"
+    config.split = "group_random"
+    config.multi_label = task == "tags"
+    config.model = "paper_1d"
+    config.network.batch_norm = True
+    config.window_seconds = 20.0
+    config.num_epochs = 40
+    config.schedule = "cosine"
+    return config

@@ -1,0 +1,1 @@
+"""deepgenre: hears a piece of music and says its genre and tags."""

@@ -1,0 +1,65 @@
+"""Every default of deepgenre, in one place: unit, range and meaning a field.
+
+A file in `configs/` calls `get_config()` and changes a few lines; the command line overrides with
+`--config.FIELD=VALUE`. The config is locked (a misspelt field is an error) and travels with every
+checkpoint.
+"""
+
+import dataclasses
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from deepgenre.frontend import FrontEnd
+
+# A locked ConfigDict. ml_collections types every field as a union of all types, which says less
+# than nothing; `get_config` below is what says the types.
+Config = Any
+
+
+def get_config() -> Config:
+    """Returns the defaults, unlocked: the paper's 1D network and settings on GTZAN."""
+    config = ConfigDict()
+
+    # What is learnt from what
+    config.dataset = "gtzan"  # a name in deepgenre/datasets
+    config.split = "paper_random"  # a name in the dataset's table of splits
+    config.multi_label = False  # dataset 'folder' only: True where a clip has a set of tags
+    config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags
+    config.keep_untagged = False  # multi-label: keep clips that carry none of the classes
+    config.seed = 0  # split, initial weights, order, crops, dropout
+
+    # Network
+    config.model = "paper_1d"  # a name in deepgenre/models
+    config.network = ConfigDict()  # options of the network; None: the network's own default
+    config.network.dropout = config_dict.placeholder(float)  # 0..1, share of units dropped
+    config.network.batch_norm = config_dict.placeholder(bool)  # normalise after each convolution
+    config.dtype = "float32"  # or 'bfloat16': type of activations; weights stay float32
+
+    # Optimisation
+    config.num_epochs = 30
+    config.batch_size = 32  # clips, over all devices and processes together
+    config.optimizer = "adam"  # 'adam' (AdamW when weight_decay > 0) or 'sgd' (Nesterov)
+    config.learning_rate = 1e-3  # peak
+    config.schedule = "inverse_time"  # 'inverse_time', 'exponential', 'cosine' or 'constant'
+    config.decay = 0.01  # inverse_time: learning_rate / (1 + decay * step), as Keras meant it
+    config.decay_rate = 0.9  # exponential: factor an epoch
+    config.warmup_epochs = 0.0  # linear rise from 0 before the schedule proper
+    config.momentum = 0.9  # sgd
+    config.weight_decay = 0.0  # decoupled, on kernels only
+    config.clip_norm = 0.0  # largest norm of the gradient; 0: not clipped
+
+    # Input
+    config.frontend = ConfigDict(dataclasses.asdict(FrontEnd()))
+    config.window_seconds = 0.0  # length of the random crop that trains; 0: whole clips
+    config.window_hop_seconds = 0.0  # step of windows in evaluation; 0: the window's length
+    config.store_dir = ""  # folder of the prepared store; '': data/store/<dataset>-<id of data_dir>
+    config.num_workers = 0  # Grain worker processes; 0: read in this process, with threads
+    config.prepare_workers = -1  # processes that prepare audio; -1: one a core
+    config.max_unreadable_fraction = 0.1  # train stops when more of the clips than this fail
+
+    # The run
+    config.select_by = ""  # validation metric of the best checkpoint; '': accuracy or roc_auc
+    config.eval_every_epochs = 1  # validate and checkpoint
+    config.log_every_steps = 20  # steps between two lines of training loss
+    return config

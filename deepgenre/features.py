@@ -1,0 +1,31 @@
+"""Levels to features, on the device, inside the compiled step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+from deepgenre.frontend import FULL_SCALE
+from deepgenre.spec import Spec
+
+
+def features(levels: jax.Array, spec: Spec) -> jax.Array:
+    """Returns float32 (batch, frames, num_bands) of stored levels (batch, frames, stored_bands).
+
+    Samples are in -1..1. Spectrograms are standardised with the training split's mean and
+    deviation: level and dB differ by a scale and an offset only, so this equals standardising the
+    dB. MFCCs are the orthonormal DCT-II of the standardised log-mel bands (librosa's, but for that
+    scale and offset).
+    """
+    if spec.frontend.kind == "waveform":
+        return levels.astype(jnp.float32) / FULL_SCALE
+    standardised = (levels.astype(jnp.float32) - spec.mean) / spec.deviation
+    if spec.frontend.kind == "mfcc":
+        return standardised @ dct_matrix(spec.frontend.n_mels, spec.frontend.n_mfcc)
+    return standardised
+
+
+def dct_matrix(num_bands: int, num_coefficients: int) -> jax.Array:
+    """Returns float32 (num_bands, num_coefficients): bands @ matrix is their orthonormal DCT-II."""
+    basis = np.asarray(scipy.fft.dct(np.eye(num_bands), type=2, axis=1, norm="ortho"))
+    return jnp.asarray(basis[:, :num_coefficients], jnp.float32)

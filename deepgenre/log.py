@@ -1,0 +1,85 @@
+"""What a run says while it works: progress lines on the terminal, metrics to files."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tqdm import tqdm
+
+
+def progress(
+    items: Iterable | None, *, total: int, unit: str, title: str, initial: int = 0
+) -> tqdm:
+    """Returns the items behind a progress line on standard error: rate and remaining time."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        disable=not total,
+        unit=unit,
+        desc=title,
+        initial=initial,
+        file=sys.stderr,
+        dynamic_ncols=terminal,
+        mininterval=0.2 if terminal else 10.0,  # a log file wants a line now and then, not a film
+        smoothing=0.1,
+    )
+
+
+def say(message: str, *values: object) -> None:
+    """Prints one line for the person at the terminal, without tearing a progress line."""
+    tqdm.write(message % values if values else message, file=sys.stderr)
+
+
+def quieten_libraries() -> None:
+    """Keeps the information lines of absl's users (Orbax writes hundreds) off the terminal."""
+    logging.set_verbosity(logging.WARNING)
+
+
+class MetricsLog:
+    """Writes scalars to `metrics.jsonl` and TensorBoard event files in a folder.
+
+    A line is {"step": ..., "epoch": ..., "split": ..., NAME: VALUE...}. Opened at `step`, it drops
+    the lines of later steps, so a resumed run leaves no step twice.
+    """
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        """Opens both files for appending after `step`."""
+        from tensorboardX import SummaryWriter  # 0.3 s: only a run that logs pays for it
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        kept = _lines_until(path, step) if path.exists() else []
+        path.write_text("".join(kept), encoding="utf-8")
+        self._stream = path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
+        """Appends one line, at once on disk, and one point a number to the event file."""
+        self._stream.write(json.dumps({"step": step, "split": split, **scalars}) + "\n")
+        self._stream.flush()
+        for name, value in scalars.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both files."""
+        self._stream.close()
+        self._events.close()
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    """Returns the whole lines of steps up to `step`; a half-written last line is dropped."""
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1:] == "\n"
+    ]
+    return [line for line in lines if json.loads(line)["step"] <= step]
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a run's `metrics.jsonl`, oldest first."""
+    text = (workdir / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,81 @@
+"""The two networks of "Deep Music Genre" (Stanford CS231n, 2017), and the variants it tried."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepgenre.models.layers import ConvBlock, Dtype, glorot, max_pool, mean_pool
+
+
+class Paper1D(nn.Module):
+    """The paper's network for GTZAN, after Dieleman: convolutions over time, bands as channels.
+
+    Three times [convolution of 256 filters, size 4, stride 2; ReLU; max pool 2], then max pool 4
+    and average pool 4 side by side, concatenated; dense 2048, ReLU, dropout; classes. The paper
+    does not give the padding ("valid" here, Keras' default) nor the dropout rate (0.5 here).
+    """
+
+    num_classes: int
+    dropout: float = 0.5
+    batch_norm: bool = False
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). frames >= 298."""
+        x = x.astype(self.dtype)
+        for _ in range(3):
+            x = ConvBlock(
+                features=256,
+                kernel=(4,),
+                stride=2,
+                pool=(2,),
+                padding="VALID",
+                batch_norm=self.batch_norm,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+            )(x, train)
+        x = jnp.concatenate([max_pool(x, (4,)), mean_pool(x, (4,))], axis=-1)
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(2048, kernel_init=glorot, dtype=self.dtype)(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype)(x).astype(
+            jnp.float32
+        )
+
+
+class Paper2D(nn.Module):
+    """The paper's network for MagnaTagATune: 3 x 3 convolutions of 128, 256 and 512 filters.
+
+    Each with ReLU and a max pool: 3 x 4, 4 x 5, 5 x 6 (bands x frames); then one dense layer. The
+    paper does not give the padding: "same" here, with which 128 x 628 ends at 2 x 5.
+    """
+
+    num_classes: int
+    dropout: float = 0.0
+    batch_norm: bool = False
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes).
+
+        frames >= 120, bands >= 60.
+        """
+        x = x.astype(self.dtype)[..., None]
+        for features, pool in ((128, (4, 3)), (256, (5, 4)), (512, (6, 5))):
+            x = ConvBlock(
+                features=features,
+                kernel=(3, 3),
+                pool=pool,
+                batch_norm=self.batch_norm,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+            )(x, train)
+        x = x.reshape(x.shape[0], -1)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype)(x).astype(
+            jnp.float32
+        )

@@ -1,0 +1,89 @@
+"""The training step and the scoring step: pure functions, compiled here and nowhere else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+
+from deepgenre import losses
+from deepgenre import spec as specs
+from deepgenre.devices import AXIS
+from deepgenre.features import features
+from deepgenre.spec import Spec
+from deepgenre.state import State
+
+Batch = Mapping[str, Any]  # 'levels' uint8 (batch, frames, n_mels), 'labels' (batch, ...)
+TrainStep = Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]
+ScoreStep = Callable[[Any, Any], jax.Array]
+
+
+def train_step(
+    state: State,
+    batch: Batch,
+    *,
+    module: nn.Module,
+    tx: optax.GradientTransformation,
+    spec: Spec,
+    seed: int,
+    axis_name: str | None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Returns the state after one step, and the loss, both averaged over the devices."""
+    device = jax.lax.axis_index(axis_name) if axis_name else 0
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), device)
+
+    def loss_of(params: Any) -> tuple[jax.Array, Any]:
+        logits, updates = module.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            features(batch["levels"], spec),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = losses.loss_per_clip(logits, batch["labels"], multi_label=spec.multi_label)
+        return loss.mean(), updates.get("batch_stats", {})
+
+    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    if axis_name:
+        loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    new_state = State(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return new_state, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+
+
+def compile_train_step(
+    spec: Spec, tx: optax.GradientTransformation, *, seed: int, num_devices: int
+) -> TrainStep:
+    """Returns the step: `jit` on one device, `pmap` over several. The state it is given is spent.
+
+    Over several, the batch has a leading axis of this process's devices; the state has not.
+    """
+    axis_name = AXIS if num_devices > 1 else None
+    module = specs.build(spec, axis_name=axis_name)
+
+    def step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+        return train_step(
+            state, batch, module=module, tx=tx, spec=spec, seed=seed, axis_name=axis_name
+        )
+
+    if axis_name is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+
+
+def compile_score_step(spec: Spec) -> ScoreStep:
+    """Returns the compiled map of (variables, uint8 levels) to scores, float32 (batch, classes)."""
+    module = specs.build(spec)
+
+    def score(variables: Any, levels: jax.Array) -> jax.Array:
+        logits = module.apply(variables, features(levels, spec), train=False)
+        assert isinstance(logits, jax.Array)
+        return losses.scores(logits, multi_label=spec.multi_label)
+
+    return jax.jit(score)

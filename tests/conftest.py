@@ -1,0 +1,27 @@
+"""Set-up of every test: four fake CPU devices, compiled code kept between runs, shared data."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update(
+    "jax_compilation_cache_dir", str(Path.home() / ".cache" / "deepgenre" / "test-compiled")
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real music that is not part of the project; tests that need it skip where it is missing."""
+    folder = Path(os.environ.get("DEEPGENRE_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set DEEPGENRE_SHARED)")
+    return folder
