@@ -3,9 +3,10 @@
 This is the only file that knows Orbax.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,8 +64,9 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits until what is being saved is on disk."""
-        self._manager.close()
+        """Waits until what is being saved is on disk; UserError where that fails."""
+        with _writing(self._folder):
+            self._manager.close()
 
     def latest_step(self) -> int | None:
         """Returns the finished steps of the newest checkpoint, None where there is none."""
@@ -76,14 +78,12 @@ class Checkpoints:
         `metrics` are validation's, with `merit` (higher is better); None between validations.
         """
         host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
-        self._manager.save(
-            int(host_state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(specs.to_json(spec))
-            ),
-            metrics=None if metrics is None else dict(metrics),
-            force=True,
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(specs.to_json(spec))
         )
+        found = None if metrics is None else dict(metrics)
+        with _writing(self._folder):
+            self._manager.save(int(host_state.step), args=args, metrics=found, force=True)
 
     def restore_latest(self, like: State) -> State:
         """Returns the newest state, of the shapes of `like`; UserError where it is damaged."""
@@ -121,28 +121,30 @@ def restore(weights: Path) -> Restored:
         raise UserError(
             f"{weights}: holds no checkpoints; give --weights the --workdir of a finished run"
         )
-    with ocp.CheckpointManager(
-        folder.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
-    ) as manager:
-        step = wanted if wanted is not None else _best_step(folder, manager.all_steps())
-        if step is None:
-            raise UserError(f"{folder}: holds no whole checkpoint; train first")
-        try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(), spec=ocp.args.JsonRestore())
-            found = manager.restore(step, args=args)
-            metrics = _read_metrics(folder, step) or {}
-        except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
-            raise _damaged(folder / str(step), error) from error
-    variables = {"params": found["state"]["params"], "batch_stats": found["state"]["batch_stats"]}
-    return Restored(specs.from_json(found["spec"]), variables, step, metrics)
+    step = wanted if wanted is not None else _best_step(folder)
+    if step is None:
+        raise UserError(f"{folder}: holds no whole checkpoint; train first")
+    path = folder.absolute() / str(step)
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            state = reader.restore(path / "state")
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            spec = specs.from_json(reader.restore(path / "spec"))
+        variables = state["averages"] or {name: state[name] for name in ("params", "batch_stats")}
+        return Restored(spec, variables, step, _read_metrics(folder, step) or {})
+    except UserError:
+        raise
+    except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
+        raise _damaged(path, error) from error
 
 
 def _merit(metrics: Any) -> float:
     return metrics["merit"]
 
 
-def _best_step(folder: Path, steps: list[int]) -> int | None:
+def _best_step(folder: Path) -> int | None:
     """Returns the best step of those kept, judged as the run judged; the latest without metrics."""
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     judged = {}
     for step in steps:
         metrics = _read_metrics(folder, step)
@@ -162,6 +164,24 @@ def _folder(workdir: Path) -> Path:
     return (workdir / "checkpoints").absolute()
 
 
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raises UserError for what Orbax, writing in the background, meets: a full disk, say."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{folder}: a checkpoint could not be written ({_reason(error)}); the last whole one "
+            "is kept, the same command goes on from it"
+        ) from error
+
+
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(f"{path}: the checkpoint is damaged or foreign ({reason}); use another one")
+    return UserError(
+        f"{path}: the checkpoint is damaged or foreign ({_reason(error)}); use another one"
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-100:]}"

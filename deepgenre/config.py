@@ -6,15 +6,57 @@ checkpoint.
 """
 
 import dataclasses
+import functools
+import math
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from deepgenre.augment import Augmentation
+from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
+from deepgenre.nearest import unknown
 
 # A locked ConfigDict. ml_collections types every field as a union of all types, which says less
 # than nothing; `get_config` below is what says the types.
 Config = Any
+
+
+MAX_SECONDS = 86_400  # a day: a window of more is a slip
+# Least and most. `frontend` and `augment` check their own fields, tables the names in them.
+RANGES = {
+    "top_tags": (0, math.inf),
+    "seed": (0, 2**32 - 1),
+    "network.dropout": (0, 1),
+    "num_epochs": (1, math.inf),
+    "learning_rate": (0, math.inf),
+    "decay": (0, math.inf),
+    "decay_rate": (0, math.inf),
+    "warmup_epochs": (0, math.inf),
+    "momentum": (0, 1),
+    "weight_decay": (0, math.inf),
+    "clip_norm": (0, math.inf),
+    "label_smoothing": (0, 1),
+    "ema_decay": (0, 1),
+    "early_stop_epochs": (0, math.inf),
+    "window_seconds": (0, MAX_SECONDS),
+    "window_hop_seconds": (0, MAX_SECONDS),
+    "num_workers": (0, math.inf),
+    "eval_every_epochs": (1, math.inf),
+    "log_every_steps": (1, math.inf),
+}
+DTYPES = {"float32", "bfloat16"}
+
+
+def check(config: Config) -> None:
+    """Raises UserError naming a field that is out of range."""
+    for name, (least, most) in RANGES.items():
+        value = functools.reduce(getattr, name.split("."), config)
+        if value is not None and not least <= value <= most:  # not: NaN is out of range too
+            wanted = f"{least} to {most}" if math.isfinite(most) else f"{least} or more"
+            raise UserError(f"config.{name}: must be {wanted}, is {value}")
+    if config.dtype not in DTYPES:
+        raise unknown("config.dtype", config.dtype, DTYPES)
 
 
 def get_config() -> Config:
@@ -34,6 +76,8 @@ def get_config() -> Config:
     config.network = ConfigDict()  # options of the network; None: the network's own default
     config.network.dropout = config_dict.placeholder(float)  # 0..1, share of units dropped
     config.network.batch_norm = config_dict.placeholder(bool)  # normalise after each convolution
+    config.init_from = ""  # weights to start from: a workdir, a .safetensors file or a name
+    config.freeze = False  # True: what was taken from init_from is not trained further
     config.dtype = "float32"  # or 'bfloat16': type of activations; weights stay float32
 
     # Optimisation
@@ -48,6 +92,11 @@ def get_config() -> Config:
     config.momentum = 0.9  # sgd
     config.weight_decay = 0.0  # decoupled, on kernels only
     config.clip_norm = 0.0  # largest norm of the gradient; 0: not clipped
+
+    config.label_smoothing = 0.0  # share of a target that is spread over the classes
+    config.ema_decay = 0.0  # weights used are a running mean, this much kept a step; 0: the last
+    config.early_stop_epochs = 0  # stop after so many epochs without a better loss; 0: never
+    config.augment = ConfigDict(dataclasses.asdict(Augmentation()))
 
     # Input
     config.frontend = ConfigDict(dataclasses.asdict(FrontEnd()))

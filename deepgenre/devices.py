@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from deepgenre.errors import UserError
+
+PyTree = TypeVar("PyTree")
 
 AXIS = "devices"  # name of the mapped axis over which gradients and batch norm are averaged
 
@@ -38,6 +42,15 @@ def shard(batch: dict[str, np.ndarray], num_local_devices: int) -> dict[str, np.
         name: array.reshape(num_local_devices, -1, *array.shape[1:])
         for name, array in batch.items()
     }
+
+
+def replicate(tree: PyTree) -> PyTree:
+    """Returns the tree with a copy on each of this process's devices, laid out as `pmap` does it.
+
+    A `pmap` that is first given anything else is traced and compiled again for its own output.
+    """
+    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def is_main_process() -> bool:

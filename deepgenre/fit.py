@@ -12,6 +12,7 @@ import optax
 
 from deepgenre import devices, evaluate, log, metrics, pipeline
 from deepgenre import spec as specs
+from deepgenre.augment import Augmentation
 from deepgenre.checkpoint import Checkpoints
 from deepgenre.config import Config
 from deepgenre.errors import InterruptedRunError, UserError
@@ -21,18 +22,16 @@ from deepgenre.metrics import Metrics
 from deepgenre.optim import Schedule, make_optimizer, make_schedule
 from deepgenre.plan import Plan
 from deepgenre.spec import Spec
-from deepgenre.state import State, initial_state, num_parameters
-from deepgenre.step import compile_score_step, compile_train_step
+from deepgenre.start import first_state
+from deepgenre.state import State, num_parameters, used_variables
+from deepgenre.step import Recipe, compile_score_step, compile_train_step
 from deepgenre.store import Records, replacing
 
-# Fields that a continued run may change: they do not change a number of it.
-FREE_FIELDS = (
-    "num_workers",
-    "prepare_workers",
-    "log_every_steps",
-    "store_dir",
-    "max_unreadable_fraction",
+DIVERGED = (
+    "the last good checkpoint is kept; train in a new --workdir with a lower "
+    "--config.learning_rate or with --config.clip_norm=1"
 )
+RUN_AHEAD = 2  # steps that the host is ahead of the device: keeps it busy, and the rate honest
 
 
 def fit(plan: Plan, config: Config, workdir: Path) -> None:
@@ -44,10 +43,10 @@ def fit(plan: Plan, config: Config, workdir: Path) -> None:
     schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
     tx = make_optimizer(config, schedule)
     with Checkpoints(workdir) as checkpoints:
-        state = _first_state(plan, config, tx, checkpoints)
+        state, tx = first_state(plan.spec, config, tx, checkpoints)
         start = int(state.step)
-        if start >= plan.total_steps:
-            log.say("already trained to step %d, the last; a new --workdir trains anew", start)
+        if start >= plan.total_steps or _has_stalled(_past_losses(workdir, start), config):
+            log.say("already trained, to step %d; a new --workdir trains anew", start)
             return
         _write_config(workdir, plan.spec)
         log.say(
@@ -60,34 +59,8 @@ def fit(plan: Plan, config: Config, workdir: Path) -> None:
             jax.devices()[0].device_kind,
         )
         with _metrics_log(workdir, start) as write:
-            _loop(state, plan, config, Judge(plan, config, schedule, checkpoints, write), tx)
-
-
-def _first_state(
-    plan: Plan, config: Config, tx: optax.GradientTransformation, checkpoints: Checkpoints
-) -> State:
-    """Returns the state to go on from: (1) the latest checkpoint of this run, (2) fresh weights."""
-    spec = plan.spec
-    shape = (1, spec.window_frames, spec.frontend.num_bands)
-    fresh = initial_state(specs.build(spec), tx, shape, config.seed)
-    if checkpoints.latest_step() is None:
-        return fresh
-    _check_same_run(checkpoints.latest_spec(), spec)
-    state = checkpoints.restore_latest(fresh)
-    log.say("resumed at step %d", int(state.step))
-    return state
-
-
-def _check_same_run(old: Spec, new: Spec) -> None:
-    before, after = json.loads(json.dumps([specs.to_json(old), specs.to_json(new)]))
-    for side in (before, after):
-        side["config"] = {k: v for k, v in side["config"].items() if k not in FREE_FIELDS}
-    changed = specs.differences(before, after)
-    if changed:
-        raise UserError(
-            f"--workdir holds a run with other settings or data ({'; '.join(changed[:3])}); "
-            "give a new --workdir, or the settings of that run"
-        )
+            judge = Judge(plan, config, schedule, checkpoints, write, _past_losses(workdir, start))
+            _loop(state, plan, config, judge, tx)
 
 
 def _write_config(workdir: Path, spec: Spec) -> None:
@@ -111,7 +84,9 @@ def _loop(
 ) -> None:
     """Runs the steps that are left. The device is read only when the judge logs."""
     start = int(state.step)
-    step = compile_train_step(plan.spec, tx, seed=config.seed, num_devices=jax.device_count())
+    step = compile_train_step(plan.spec, tx, _recipe(config), num_devices=jax.device_count())
+    if jax.device_count() > 1:
+        state = devices.replicate(state)
     with (
         contextlib.closing(_batches(plan, config, start)) as batches,
         log.progress(
@@ -127,6 +102,8 @@ def _loop(
         for number in range(start + 1, plan.total_steps + 1):
             state, scalars = step(state, next(batches))
             waiting.append(scalars["loss"])
+            if len(waiting) > RUN_AHEAD:
+                jax.block_until_ready(waiting[-1 - RUN_AHEAD])
             bar.update(config.batch_size)
             validating = judge.is_due(number)
             stopping = jax.process_count() == 1 and stop_requested()
@@ -136,10 +113,38 @@ def _loop(
                 waiting = []
             if validating:
                 judge.validate(number, state)
+                if _has_stalled(judge.losses, config):
+                    log.say("stopped early: no better loss for %d epochs", config.early_stop_epochs)
+                    return
             elif stopping:
                 judge.checkpoints.save(state, plan.spec, None)
             if stopping and number < plan.total_steps:
                 raise InterruptedRunError(f"stopped at step {number}; the same command goes on")
+
+
+def _past_losses(workdir: Path, step: int) -> list[float]:
+    """Returns the validation losses up to `step`, of the run that goes on."""
+    if not step or not (workdir / "metrics.jsonl").exists():
+        return []
+    lines = log.read_metrics(workdir)
+    return [line["loss"] for line in lines if line["split"] == "valid" and line["step"] <= step]
+
+
+def _has_stalled(losses: list[float], config: Config) -> bool:
+    """Whether the best validation loss lies `early_stop_epochs` epochs back."""
+    if not config.early_stop_epochs or not losses:
+        return False
+    validations = -(-config.early_stop_epochs // config.eval_every_epochs)
+    return len(losses) - 1 - int(np.argmin(losses)) >= validations
+
+
+def _recipe(config: Config) -> Recipe:
+    return Recipe(
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        ema_decay=config.ema_decay,
+        augmentation=Augmentation(**config.augment),
+    )
 
 
 def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, np.ndarray]]:
@@ -148,7 +153,7 @@ def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, np.n
     batches = pipeline.training_batches(
         Records(plan.store, rows, spec.frontend.stored_dtype),
         pipeline.encode_labels(rows, spec.classes, spec.multi_label),
-        window_frames=spec.window_frames,
+        num_frames=plan.input_frames,
         batch_size=config.batch_size,
         seed=config.seed,
         first_batch=start,
@@ -171,6 +176,7 @@ class Judge:
     schedule: Schedule
     checkpoints: Checkpoints
     write: Callable[..., None]  # (step, split, scalars)
+    losses: list[float]  # of the validations so far
 
     def __post_init__(self) -> None:
         """Compiles scoring, and encodes the validation labels once."""
@@ -193,8 +199,7 @@ class Judge:
         if bad.size:
             raise UserError(
                 f"the loss is {values[bad[0]]} at step {step - len(values) + 1 + int(bad[0])}; "
-                "the last good checkpoint is kept; train in a new --workdir with a lower "
-                "--config.learning_rate or with --config.clip_norm=1"
+                f"{DIVERGED}"
             )
         loss, rate = float(values.mean()), float(self.schedule(step - 1))
         epoch = step / self.plan.steps_per_epoch
@@ -206,13 +211,16 @@ class Judge:
         spec = self.plan.spec
         scores = evaluate.clip_scores(
             self._score,
-            {"params": state.params, "batch_stats": state.batch_stats},
+            used_variables(state),
             spec,
             self.plan.store,
             self.plan.parts["valid"],
             batch_size=self.config.batch_size,
         )
+        if not np.isfinite(scores).all():  # the step's loss was fine, what it made of it is not
+            raise UserError(f"the scores are not finite after step {step}; {DIVERGED}")
         found = metrics.evaluate(scores, self._labels, multi_label=spec.multi_label)
+        self.losses.append(found["loss"])
         epoch = step / self.plan.steps_per_epoch
         self.write(step, "valid", {"epoch": epoch, **found})
         shown = metrics.summary(found, ("loss", "accuracy", "roc_auc", "average_precision"))

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class FrontEnd:
         """Raises UserError naming the field that makes no sense."""
         choose(STORED_AS, self.kind, "frontend.kind")
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels", "dynamic_range_db"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"frontend.{name}: must be above 0, is {getattr(self, name)}")
         if not 0 <= self.fmin_hz < self.top_hz <= self.sample_rate_hz / 2:
             raise UserError(

@@ -35,8 +35,8 @@ def say(message: str, *values: object) -> None:
 
 
 def quieten_libraries() -> None:
-    """Keeps the information lines of absl's users (Orbax writes hundreds) off the terminal."""
-    logging.set_verbosity(logging.WARNING)
+    """Keeps absl's users off the terminal: Orbax tells much, and logs each error that it raises."""
+    logging.set_verbosity(logging.FATAL)
 
 
 class MetricsLog:

@@ -5,16 +5,27 @@ import jax.numpy as jnp
 import optax
 
 
-def loss_per_clip(logits: jax.Array, labels: jax.Array, *, multi_label: bool) -> jax.Array:
-    """Returns cross-entropy, float32 (batch,), of logits (batch, classes).
+def targets(
+    labels: jax.Array, num_classes: int, *, multi_label: bool, smoothing: float
+) -> jax.Array:
+    """Returns what the scores should be, float32 (batch, classes).
 
-    labels: multi-label, 0 or 1 (batch, classes), and the loss is the mean over the classes of the
-    sigmoid's; else a class index (batch,), and the softmax's.
+    labels: 0 or 1 (batch, classes) for tags, else a class index (batch,). `smoothing` moves this
+    share of each target to what knowing nothing would say (Szegedy et al., 2016).
     """
     if multi_label:
-        entropies = optax.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
-        return jnp.mean(entropies, axis=-1)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return (1 - smoothing) * labels.astype(jnp.float32) + smoothing / 2
+    return (1 - smoothing) * jax.nn.one_hot(labels, num_classes) + smoothing / num_classes
+
+
+def loss_per_clip(logits: jax.Array, targets: jax.Array, *, multi_label: bool) -> jax.Array:
+    """Returns cross-entropy, float32 (batch,), of logits and targets (batch, classes).
+
+    Of the softmax, or, for tags, the mean over the classes of the sigmoid's.
+    """
+    if multi_label:
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
+    return optax.softmax_cross_entropy(logits, targets)
 
 
 def scores(logits: jax.Array, *, multi_label: bool) -> jax.Array:

@@ -1,5 +1,7 @@
 """`python -m deepgenre.main`: the flags, the table of modes, nothing else."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +13,13 @@ from deepgenre import log
 from deepgenre.config import Config
 from deepgenre.errors import InterruptedRunError, UserError
 
+SHIPPED = "gtzan"  # the weights that come with the program
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, e.g. configs/gtzan.py; override with --config.FIELD=VALUE."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "prepare", "eval", "predict", "demo"], "What to do."
+    "mode", "train", ["train", "prepare", "eval", "predict", "export", "demo"], "What to do."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/<dataset>."
@@ -24,7 +28,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of one run: checkpoints, metrics, figures; default runs/<config>."
 )
 _WEIGHTS = flags.DEFINE_string(
-    "weights", None, "What eval and predict restore: a workdir or a checkpoint; default --workdir."
+    "weights", None, f"A workdir, a file or a name; default --workdir, else {SHIPPED!r}."
 )
 _EVAL_SPLIT = flags.DEFINE_string(
     "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid."
@@ -32,7 +36,12 @@ _EVAL_SPLIT = flags.DEFINE_string(
 _FILES = flags.DEFINE_multi_string(
     "files", [], "What to hear: files, folders, globs, or a .txt list; may be repeated."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "File for predictions: .jsonl or .csv.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "File for predictions (.jsonl, .csv) or exported weights (.safetensors)."
+)
+_DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ["float32", "float16"], "How exported numbers are stored."
+)
 _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Processes that train together.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Number of this process, from 0.")
@@ -55,18 +64,23 @@ def _prepare(files: Sequence[str]) -> int:
 
 
 def _eval(files: Sequence[str]) -> int:
-    from deepgenre import checkpoint, evaluate
+    from deepgenre import evaluate, weights
 
-    restored = checkpoint.restore(_weights())
+    restored = weights.load(_weights())
     data_dir = _data_dir(ConfigDict(dict(restored.spec.config)))
     return evaluate.run(restored, data_dir, _EVAL_SPLIT.value, _workdir())
 
 
 def _predict(files: Sequence[str]) -> int:
-    from deepgenre import checkpoint, predict
+    from deepgenre import predict, weights
 
-    output = Path(_OUTPUT.value) if _OUTPUT.value else None
-    return predict.run(checkpoint.restore(_weights()), files, output)
+    return predict.run(weights.load(_weights()), files, _output())
+
+
+def _export(files: Sequence[str]) -> int:
+    from deepgenre import export
+
+    return export.run(_weights(), _output(), _DTYPE.value)
 
 
 def _demo(files: Sequence[str]) -> int:
@@ -80,6 +94,7 @@ MODES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "prepare": _prepare,
     "eval": _eval,
     "predict": _predict,
+    "export": _export,
     "demo": _demo,
 }
 
@@ -101,8 +116,14 @@ def _workdir() -> Path:
     return Path("runs") / Path(named).stem
 
 
-def _weights() -> Path:
-    return Path(_WEIGHTS.value) if _WEIGHTS.value else _workdir()
+def _weights() -> str:
+    if _WEIGHTS.value or not (_WORKDIR.value or _CONFIG.value):
+        return _WEIGHTS.value or SHIPPED
+    return str(_workdir())
+
+
+def _output() -> Path | None:
+    return Path(_OUTPUT.value) if _OUTPUT.value else None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,19 +131,25 @@ def main(argv: Sequence[str]) -> int:
     from deepgenre import devices
 
     log.quieten_libraries()
+    files = [*_FILES.value, *argv[1:]]
     try:
+        if files and _MODE.value != "predict":
+            raise UserError(f"{files[0]!r}: only --mode=predict takes files; see --help")
         devices.set_up(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-        return MODES[_MODE.value]([*_FILES.value, *argv[1:]])
+        return MODES[_MODE.value](files)
     except InterruptedRunError as stop:
         return _fail(str(stop), code=130)
     except KeyboardInterrupt:
         return _fail("stopped", code=130)
     except UserError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # who reads our output, `| head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if error.filename is None or error.strerror is None:  # not about a user's file
+        if error.filename is None and error.errno != errno.ENOSPC:  # not about a user's file
             raise
-        return _fail(f"{error.filename}: {error.strerror}")
+        return _fail(f"{error.filename or 'a file of this run'}: {error.strerror}")
 
 
 def _fail(message: str, code: int = 1) -> int:
@@ -132,9 +159,28 @@ def _fail(message: str, code: int = 1) -> int:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, TypeError, ValueError, OSError) as error:
-        sys.exit(_fail(" ".join(str(error).split())))
+        files = flags.FLAGS(argv)
+        _check_config_file()
+        return files
+    except (UserError, flags.Error, AttributeError, TypeError, ValueError) as error:
+        sys.exit(_fail(_one_line(error)))
+
+
+def _check_config_file() -> None:
+    """Raises UserError where there is none; ml_collections would say so at the first field."""
+    if _CONFIG.value is not None:
+        path, _, _ = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+        if not Path(path).is_file():
+            raise UserError(f"--config: {path!r} is no file; give one, e.g. configs/gtzan.py")
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the message; of ml_collections', which hold other errors and tracebacks, the core."""
+    reason = error.args[0] if error.args else error
+    if isinstance(reason, KeyError):
+        return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
+    lines = str(error).split("\n")
+    return lines[-1] if "Traceback" in str(error) else " ".join(lines)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def training_batches(
     records: Records,
     labels: np.ndarray,
     *,
-    window_frames: int,
+    num_frames: int,
     batch_size: int,
     seed: int,
     first_batch: int = 0,
@@ -86,12 +86,12 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Returns an endless iterator of this process's share of shuffled batches; close it after use.
 
-    Batches are {'levels': (batch_size / process_count, window_frames, bands), 'labels'}.
+    Batches are {'levels': (batch_size / process_count, num_frames, bands), 'labels'}.
     Every epoch is a new permutation of the clips. Processes take every n-th element after crops
     are drawn, so the global batch does not depend on how many they are.
     """
     clips = grain.MapDataset.source(LabelledRecords(records, labels))
-    elements = clips.seed(seed).shuffle().repeat().random_map(RandomWindow(window_frames))
+    elements = clips.seed(seed).shuffle().repeat().random_map(RandomWindow(num_frames))
     share = elements[process_index::process_count]
     batches = share.batch(batch_size // process_count, drop_remainder=True)
     stream = batches[first_batch:].to_iter_dataset()

@@ -19,6 +19,8 @@ from deepgenre.store import Row
 
 Split = dict[str, list[Row]]
 
+LONGEST_INPUT = 4  # windows: the host cuts so much out of longer clips, to spare the transfer
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -27,6 +29,7 @@ class Plan:
     store: Path
     parts: Split
     spec: Spec
+    input_frames: int  # frames of a clip that go to the device, where the window is cut from them
     steps_per_epoch: int
     total_steps: int
 
@@ -59,7 +62,15 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
         config=config.to_dict(),
     )
     steps_per_epoch = -(-len(parts["train"]) // config.batch_size)
-    return Plan(prepared.folder, parts, spec, steps_per_epoch, config.num_epochs * steps_per_epoch)
+    typical = _typical_frames(parts["train"])
+    return Plan(
+        store=prepared.folder,
+        parts=parts,
+        spec=spec,
+        input_frames=min(max(typical, window_frames), LONGEST_INPUT * window_frames),
+        steps_per_epoch=steps_per_epoch,
+        total_steps=config.num_epochs * steps_per_epoch,
+    )
 
 
 def choose_classes(config: Config, rows: Sequence[Row], multi_label: bool) -> tuple[str, ...]:

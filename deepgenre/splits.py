@@ -1,7 +1,7 @@
 """Who trains and who is held out: pure functions of the clips and a seed.
 
 A split returns {part: sorted keys}. It depends on what the clips are, never on the order in which
-they come, and a part that would hold no clip is left out, so that `choose` can say so.
+they come, and a part that would hold no clip is left out, so that a look-up can say so.
 """
 
 import math
@@ -12,7 +12,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from deepgenre.errors import UserError
-from deepgenre.nearest import unknown
 
 T = TypeVar("T")
 
@@ -46,18 +45,6 @@ Split = Callable[[Sequence[Member], int], Parts]
 Tally = Counter[str | None]  # clips by label; None counts the clips themselves
 
 GROUP_FRACTIONS = {"train": 0.7, "valid": 0.15, "test": 0.15}
-
-
-def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """Returns `table[name]`, of splits by name or of a split's parts.
-
-    Raises:
-      UserError: there is none; the message begins with `what` ('split', 'part') and has the
-        nearest name and all valid ones.
-    """
-    if name in table:
-        return table[name]
-    raise unknown(what, name, table)
 
 
 def by_part(members: Sequence[Member], part: Callable[[Member], str]) -> Parts:

@@ -1,5 +1,6 @@
 """What training changes, and nothing else."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -19,24 +20,42 @@ class State:
     params: PyTree
     batch_stats: PyTree  # running statistics of batch norm; {} without
     opt_state: optax.OptState
+    averages: PyTree  # running mean of params and batch_stats, when the weights used are that
 
 
 def initial_state(
-    module: nn.Module, tx: optax.GradientTransformation, input_shape: tuple[int, ...], seed: int
+    module: nn.Module,
+    tx: optax.GradientTransformation,
+    input_shape: tuple[int, ...],
+    *,
+    seed: int,
+    averaged: bool = False,
 ) -> State:
     """Returns step 0 of a network for features of `input_shape`, float32 (1, frames, bands)."""
 
     def init() -> State:
         variables = module.init(jax.random.key(seed), jnp.zeros(input_shape), train=False)
-        params = variables["params"]
+        params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return State(
             step=jnp.zeros((), jnp.int32),
             params=params,
-            batch_stats=variables.get("batch_stats", {}),
+            batch_stats=batch_stats,
             opt_state=tx.init(params),
+            averages={"params": params, "batch_stats": batch_stats} if averaged else {},
         )
 
     return jax.jit(init)()
+
+
+def with_weights(state: State, params: PyTree, batch_stats: PyTree) -> State:
+    """Returns the state with other weights; a running mean starts from them."""
+    averages = {"params": params, "batch_stats": batch_stats} if state.averages else {}
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats, averages=averages)
+
+
+def used_variables(state: State) -> dict[str, PyTree]:
+    """Returns the variables that validation and checkpoints' users take: averages, if there are."""
+    return state.averages or {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def num_parameters(params: PyTree) -> int:

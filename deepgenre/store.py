@@ -11,7 +11,9 @@ stops a writer, the store holds whole shards and a whole index.
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,20 @@ class Row:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes the name `path` when the block ends well."""
+    """Yields a temporary path beside `path`; it takes the name `path` when the block ends well.
+
+    It is this process's own, so that several may write the same file at once. Raises OSError that
+    names `path` where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # a stream's own error does not know its file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,10 +89,15 @@ def write_shard(
         for record, (measured, _) in enumerate(clips)
     ]
     with replacing(_records(store, shard)) as temporary:
-        writer = ArrayRecordWriter(str(temporary), RECORD_OPTIONS)
-        for _, levels in clips:
-            writer.write(np.ascontiguousarray(levels).tobytes())
-        writer.close()
+        try:
+            writer = ArrayRecordWriter(str(temporary), RECORD_OPTIONS)
+            for _, levels in clips:
+                writer.write(np.ascontiguousarray(levels).tobytes())
+            writer.close()
+        except RuntimeError as error:  # whatever the writer meets, a full disk say
+            raise UserError(
+                f"{store}: cannot be written ({error}); finished shards are kept"
+            ) from error
         _check_whole(temporary, sum(levels.nbytes for _, levels in clips))
     lines = [dataclasses.asdict(measured) for measured in placed]
     write_json_lines(store / "shards" / f"{shard}.jsonl", lines)

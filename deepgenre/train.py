@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from deepgenre import checkpoint, devices, evaluate, log
-from deepgenre.config import Config
+from deepgenre.config import Config, check
 from deepgenre.errors import UserError
 from deepgenre.fit import fit, merit_name
 from deepgenre.plan import Plan, make_plan
@@ -21,6 +21,7 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
 
 def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     """Returns the metrics of the best checkpoint by part, after training whatever is left to do."""
+    check(config)
     devices.check_batch_size(config.batch_size)
     prepared = _prepare_once(config, data_dir)
     plan = make_plan(config, prepared)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import jax
 import pytest
+import tiny
 from absl import flags
 
 jax.config.update("jax_num_cpu_devices", 4)
-jax.config.update(
-    "jax_compilation_cache_dir", str(Path.home() / ".cache" / "deepgenre" / "test-compiled")
-)
+jax.config.update("jax_compilation_cache_dir", str(tiny.COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
@@ -25,3 +24,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set DEEPGENRE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of *synthetic* tones, a folder a genre: what `tiny.SETTINGS` trains on."""
+    folder = tmp_path_factory.mktemp("tones")
+    return tiny.compose(folder / "music", clips_per_genre=8, seconds=2.0)
+
+
+@pytest.fixture(scope="session")
+def trained(tones: Path) -> Path:
+    """The workdir of a finished run on `tones`; read it, do not write to it."""
+    workdir = tones.parent / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert tiny.call(patch, *tiny.settings(tones), f"--workdir={workdir}") == 0
+    return workdir

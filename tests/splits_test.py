@@ -174,13 +174,6 @@ def test_as_given_leaves_out_clips_without_a_part():
         splits.as_given([Item("a")], 0)
 
 
-def test_choose_names_the_nearest_and_all():
-    table = {"paper_random": 1, "folders": 2}
-    assert splits.choose(table, "folders", "split") == 2
-    with pytest.raises(UserError, match=r"split: 'paper_randm'.*'paper_random'\?.*folders"):
-        splits.choose(table, "paper_randm", "split")
-
-
 def test_most_frequent_counts_clips_and_breaks_ties_by_name():
     members = [
         Item("1", ("rock", "rock", "rock")),

@@ -17,6 +17,7 @@ class DatasetKind:
 
     read: Callable[..., Dataset]  # (data_dir, *, multi_label) -> Dataset
     splits: Mapping[str, Split]
+    multi_label: bool | None = False  # None: as the config says
     clip_seconds: float = 0.0  # length of every clip; 0: they differ
     # (data_dir, *, executor, progress) -> files made: makes a dataset that nobody has to download
     compose: Callable[..., int] | None = None
@@ -26,8 +27,8 @@ OWN_SPLITS: Mapping[str, Split] = {"group_random": group_random, "as_given": as_
 
 DATASETS: Mapping[str, DatasetKind] = {
     "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
-    "mtat": DatasetKind(mtat.read, mtat.SPLITS, clip_seconds=29.12),
-    "folder": DatasetKind(folder.read, OWN_SPLITS),
+    "mtat": DatasetKind(mtat.read, mtat.SPLITS, multi_label=True, clip_seconds=29.12),
+    "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None),
     "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),
 }
 
@@ -44,4 +45,6 @@ def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:
         if not data_dir.is_file():
             raise UserError(f"{data_dir}: no such file; give --data_dir an .npz of spectrograms")
         return spectrograms.read_npz(data_dir)
+    if kind.multi_label is not None:
+        multi_label = kind.multi_label
     return kind.read(data_dir, multi_label=multi_label)

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from deepgenre.composer.composition import compose
+from deepgenre.composer.rendering import render
+from deepgenre.composer.styles import STYLES
 from deepgenre.datasets.clip import Clip, Dataset
-from deepgenre.datasets.composition import compose
 from deepgenre.datasets.discover import find_audio
-from deepgenre.datasets.rendering import render
-from deepgenre.datasets.styles import STYLES
 from deepgenre.errors import UserError
 
 # Suffix: libsndfile's container and coding.
@@ -58,9 +58,9 @@ def compose_corpus(
     """Returns how many files it wrote as `folder`/<style>/<style>.000NN.<suffix>.
 
     Clip NN of every style has entry NN, counted round, of FORMATS, `sample_rates_hz` and
-    `channels` (1 or 2), so that none of these tells the style. A clip depends on `seed`, its style
-    and NN alone: its samples are the same from any process and in any order. Whole files that are
-    there already are kept, so a corpus can be resumed and extended.
+    `channels` (1 or 2), so that none of these tells the style. Beyond these, a clip depends on
+    `seed`, `seconds`, its style and NN alone: its samples are the same from any process and in any
+    order. Files that are there already are kept, so a corpus can be resumed and extended.
 
     `executor` composes clips in its workers; `progress` wraps the list of clips, as tqdm does.
 
@@ -73,7 +73,7 @@ def compose_corpus(
             f"channels {channels} cannot be: use at least 1 clip, more than 0 s, a seed from 0 on "
             "and 1 or 2 channels."
         )
-    _claim(folder, {"seed": seed, "seconds": seconds})
+    _claim(folder, {"seed": seed, "seconds": float(seconds)})
     suffixes = list(FORMATS)
     tasks = []
     for style in STYLES:
@@ -119,15 +119,20 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
 
 def _claim(folder: Path, made_with: dict[str, float]) -> None:
     """Notes in `folder` what its corpus is made with; raises UserError if that is another."""
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "synthetic.json"
-    if not note.exists():
-        note.write_text(json.dumps(made_with) + "\n")
-    found = json.loads(note.read_text())
-    if found != made_with:
+    note, wanted = folder / "synthetic.json", json.dumps(made_with) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not note.exists():
+            note.write_text(wanted)
+        found = note.read_text()
+    except OSError as error:
         raise UserError(
-            f"{note}: the corpus here was made with {found}, not {made_with}: use another folder, "
-            "or delete this one."
+            f"Cannot compose a corpus in {str(folder)!r} ({error.strerror}): use another folder."
+        ) from error
+    if found != wanted:
+        raise UserError(
+            f"{str(note)!r}: the corpus here was made with {found.strip()}, not {wanted.strip()}: "
+            "use another folder, or delete this one."
         )
 
 

@@ -7,7 +7,27 @@ from typing import Any
 import flax.linen as nn
 
 from deepgenre.errors import UserError
+from deepgenre.models.attention import SelfAttention
+from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
+from deepgenre.models.crnn import CRNN, LSTM
+from deepgenre.models.dbn import Dbn
+from deepgenre.models.dieleman import Dieleman, DielemanMTT
+from deepgenre.models.gwardys import Gwardys
+from deepgenre.models.hamel import Hamel
+from deepgenre.models.harmonic import SHORTEST_SAMPLES as HARMONIC_SAMPLES
+from deepgenre.models.harmonic import HarmonicCNN
+from deepgenre.models.li import Li
+from deepgenre.models.multi_scale import MultiScale
 from deepgenre.models.paper import Paper1D, Paper2D
+from deepgenre.models.resnet import ResNet18
+from deepgenre.models.sample_cnn import (
+    SampleCNN,
+    SampleCNNReSE,
+    SampleCNNReSEMulti,
+    SampleCNNSE,
+)
+from deepgenre.models.short_chunk import ShortChunk, ShortChunkRes
+from deepgenre.models.vggish import VGGish
 from deepgenre.nearest import choose
 
 
@@ -18,11 +38,140 @@ class Network:
     module: Callable[..., nn.Module]
     source: str
     min_frames: int  # shorter input is padded
+    input: str  # what it was published with: front end and window
 
+
+CHOI_INPUT = "29 s: log-mel 96, 12 kHz, n_fft 512, hop 256"
 
 MODELS: Mapping[str, Network] = {
-    "paper_1d": Network(Paper1D, "Deep Music Genre (2017), GTZAN", min_frames=298),
-    "paper_2d": Network(Paper2D, "Deep Music Genre (2017), MagnaTagATune", min_frames=120),
+    "paper_1d": Network(
+        Paper1D,
+        "Deep Music Genre (2017), GTZAN",
+        min_frames=298,
+        input="30 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
+    "paper_2d": Network(
+        Paper2D,
+        "Deep Music Genre (2017), MagnaTagATune",
+        min_frames=120,
+        input="29 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
+    "dieleman": Network(
+        Dieleman,
+        "Recommending music on Spotify (Dieleman, 2014)",
+        min_frames=103,
+        input="599 frames within 30 s: log-mel 128",
+    ),
+    "dieleman_mtt": Network(
+        DielemanMTT,
+        "Baseline of musicnn-training (Pons, 2019), after Dieleman and Schrauwen (2014)",
+        min_frames=39,
+        input="3 s: log-mel 96, 16 kHz, n_fft 512, hop 256",
+    ),
+    "fcn3": Network(FCN3, "FCN-3 (Choi et al., 2016)", min_frames=1, input=CHOI_INPUT),
+    "fcn4": Network(FCN4, "FCN-4 (Choi et al., 2016)", min_frames=1, input=CHOI_INPUT),
+    "fcn5": Network(FCN5, "FCN-5 (Choi et al., 2016)", min_frames=1, input=CHOI_INPUT),
+    "fcn_compact": Network(
+        FCNCompact,
+        "FCN (Choi et al., 2016) as of Won et al. (2020)",
+        min_frames=1,
+        input="29 s: log-mel 96, 16 kHz, n_fft 512, hop 256",
+    ),
+    "compact_cnn": Network(CompactCNN, "compact_cnn (Choi, 2017)", min_frames=1, input=CHOI_INPUT),
+    "crnn": Network(CRNN, "CRNN (Choi et al., 2017)", min_frames=1, input=CHOI_INPUT),
+    "lstm": Network(
+        LSTM,
+        "Live genre recognition (Kozakowski and Michalak, 2016)",
+        min_frames=32,
+        input="30 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
+    "hamel": Network(
+        Hamel,
+        "Temporal pooling (Hamel et al., 2011)",
+        min_frames=1,
+        input="a few seconds: log-mel 128, 22.05 kHz, n_fft 1024, hop 512",
+    ),
+    "li": Network(
+        Li,
+        "Musical patterns (Li et al., 2010)",
+        min_frames=190,
+        input="190 frames: 13 MFCCs, 22.05 kHz",
+    ),
+    "vggish": Network(
+        VGGish,
+        "VGGish (Hershey et al., 2017)",
+        min_frames=1,
+        input="0.96 s: log-mel 64 of 125..7500 Hz, 16 kHz, frames of 25 ms, hop 160",
+    ),
+    "short_chunk": Network(
+        ShortChunk,
+        "Short-chunk CNN (Won et al., 2020)",
+        min_frames=1,
+        input="3.69 s: log-mel 128, 16 kHz, n_fft 512, hop 256",
+    ),
+    "short_chunk_res": Network(
+        ShortChunkRes,
+        "Short-chunk CNN + Res (Won et al., 2020)",
+        min_frames=1,
+        input="3.69 s: log-mel 128, 16 kHz, n_fft 512, hop 256",
+    ),
+    "resnet": Network(
+        ResNet18, "ResNet-18 (He et al., 2016)", min_frames=1, input="images of 224 x 224"
+    ),
+    "attention": Network(
+        SelfAttention,
+        "Self-attention (Won et al., 2019)",
+        min_frames=1,
+        input="15 s: log-mel 128, 16 kHz, n_fft 512, hop 256",
+    ),
+    "gwardys": Network(
+        Gwardys,
+        "AlexNet on spectrograms (Gwardys and Grzywczak, 2014)",
+        min_frames=11,
+        input="30 s: pictures of spectrograms, 227 x 227",
+    ),
+    "multi_scale": Network(
+        MultiScale,
+        "Multi-level, multi-scale aggregation (Lee and Nam, 2017)",
+        min_frames=54,
+        input="29 s: log-mel 128, 22.05 kHz, n_fft 1024, hop 512",
+    ),
+    "sample_cnn": Network(
+        SampleCNN,
+        "SampleCNN 3^9 (Lee et al., 2017)",
+        min_frames=59_049,
+        input="2.7 s: 59,049 samples, 22.05 kHz",
+    ),
+    "sample_cnn_se": Network(
+        SampleCNNSE,
+        "SampleCNN with SE blocks (Kim et al., 2018)",
+        min_frames=59_049,
+        input="2.7 s: 59,049 samples, 22.05 kHz",
+    ),
+    "sample_cnn_rese": Network(
+        SampleCNNReSE,
+        "SampleCNN with residual SE blocks (Kim et al., 2018)",
+        min_frames=59_049,
+        input="2.7 s: 59,049 samples, 22.05 kHz",
+    ),
+    "sample_cnn_rese_multi": Network(
+        SampleCNNReSEMulti,
+        "SampleCNN with residual SE blocks, multi-level (Kim et al., 2018)",
+        min_frames=59_049,
+        input="2.7 s: 59,049 samples, 22.05 kHz",
+    ),
+    "harmonic_cnn": Network(
+        HarmonicCNN,
+        "Harmonic CNN (Won et al., 2020)",
+        min_frames=HARMONIC_SAMPLES,
+        input="5 s: 80,000 samples, 16 kHz",
+    ),
+    "dbn": Network(
+        Dbn,
+        "Deep belief network, after Feng (2014)",
+        min_frames=1,
+        input="not known: MFCCs of short segments",
+    ),
 }
 
 

@@ -1,11 +1,14 @@
 """Layers shared by the network families. Activations are (batch, frames, ...): time comes first."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from deepgenre.errors import UserError
 
 Dtype = Any
 glorot = nn.initializers.glorot_uniform()  # Keras' default, with which the paper trained
@@ -14,29 +17,55 @@ glorot = nn.initializers.glorot_uniform()  # Keras' default, with which the pape
 def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
     """Returns x, (batch, *spatial, channels), with each spatial axis pooled without overlap.
 
-    A rest that fills no window is dropped. Written as reshape and max: its gradient is far cheaper
-    on a CPU than that of `reduce_window`, and equal but where values tie (there it is shared).
+    A rest that fills no window is dropped, a window longer than the axis shrinks to it; of values
+    that tie, the first counts. The place of the maximum is looked up, because the gradient of
+    `jnp.max` tests for equality, and is silently lost where XLA computes a value twice and rounds
+    it differently (jax issue 40564; seen on a CPU after batch norm). It is also cheaper on a CPU
+    than `reduce_window` and its gradient.
     """
-    return _pool(x, window, jnp.max)
+    for axis, width in enumerate(window, start=1):
+        if width > 1:
+            x = _windows(x, axis, width)
+            chosen = jnp.argmax(x, axis=axis + 1, keepdims=True)
+            places = jax.lax.broadcasted_iota(chosen.dtype, x.shape, axis + 1)
+            x = jnp.where(places == chosen, x, 0).sum(axis=axis + 1)
+    return x
+
+
+def global_max(x: jax.Array) -> jax.Array:
+    """Returns (batch, channels): the maximum of x, (batch, *spatial, channels), by `max_pool`."""
+    return max_pool(x, x.shape[1:-1]).reshape(x.shape[0], x.shape[-1])
 
 
 def mean_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
     """Returns x, (batch, *spatial, channels), averaged without overlap over each spatial axis."""
-    return _pool(x, window, jnp.mean)
+    for axis, width in enumerate(window, start=1):
+        x = _windows(x, axis, width).mean(axis=axis + 1)
+    return x
 
 
-def _pool(x: jax.Array, window: Sequence[int], reduce: Callable[..., jax.Array]) -> jax.Array:
-    batch, *spatial, channels = x.shape
-    counts = [size // width for size, width in zip(spatial, window, strict=True)]
-    for axis, (count, width) in enumerate(zip(counts, window, strict=True), start=1):
-        x = jax.lax.slice_in_dim(x, 0, count * width, axis=axis)
-    split = [n for pair in zip(counts, window, strict=True) for n in pair]
-    split_axes = tuple(range(2, 2 + 2 * len(window), 2))
-    return reduce(x.reshape(batch, *split, channels), axis=split_axes)
+def shrink(x: jax.Array, most: Sequence[int]) -> jax.Array:
+    """Returns x, (batch, *spatial, channels), averaged until no spatial axis is longer than `most`.
+
+    So that a dense layer above it does not grow with the input.
+    """
+    sizes = x.shape[1:-1]
+    return mean_pool(x, [-(-size // limit) for size, limit in zip(sizes, most, strict=True)])
+
+
+def _windows(x: jax.Array, axis: int, width: int) -> jax.Array:
+    """Returns x with `axis` split in two: whole windows, and places within a window."""
+    width = min(width, x.shape[axis])
+    count = x.shape[axis] // width
+    x = jax.lax.slice_in_dim(x, 0, count * width, axis=axis)
+    return x.reshape(*x.shape[:axis], count, width, *x.shape[axis + 1 :])
 
 
 class ConvBlock(nn.Module):
-    """Convolution, optional batch norm, ReLU, max pool without overlap: channels last."""
+    """Convolution, optional batch norm, activation, max pool without overlap: channels last.
+
+    The bias stays before batch norm, where it changes nothing: published weights have it.
+    """
 
     features: int
     kernel: tuple[int, ...]
@@ -44,25 +73,75 @@ class ConvBlock(nn.Module):
     pool: tuple[int, ...] = ()
     padding: str = "SAME"
     batch_norm: bool = False
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
     dtype: Dtype = jnp.float32
     axis_name: str | None = None  # devices over which batch norm takes its statistics
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, *spatial, channels) -> (batch, *pooled spatial, features)."""
+        """(batch, *spatial, channels) -> (batch, *pooled spatial, features).
+
+        Raises UserError where the input is smaller than a "VALID" kernel.
+        """
+        sizes = x.shape[1:-1]
+        if self.padding == "VALID" and any(map(operator.lt, sizes, self.kernel)):
+            raise UserError(
+                f"the input is too small for this network: a layer needs {self.kernel}, gets "
+                f"{sizes}; make config.window_seconds longer"
+            )
         x = nn.Conv(
             self.features,
             self.kernel,
             self.stride,
             padding=self.padding,
-            use_bias=not self.batch_norm,
             kernel_init=glorot,
             dtype=self.dtype,
         )(x)
         if self.batch_norm:
             x = norm(train, self.dtype, self.axis_name)(x)
-        x = nn.relu(x)
+        x = self.activation(x)
         return max_pool(x, self.pool) if self.pool else x
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch norm, and a shortcut round them: channels last.
+
+    The shortcut is the input itself, or, where strides or features change, a convolution and batch
+    norm.
+    """
+
+    features: int
+    strides: tuple[int, int] = (1, 1)
+    shortcut_width: int = 3  # of the shortcut's kernel
+    use_bias: bool = True
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(batch, frames, bands, channels) -> (batch, frames / stride, bands / stride, features).
+
+        Sizes are rounded up.
+        """
+        h = nn.relu(self._normed_conv(x, 3, self.strides, train))
+        h = self._normed_conv(h, 3, (1, 1), train)
+        if self.strides != (1, 1) or x.shape[-1] != self.features:
+            x = self._normed_conv(x, self.shortcut_width, self.strides, train)
+        return nn.relu(x + h)
+
+    def _normed_conv(
+        self, x: jax.Array, width: int, strides: tuple[int, int], train: bool
+    ) -> jax.Array:
+        conv = nn.Conv(
+            self.features,
+            (width, width),
+            strides,
+            padding=width // 2,
+            use_bias=self.use_bias,
+            kernel_init=glorot,
+            dtype=self.dtype,
+        )
+        return norm(train, self.dtype, self.axis_name)(conv(x))
 
 
 def norm(train: bool, dtype: Dtype, axis_name: str | None) -> nn.BatchNorm:
@@ -74,3 +153,34 @@ def norm(train: bool, dtype: Dtype, axis_name: str | None) -> nn.BatchNorm:
         dtype=dtype,
         axis_name=axis_name if train else None,
     )
+
+
+def hidden_layers(x: jax.Array, units: Sequence[int], dropout: float, train: bool) -> jax.Array:
+    """Returns (batch, units[-1]) of x (batch, features): dense layers with ReLU, dropout between.
+
+    To be called from a module's `__call__`.
+    """
+    for index, number in enumerate(units):
+        if index:
+            x = nn.Dropout(dropout, deterministic=not train)(x)
+        x = nn.relu(nn.Dense(number, kernel_init=glorot, dtype=x.dtype)(x))
+    return x
+
+
+def head(
+    module: nn.Module, embedding: jax.Array, num_classes: int, dropout: float, train: bool
+) -> jax.Array:
+    """Returns logits, float32 (batch, num_classes), of a song's embedding (batch, features).
+
+    To be called from `module.__call__`, as whose intermediates/embedding it sows the embedding
+    (float32). Dropout, then the layer "logits".
+    """
+    module.sow("intermediates", "embedding", embedding.astype(jnp.float32))
+    x = nn.Dropout(dropout, deterministic=not train)(embedding)
+    logits = nn.Dense(num_classes, kernel_init=glorot, dtype=embedding.dtype, name="logits")
+    return logits(x).astype(jnp.float32)
+
+
+def scaled(filters: Sequence[int], width: float) -> list[int]:
+    """Returns the numbers of filters times `width`, rounded, each at least 1."""
+    return [max(1, round(width * number)) for number in filters]

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, glorot, max_pool, mean_pool
+from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, max_pool, mean_pool
 
 
 class Paper1D(nn.Module):
@@ -18,14 +18,18 @@ class Paper1D(nn.Module):
     num_classes: int
     dropout: float = 0.5
     batch_norm: bool = False
+    depth: int = 3  # convolutions; the paper also tried a deeper one: 4 fit in 298 frames
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes). frames >= 298."""
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). frames >= 298.
+
+        Sows the dense layer, (batch, 2048), as intermediates/embedding.
+        """
         x = x.astype(self.dtype)
-        for _ in range(3):
+        for _ in range(self.depth):
             x = ConvBlock(
                 features=256,
                 kernel=(4,),
@@ -37,12 +41,8 @@ class Paper1D(nn.Module):
                 axis_name=self.axis_name,
             )(x, train)
         x = jnp.concatenate([max_pool(x, (4,)), mean_pool(x, (4,))], axis=-1)
-        x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(2048, kernel_init=glorot, dtype=self.dtype)(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype)(x).astype(
-            jnp.float32
-        )
+        x = hidden_layers(x.reshape(x.shape[0], -1), (2048,), self.dropout, train)
+        return head(self, x, self.num_classes, self.dropout, train)
 
 
 class Paper2D(nn.Module):
@@ -62,7 +62,7 @@ class Paper2D(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 120, bands >= 60.
+        frames >= 120, bands >= 60. Sows what the dense layer hears as intermediates/embedding.
         """
         x = x.astype(self.dtype)[..., None]
         for features, pool in ((128, (4, 3)), (256, (5, 4)), (512, (6, 5))):
@@ -74,8 +74,4 @@ class Paper2D(nn.Module):
                 dtype=self.dtype,
                 axis_name=self.axis_name,
             )(x, train)
-        x = x.reshape(x.shape[0], -1)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype)(x).astype(
-            jnp.float32
-        )
+        return head(self, x.reshape(x.shape[0], -1), self.num_classes, self.dropout, train)

@@ -8,41 +8,44 @@ from functools import partial
 
 import numpy as np
 
-from deepgenre.datasets.composition import Line, Piece, Stroke
-from deepgenre.datasets.instruments import DRUMS, INSTRUMENTS
-from deepgenre.datasets.synthesis import band, fft_size, filtered
+from deepgenre.composer.composition import Line, Piece, Stroke
+from deepgenre.composer.instruments import DRUMS, INSTRUMENTS
+from deepgenre.composer.synthesis import band, fft_size, filtered
 
 PEAK = 0.85  # full scale is 1; the rest is room for what lossy coding overshoots
 TAKES = 3  # recordings of each drum of a kit, so that no two strokes need be the same
-REVERB_SENDS = {"bass": 0.1, "chords": 1.0, "melody": 1.0}
-DRUM_SEND = 0.35
+# By part: how far from the centre it may stand, 0..1, and how much of it the room hears.
+STAGE = {"bass": (0.1, 0.1), "chords": (0.7, 1.0), "melody": (0.7, 1.0), "drums": (0.1, 0.35)}
 
 
 def render(
     piece: Piece, generator: np.random.Generator, sample_rate_hz: int, channels: int
 ) -> np.ndarray:
-    """Returns (samples, channels) float32 of the piece, below PEAK; channels is 1 or 2."""
-    count = round(piece.frame.seconds * sample_rate_hz)
-    dry = np.zeros((channels, count), np.float32)
-    wet = np.zeros_like(dry)
+    """Returns (samples, channels) float32 of the piece, within +-PEAK; channels is 1 or 2."""
+    frame = piece.frame
+    count = round(frame.seconds * sample_rate_hz)
     tuning = 2 ** (generator.normal(0, 15) / 1200)
-    for name, line in piece.lines.items():
-        sound = _line(line, piece.frame.step_seconds, tuning, generator, sample_rate_hz, count)
-        level_db = line.part.level_db + generator.normal(0, 1.5)
-        centred = 0.1 if name == "bass" else 0.7
-        placed = _placed(_leveled(sound, level_db), centred, generator, channels)
-        dry += placed
-        wet += REVERB_SENDS[name] * placed
+    tracks = {
+        name: (
+            _line(line, frame.step_seconds, tuning, generator, sample_rate_hz, count),
+            line.part.level_db,
+        )
+        for name, line in piece.lines.items()
+    }
     if piece.strokes:
-        sound = _drums(piece.strokes, generator, sample_rate_hz, count)
-        level_db = piece.frame.style.drums_db + generator.normal(0, 1.5)
-        placed = _placed(_leveled(sound, level_db), 0.1, generator, channels)
+        drums = _drums(piece.strokes, generator, sample_rate_hz, count)
+        tracks["drums"] = drums, frame.style.drums_db
+    dry = np.zeros((channels, count), np.float32)
+    sent = np.zeros_like(dry)
+    for name, (sound, level_db) in tracks.items():
+        width, send = STAGE[name]
+        balanced = _leveled(sound, level_db + generator.normal(0, 1.5))
+        placed = _placed(balanced, width, generator, channels)
         dry += placed
-        wet += DRUM_SEND * placed
-    style = piece.frame.style
-    room_seconds = generator.uniform(*style.reverb_seconds)
-    wet_level = generator.uniform(*style.wet)
-    mix = dry + wet_level * _reverberated(wet, room_seconds, generator, sample_rate_hz)
+        sent += send * placed
+    room_seconds = generator.uniform(*frame.style.reverb_seconds)
+    wet = generator.uniform(*frame.style.wet)
+    mix = dry + wet * _reverberated(sent, room_seconds, generator, sample_rate_hz)
     return _mastered(mix, generator, sample_rate_hz).T
 
 
@@ -71,9 +74,10 @@ def _line(
         sound = filtered(np.tanh(drive * _leveled(sound, -12)), sample_rate_hz, cabinet)
     if line.part.echo:
         level = line.part.echo * generator.uniform(0.3, 1.3)
+        played = sound.copy()
         for repeat in range(1, 4):
             late = round(3 * repeat * step_seconds * sample_rate_hz)
-            _add(sound, level**repeat * sound.copy(), late)
+            _add(sound, level**repeat * played, late)
     return sound
 
 

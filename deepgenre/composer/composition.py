@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from deepgenre.datasets.harmony import SCALES, Chord, ladder, led, melodic, parse_progression
-from deepgenre.datasets.styles import STYLES, Part, Style
+from deepgenre.composer.harmony import SCALES, Chord, ladder, led, melodic, parse_progression
+from deepgenre.composer.styles import STYLES, Part, Style
 
 FILL_CHANCE = 0.15  # that a bar ends with a drum fill
 DROP_CHANCE = 0.03  # that a stroke of the groove is left out
@@ -197,7 +197,7 @@ def _melody(
 ) -> Iterator[_Sounded]:
     """Yields the melody: bars of one letter start on one note and rise and fall alike."""
     moves = {
-        letter: generator.choice([-3, -2, -1, -1, 0, 1, 1, 2, 3], frame.bar_steps)
+        letter: generator.choice([-3, -2, -1, -1, -1, 0, 1, 1, 1, 2, 3], frame.bar_steps)
         for letter in sorted(set(part.form))
     }
     pitch = int(generator.integers(part.low + 4, part.high - 3))

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from deepgenre.datasets.synthesis import (
+from deepgenre.composer.synthesis import (
     band,
     faded,
     filtered,
@@ -19,8 +19,8 @@ from deepgenre.datasets.synthesis import (
 # (generator, frequency_hz, seconds, sample_rate_hz) -> (samples,) float32 of one note, which rings
 # on after `seconds`.
 Tone = Callable[[np.random.Generator, float, float, int], np.ndarray]
-# (generator, tuning, sample_rate_hz) -> (samples,) float32 of one stroke of about unit peak;
-# `tuning` scales the pitch, and is the same for all drums of a kit.
+# (generator, tuning, sample_rate_hz) -> (samples,) float32 of one stroke; `tuning` scales the
+# pitch, and is the same for all drums of a kit.
 Drum = Callable[[np.random.Generator, float, int], np.ndarray]
 
 

@@ -1,16 +1,15 @@
 """The ten synthetic styles, as rows of data that `composition` plays from.
 
-The notation: a pattern is one bar, one character a step of the grid; blanks only group. In every
-pattern '.' is silence and '-' holds the note before it.
+A pattern is one bar, a character a step of the grid; '.' is silence, '-' holds the note before.
 
-- drums, chords and melody: a digit 1..9 starts a stroke, chord or note of that loudness.
-- chords also: a letter a, b, c, ... starts the chord's lowest, second, third, ... voice alone.
-- bass: 1, 3, 5, 6, 7 and 8 are degrees of the chord (8 the octave), 'w' walks a step towards the
-  next chord, 'a' is a semitone or tone from the next chord's root.
+- Drums, chords and melody: a digit 1..9 starts a stroke, chord or note of that loudness.
+- Chords also: a letter a, b, c, ... starts the chord's lowest, second, third, ... voice alone.
+- Bass: 1, 3, 5, 6 and 8 are degrees of the chord (8 the octave), 'w' walks a step towards the next
+  note's chord, 'a' is a semitone or a tone from that chord's root.
 
-A progression gives a bar's chords between blanks, several of one bar joined by commas, as Roman
-numerals relative to the major scale: capitals are major, small letters minor, and the suffixes are
-those of `composition.QUALITIES`.
+A progression gives the chords of each bar, bars between blanks and chords within a bar between
+commas, as Roman numerals relative to the major scale: capitals are major, small letters minor, and
+the suffixes are those of `harmony.QUALITIES`.
 """
 
 import dataclasses
@@ -40,7 +39,7 @@ class Style:
     tempo_bpm: tuple[float, float]
     beats: int  # in a bar
     steps: int  # of the grid in a beat: 2 or 4 straight, 3 shuffled
-    progressions: tuple[tuple[str, str], ...]  # (scale in composition.SCALES, chords)
+    progressions: tuple[tuple[str, str], ...]  # (scale in harmony.SCALES, chords)
     grooves: tuple[dict[str, str], ...]  # of the drums, by name in instruments.DRUMS; () for none
     drums_db: float
     drums_chance: float
@@ -62,11 +61,11 @@ STYLES: dict[str, Style] = {
         ),
         grooves=(), drums_db=0, drums_chance=0,
         bass=Part(("1-1-3-5-", "1-3-1-w-", "1-w-1-w-"),
-                  ("church_organ", "choir", "strings"), 38, 57, -3),
+                  ("church_organ", "choir", "strings"), 38, 52, -3),
         chords=Part(("6-6-6-6-", "6-6-6-66", "6---6-6-"),
-                    ("church_organ", "choir", "strings"), 53, 70, -3),
+                    ("church_organ", "choir", "strings"), 53, 68, -3),
         melody=Part(("7-7-7-7-", "7-757-7-", "7---7-75", "7-7-7---"),
-                    ("church_organ", "choir", "strings", "trumpet"), 65, 81, -2),
+                    ("church_organ", "choir", "strings", "trumpet"), 67, 81, -2),
         wet=(0.3, 0.7), reverb_seconds=(1.6, 3.0), loose_seconds=0.012,
     ),
     "waltz": Style(
@@ -94,18 +93,18 @@ STYLES: dict[str, Style] = {
         ),
         grooves=(
             {"hat": "7.57.57.57.5", "kick": "8.....8.....", "snare": "...8.....8.."},
-            {"ride": "7.57.57.57.5", "kick": "8....57.....", "snare": "...8.....8.."},
+            {"hat": "7.57.57.57.5", "kick": "8....57.....", "snare": "...8.....8.."},
             {"hat": "7..7..7..7..", "kick": "8..5..8..5..", "rim": "...7.....7.."},
         ),
         drums_db=-2, drums_chance=0.95,
         bass=Part(("1-.3-.5-.6-.", "1-15-56-65-5", "1--3--5--a--", "1-.1-.5-.5-."),
                   ("electric_bass", "upright_bass"), 30, 52, -3),
         chords=Part(("6-56-56-56-5", "...7.....7..", "7-.......5-.", "6-...56-...."),
-                    ("clean_guitar", "piano", "tonewheel_organ", "steel_guitar"), 50, 68, -4,
-                    drive=3.0),
+                    ("clean_guitar", "piano"), 50, 68, -4,
+                    drive=2.0),
         melody=Part(("8-68--......", "..68-68-----", "7--8-67--...", "......8-68-6",
                      "868--6......"),
-                    ("steel_guitar", "harmonica", "piano"), 60, 82, 0, chance=0.9,
+                    ("steel_guitar", "harmonica"), 60, 82, 1, chance=0.9,
                     drive=4.0),
         wet=(0.05, 0.3), reverb_seconds=(0.4, 1.2), loose_seconds=0.012,
     ),
@@ -120,7 +119,7 @@ STYLES: dict[str, Style] = {
             {"ride": "7..8.57..8.5", "hat": "...5.....5..", "snare": ".....3....4."},
             {"brush": "5.56.55.56.5", "hat": "...5.....5.."},
         ),
-        drums_db=-4, drums_chance=0.92,
+        drums_db=-4, drums_chance=0.95,
         bass=Part(("1--w--1--a--", "1--w--w--a--", "1--5--1--a--"), ("upright_bass",), 29, 52, -1),
         chords=Part(("6.....6.....", ".....6---...", "6--.......5.", "..5......6--",
                      "..........6-"),
@@ -140,7 +139,8 @@ STYLES: dict[str, Style] = {
         grooves=(
             {"hat": "7.5.7.5.7.5.7.5.", "kick": "9.......9.9.....", "snare": "....9.......9..."},
             {"hat": "7.5.7.5.7.5.7.5.", "kick": "9.....9.9.......", "snare": "....9.......9..."},
-            {"crash": "6...5...6...5...", "kick": "9..9..9...9.....", "snare": "....9.......9..."},
+            {"open_hat": "6...5...6...5...", "kick": "9..9..9...9.....",
+             "snare": "....9.......9..."},
             {"ride": "7...7...7...7...", "kick": "9.......9.9...6.", "snare": "....9.......9..2"},
         ),
         drums_db=-1, drums_chance=0.92,
@@ -148,7 +148,7 @@ STYLES: dict[str, Style] = {
                   28, 47, -2),
         chords=Part(("7-6-7-6-7-6-7-6-", "8-----7-----7---", "8-.78-.78-..8-7-",
                      "8---------------"),
-                    ("clean_guitar", "steel_guitar"), 48, 67, 0, drive=6.0),
+                    ("clean_guitar", "steel_guitar"), 48, 67, -1, drive=4.0),
         melody=Part(("8---6-6-8---....", "..6-6-8-----6-..", "8-----6---8-----",
                      "8-8-6-6-8-6-...."),
                     ("voice", "steel_guitar"), 60, 81, -2, chance=0.75,
@@ -176,7 +176,7 @@ STYLES: dict[str, Style] = {
                   26, 43, -4, drive=3.0),
         chords=Part(("7.777.777.777.77", "7777777777777777", "8-..8-..8-..8-8-",
                      "8---7.777.777.77"),
-                    ("muted_guitar", "steel_guitar"), 38, 57, 0, drive=30.0, power=True),
+                    ("muted_guitar", "steel_guitar"), 38, 61, 0, drive=30.0, power=True),
         melody=Part(("7777666677776666", "8-------6---6---", "7676767676767676",
                      "8---8---8-6-6-8-"),
                     ("steel_guitar", "voice"), 62, 84, -3, chance=0.55, drive=18.0),
@@ -197,10 +197,10 @@ STYLES: dict[str, Style] = {
         bass=Part(("1-.1-.3-5---....", "....1-1-..5-3-1-", "1-----5-..1-....", "1-5-8-..1-5-...."),
                   ("electric_bass", "sub_bass"), 29, 50, 3),
         chords=Part(("....8.......8...", "....8.6.....8.6.", "..7...7...7...7."),
-                    ("clean_guitar", "tonewheel_organ", "piano"), 53, 70, -3, gate=0.5, echo=0.15),
+                    ("clean_guitar", "tonewheel_organ"), 53, 70, -3, gate=0.5, echo=0.15),
         melody=Part(("8--6--8-....6-6-", "....8-6-6-8-----", "8-----6-........",
                      "..6-8-6-8---...."),
-                    ("voice", "tonewheel_organ", "harmonica"), 60, 79, -3, chance=0.7,
+                    ("voice", "tonewheel_organ"), 60, 79, -3, chance=0.7,
                     echo=0.3),
         wet=(0.1, 0.4), reverb_seconds=(0.6, 1.8), loose_seconds=0.011,
     ),

@@ -1,0 +1,26 @@
+"""Mode `export`: the weights of a run as one `.safetensors` file, to hand on."""
+
+from pathlib import Path
+
+from deepgenre import log, weights
+from deepgenre.errors import UserError
+
+
+def run(source: str, output: Path | None, dtype: str) -> int:
+    """Writes the weights and all that is needed to use them; returns exit code 0.
+
+    dtype: 'float32', or 'float16' for half the size.
+    """
+    if output is None or output.suffix != ".safetensors":
+        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    restored = weights.load(source)
+    size_bytes = weights.write(output, restored, dtype=dtype)
+    log.say(
+        "wrote %s: %s, step %d, %d classes, %.1f MB",
+        output,
+        restored.spec.model,
+        restored.step,
+        len(restored.spec.classes),
+        size_bytes / 1e6,
+    )
+    return 0

@@ -1,0 +1,95 @@
+"""Fully convolutional 2D networks of Keunwoo Choi: 3 x 3 convolutions, batch norm, large pools.
+
+`FCN3`, `FCN4`, `FCN5`: K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep
+convolutional neural networks", ISMIR 2016, arXiv:1606.00298. Published input: log-mel, 96 bands,
+1,366 frames (29.1 s at 12,000 Hz, n_fft 512, hop 256). The paper says what its networks of 4 to 7
+layers are made of, not what that of 3 is: here it has as many filters at both ends as they have,
+and pools that also make 1 x 1 of that input.
+
+`FCNCompact`: the narrow network of five layers in Choi's music-auto_tagging-keras, in the form in
+which M. Won et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020,
+arXiv:2006.00751, compare it. Published input: log-mel, 96 bands, 1,813 frames (29 s at 16,000 Hz,
+n_fft 512, hop 256). Choi's own has ELU and normalises its input a mel band, not as a whole.
+
+`CompactCNN`: compact_cnn of music-auto_tagging-keras, 2017. Published input: as the first three.
+Different here: initial weights are Glorot's (theirs: He's).
+
+What is left after the last pool (1 x 1 of the published input) is averaged.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepgenre.models.layers import ConvBlock, Dtype, head, norm, scaled
+
+
+class FCN4(nn.Module):
+    """Four layers: 17,365,938 parameters with 50 classes, whatever the size of the input."""
+
+    num_classes: int
+    filters: tuple[int, ...] = (128, 384, 768, 2048)
+    pools: tuple[tuple[int, int], ...] = ((4, 2), (5, 4), (8, 3), (8, 4))  # (frames, bands)
+    width: float = 1.0  # share of `filters`
+    elu: bool = False  # ELU, not ReLU
+    input_norm: bool = False  # batch norm of the spectrogram
+    conv_dropout: float = 0.5  # after each pool but the last
+    dropout: float = 0.5
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None  # devices over which batch norm takes its statistics
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+
+        Sows the mean of the last feature maps as intermediates/embedding.
+        """
+        x = x.astype(self.dtype)[..., None]
+        if self.input_norm:
+            x = norm(train, self.dtype, self.axis_name)(x)
+        filters = scaled(self.filters, self.width)
+        for index, (features, pool) in enumerate(zip(filters, self.pools, strict=True)):
+            if index:
+                x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
+            x = ConvBlock(
+                features=features,
+                kernel=(3, 3),
+                pool=pool,
+                batch_norm=True,
+                activation=nn.elu if self.elu else nn.relu,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+            )(x, train)
+        return head(self, x.mean(axis=(1, 2)), self.num_classes, self.dropout, train)
+
+
+class FCN3(FCN4):
+    """Three layers: 10,138,674 parameters with 50 classes."""
+
+    filters: tuple[int, ...] = (128, 512, 2048)
+    pools: tuple[tuple[int, int], ...] = ((8, 4), (10, 4), (16, 6))
+
+
+class FCN5(FCN4):
+    """Five layers: 25,183,026 parameters with 50 classes."""
+
+    filters: tuple[int, ...] = (128, 256, 512, 1024, 2048)
+    pools: tuple[tuple[int, int], ...] = ((4, 2), (4, 2), (4, 2), (5, 3), (4, 4))
+
+
+class FCNCompact(FCN5):
+    """Five narrow layers: 447,732 parameters with 50 classes."""
+
+    filters: tuple[int, ...] = (64, 128, 128, 128, 64)
+    input_norm: bool = True
+    conv_dropout: float = 0.0
+
+
+class CompactCNN(FCN4):
+    """Five layers of 32 filters: 39,282 parameters with 50 classes."""
+
+    filters: tuple[int, ...] = (32, 32, 32, 32, 32)
+    pools: tuple[tuple[int, int], ...] = ((4, 2), (4, 3), (5, 2), (4, 2), (4, 4))
+    elu: bool = True
+    conv_dropout: float = 0.0
+    dropout: float = 0.0

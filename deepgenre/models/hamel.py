@@ -1,0 +1,57 @@
+"""Temporal pooling (Hamel et al., 2011): statistics of spectral components over time, and an MLP.
+
+P. Hamel, S. Lemieux, Y. Bengio and D. Eck, "Temporal pooling and multiscale learning for automatic
+annotation and ranking of music audio", ISMIR 2011: its "pooled features classifier". Published
+input: log-mel, 128 bands (22,050 Hz, n_fft 1024, hop 512), whitened by PCA to 120 components;
+windows of a few seconds, whose predictions are averaged over a clip (here: config.window_seconds).
+
+PCA with whitening is a linear map to components of unit variance that do not correlate. Here the
+map is learnt with the rest, from orthogonal initial weights, and batch norm makes the variance. The
+paper compares combinations of pooling functions and finds that more are better: here are all six.
+Pooled values are normalised too, lest the fourth moments outweigh the means.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepgenre.models.layers import Dtype, global_max, glorot, head, norm, scaled
+
+
+class Hamel(nn.Module):
+    """Components of each frame, six statistics of each over time, one hidden layer of sigmoids.
+
+    1,559,090 parameters with 50 classes and 128 bands.
+    """
+
+    num_classes: int
+    width: float = 1.0  # share of the published numbers of components and units
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None  # devices over which batch norm takes its statistics
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+
+        Sows the hidden layer, (batch, 2000 * width), as intermediates/embedding.
+        """
+        components, units = scaled((120, 2000), self.width)
+        orthogonal = nn.initializers.orthogonal()
+        x = nn.Dense(components, use_bias=False, kernel_init=orthogonal, dtype=self.dtype)(x)
+        x = norm(train, self.dtype, self.axis_name)(x)
+        x = norm(train, self.dtype, self.axis_name)(temporal_statistics(x))
+        x = nn.sigmoid(nn.Dense(units, kernel_init=glorot, dtype=self.dtype)(x))
+        return head(self, x, self.num_classes, self.dropout, train)
+
+
+def temporal_statistics(x: jax.Array) -> jax.Array:
+    """Returns statistics over time, float32 (batch, 6 * channels), of x (batch, frames, channels).
+
+    In this order: mean, maximum, minimum, variance, third and fourth centred moment.
+    """
+    x = x.astype(jnp.float32)
+    mean = x.mean(axis=1)
+    centred = x - mean[:, None]
+    moments = [jnp.mean(centred**order, axis=1) for order in (2, 3, 4)]
+    return jnp.concatenate([mean, global_max(x), -global_max(-x), *moments], axis=-1)

@@ -1,0 +1,139 @@
+"""Weights to use: a run's checkpoints, a `.safetensors` file, or the name of one that is at hand.
+
+A weights file is safetensors (tensors and a JSON header: loading never runs code). Its header
+holds the spec, how the weights came about, and a digest of everything, so that a file that was
+changed or cut is refused.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from deepgenre import checkpoint
+from deepgenre import spec as specs
+from deepgenre.checkpoint import Restored
+from deepgenre.errors import UserError
+from deepgenre.nearest import unknown
+from deepgenre.spec import Spec
+from deepgenre.store import replacing
+
+SHIPPED = Path(__file__).parent / "pretrained"
+
+
+def imported_folder() -> Path:
+    """Returns where weights that the user imported are kept."""
+    return Path(os.environ.get("DEEPGENRE_WEIGHTS", Path.home() / ".cache/deepgenre/weights"))
+
+
+def named() -> dict[str, Path]:
+    """Returns the weights that can be asked for by name: those shipped and those imported."""
+    files = [*SHIPPED.glob("*.safetensors"), *imported_folder().glob("*.safetensors")]
+    return {path.stem: path for path in files}
+
+
+def load(source: str) -> Restored:
+    """Returns the weights of a workdir, a checkpoint folder, a .safetensors file, or of a name.
+
+    Raises UserError where there are none, or they are damaged or do not fit their network.
+    """
+    path = Path(source)
+    if path.is_dir():
+        restored = checkpoint.restore(path)
+    elif path.is_file():
+        restored = read(path)
+    elif source in named():
+        restored = read(named()[source])
+    elif path.suffix or path.parent != Path():
+        raise UserError(f"{source}: no such weights; give a workdir, a .safetensors file or a name")
+    else:
+        raise unknown("--weights", source, named())
+    _check_fit(source, restored)
+    return restored
+
+
+def read(path: Path) -> Restored:
+    """Returns what a weights file holds; raises UserError where it is damaged or foreign."""
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            header = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is no whole .safetensors file ({error}); get it again") from error
+    if "deepgenre" not in header:
+        raise UserError(f"{path}: was not written by deepgenre; make one with --mode=export")
+    if header.get("digest") != _digest(header["deepgenre"], tensors):
+        raise UserError(f"{path}: was changed after it was written; get it again")
+    about = json.loads(header["deepgenre"])
+    variables = traverse_util.unflatten_dict(tensors, sep="/")
+    return Restored(
+        spec=specs.from_json(about["spec"]),
+        variables={"params": variables["params"], "batch_stats": variables.get("batch_stats", {})},
+        step=about["step"],
+        metrics=about["metrics"],
+    )
+
+
+def write(path: Path, restored: Restored, *, dtype: str, licence: str = "") -> int:
+    """Writes weights as one file; returns its size in bytes.
+
+    dtype: 'float32' or 'float16' of the stored numbers; networks compute in float32 either way.
+    licence: text under which the weights may be used, where it is not that of their maker alone.
+    """
+    variables = {name: tree for name, tree in restored.variables.items() if tree}
+    tensors = {
+        name: np.ascontiguousarray(np.asarray(leaf), dtype=dtype)
+        for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
+    }
+    about = json.dumps(
+        {
+            "spec": specs.to_json(restored.spec),
+            "step": restored.step,
+            "metrics": dict(restored.metrics),
+            "licence": licence,
+        }
+    )
+    header = {"deepgenre": about, "digest": _digest(about, tensors)}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+    return path.stat().st_size
+
+
+def _digest(about: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tensors[name].shape}".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def _check_fit(source: str, restored: Restored) -> None:
+    """Raises UserError unless the tensors are those that the spec's network has."""
+    wanted = _shapes(_abstract_variables(restored.spec))
+    found = _shapes(restored.variables)
+    if wanted != found:
+        odd = sorted(wanted.keys() ^ found.keys()) or [n for n in wanted if wanted[n] != found[n]]
+        raise UserError(
+            f"{source}: its tensors do not fit the network {restored.spec.model!r} of this "
+            f"version ({odd[0]}); use the version that made them"
+        )
+
+
+def _abstract_variables(spec: Spec) -> Any:
+    module = specs.build(spec)
+    shape = jax.ShapeDtypeStruct((1, spec.window_frames, spec.frontend.num_bands), np.float32)
+    return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), shape)
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    kept = {name: variables[name] for name in ("params", "batch_stats") if variables.get(name)}
+    flat: dict[str, Any] = traverse_util.flatten_dict(kept, sep="/")
+    return {name: np.shape(leaf) for name, leaf in flat.items()}

@@ -1,0 +1,107 @@
+import os
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from deepgenre import audio
+from deepgenre.errors import UserError
+
+RATE_HZ = 22_050
+
+
+def noise(seconds: float, rate_hz: int, channels: int = 1) -> np.ndarray:
+    """Returns quiet low noise, float64 (samples, channels): what any codec can carry."""
+    rng = np.random.default_rng(channels)
+    samples = rng.standard_normal((round(seconds * rate_hz), channels))
+    return 0.1 * np.cumsum(samples, axis=0) / np.sqrt(len(samples))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100])
+def test_load_is_librosa_load(tmp_path: Path, suffix: str, channels: int, rate_hz: int):
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, noise(1.3, rate_hz, channels), rate_hz)
+    expected, _ = librosa.load(path, sr=RATE_HZ, mono=True)
+    loaded = audio.load(path, RATE_HZ)
+    assert loaded.dtype == np.float32
+    np.testing.assert_array_equal(loaded, expected)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_rates_and_channels(tmp_path: Path, rate_hz: int, channels: int):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(0.5, rate_hz, channels), rate_hz)
+    expected, _ = librosa.load(path, sr=RATE_HZ, mono=True)
+    np.testing.assert_array_equal(audio.load(path, RATE_HZ), expected)
+
+
+def test_name_may_hold_anything_and_the_suffix_may_lie(tmp_path: Path):
+    mp3 = tmp_path / "clip.mp3"
+    soundfile.write(mp3, noise(1.0, RATE_HZ), RATE_HZ)
+    renamed = tmp_path / "Ænima жұлдыз 星 #1 'x'.wav"
+    renamed.write_bytes(mp3.read_bytes())
+    np.testing.assert_array_equal(audio.load(renamed, RATE_HZ), audio.load(mp3, RATE_HZ))
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    """Writes one file of each kind of bad; returns what the message must say, by path."""
+    whole = folder / "whole.wav"
+    soundfile.write(whole, noise(1.0, RATE_HZ), RATE_HZ)
+    made = {
+        "0 bytes": folder / "empty.wav",
+        "cut short": folder / "cut.wav",
+        "not audio": folder / "text.mp3",
+        "silent": folder / "silent.flac",
+        "NaN": folder / "nan.wav",
+        "no audio samples": folder / "headeronly.wav",
+        "No such file": folder / "missing.wav",
+        "directory": folder / "folder.wav",
+    }
+    made["0 bytes"].touch()
+    made["cut short"].write_bytes(whole.read_bytes()[:20_000])
+    made["not audio"].write_text("this is a shopping list\n" * 50)
+    soundfile.write(made["silent"], np.zeros(RATE_HZ), RATE_HZ)
+    poisoned = noise(1.0, RATE_HZ)
+    poisoned[500] = np.nan
+    soundfile.write(made["NaN"], poisoned, RATE_HZ, subtype="FLOAT")
+    soundfile.write(made["no audio samples"], np.zeros(0), RATE_HZ)
+    made["directory"].mkdir()
+    return made
+
+
+def test_bad_files_say_in_one_line_what_is_wrong(tmp_path: Path):
+    for reason, path in bad_files(tmp_path).items():
+        with pytest.raises(UserError) as error:
+            audio.load(path, RATE_HZ)
+        message = str(error.value)
+        assert str(path) in message
+        assert reason in message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg"])
+def test_cut_compressed_file_is_refused_or_shorter(tmp_path: Path, suffix: str):
+    whole = tmp_path / f"whole.{suffix}"
+    soundfile.write(whole, noise(2.0, RATE_HZ), RATE_HZ)
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    try:
+        loaded = audio.load(cut, RATE_HZ)
+    except UserError as error:
+        assert str(cut) in str(error)
+    else:  # a stream without a length in its header: what is left of it plays
+        assert loaded.size < 2.0 * RATE_HZ
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file(tmp_path: Path):
+    path = tmp_path / "secret.wav"
+    soundfile.write(path, noise(1.0, RATE_HZ), RATE_HZ)
+    path.chmod(0)
+    with pytest.raises(UserError, match="Permission denied"):
+        audio.load(path, RATE_HZ)

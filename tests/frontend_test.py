@@ -1,0 +1,133 @@
+import dataclasses
+
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepgenre import frontend
+from deepgenre.composer.composition import compose
+from deepgenre.composer.rendering import render
+from deepgenre.errors import UserError
+from deepgenre.features import features
+from deepgenre.frontend import FULL_SCALE, FrontEnd
+from deepgenre.spec import Spec
+
+
+@pytest.fixture(scope="module")
+def music() -> np.ndarray:
+    """Returns 3 s of *synthetic* music, float32."""
+    rng = np.random.default_rng(0)
+    return render(compose("rock", rng, 3.0), rng, 22_050, 1).reshape(-1).astype(np.float32)
+
+
+def papers_four_lines(samples: np.ndarray, settings: FrontEnd) -> np.ndarray:
+    mel = librosa.feature.melspectrogram(
+        y=samples,
+        sr=settings.sample_rate_hz,
+        n_mels=settings.n_mels,
+        n_fft=settings.n_fft,
+        hop_length=settings.hop_length,
+        fmin=settings.fmin_hz,
+        fmax=settings.top_hz,
+    )
+    return librosa.power_to_db(mel, ref=np.max).T
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FrontEnd(),
+        FrontEnd(hop_length=512, n_mels=96),
+        FrontEnd(sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=96, fmax_hz=7_500.0),
+        FrontEnd(hop_length=1711),
+        FrontEnd(n_fft=1000, hop_length=333, n_mels=40, fmin_hz=50.0),
+    ],
+)
+def test_log_mel_is_the_papers_four_lines(music: np.ndarray, settings: FrontEnd):
+    expected = papers_four_lines(music, settings)
+    found = frontend.log_mel(music, settings)
+    assert found.shape == expected.shape == (1 + music.size // settings.hop_length, settings.n_mels)
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # dB
+    decibels = frontend.levels(music, settings) * (80 / 255) - 80
+    np.testing.assert_allclose(decibels, expected, atol=0.5 * 80 / 255 + 2e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(num_samples=st.integers(1, 9_000))
+def test_any_length_gives_its_frames(num_samples: int):
+    samples = np.random.default_rng(num_samples).standard_normal(num_samples).astype(np.float32)
+    found = frontend.levels(samples, FrontEnd())
+    assert found.shape == (1 + num_samples // 1024, 128)
+    assert found.dtype == np.uint8
+    assert found.max() == 255
+
+
+def spec_of(settings: FrontEnd, mean: float, deviation: float) -> Spec:
+    return Spec("paper_1d", {}, ("a",), False, settings, mean, deviation, 1, 1, 1.0, {})
+
+
+def test_mfcc_is_librosas_up_to_the_standardisation(music: np.ndarray):
+    settings = FrontEnd(kind="mfcc", n_mfcc=20)
+    decibels = papers_four_lines(music, settings)
+    mean, deviation = 100.0, 40.0
+    standardised = ((decibels + 80) * (255 / 80) - mean) / deviation
+    expected = librosa.feature.mfcc(S=standardised.T, n_mfcc=20).T
+    levels = jnp.asarray(frontend.levels(music, settings))[None]
+    found = features(levels, spec_of(settings, mean, deviation))[0]
+    # Rounding errors of 128 bands add up like noise: half a level each at most.
+    np.testing.assert_allclose(found, expected, atol=0.5 * np.sqrt(128) / deviation)
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.3 / deviation
+
+
+def test_standardised_levels_are_standardised_decibels(music: np.ndarray):
+    settings = FrontEnd()
+    levels = frontend.levels(music, settings)
+    decibels = levels * (80 / 255) - 80
+    expected = (decibels - decibels.mean()) / decibels.std()
+    found = features(
+        jnp.asarray(levels)[None], spec_of(settings, float(levels.mean()), float(levels.std()))
+    )
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+
+def test_waveform_is_kept_to_sixteen_bits(music: np.ndarray):
+    settings = FrontEnd(kind="waveform")
+    levels = frontend.levels(music, settings)
+    assert levels.shape == (music.size, 1)
+    assert levels.dtype == settings.stored_dtype
+    samples = features(jnp.asarray(levels)[None], spec_of(settings, 0.0, 1.0))
+    np.testing.assert_allclose(samples[0, :, 0], music, atol=0.51 / FULL_SCALE)
+
+
+def test_stores_are_told_apart_by_every_field():
+    changes = {
+        "sample_rate_hz": 16_000,
+        "n_fft": 1024,
+        "hop_length": 512,
+        "n_mels": 96,
+        "fmin_hz": 20.0,
+        "fmax_hz": 8_000.0,
+        "dynamic_range_db": 90.0,
+        "kind": "waveform",
+    }
+    others = {dataclasses.replace(FrontEnd(), **{k: v}).store_id for k, v in changes.items()}
+    assert len(others | {FrontEnd().store_id}) == 1 + len(changes)
+    assert FrontEnd(kind="mfcc", n_mfcc=13).store_id == FrontEnd().store_id
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", "log_mell"),
+        ("hop_length", 0),
+        ("fmax_hz", 20_000.0),
+        ("fmin_hz", -1.0),
+        ("n_mfcc", 129),
+    ],
+)
+def test_impossible_settings_are_named(field: str, value: object):
+    with pytest.raises(UserError, match=rf"frontend.*{field}"):
+        dataclasses.replace(FrontEnd(), **{field: value})
