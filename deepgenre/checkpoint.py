@@ -157,7 +157,10 @@ def _best_step(folder: Path) -> int | None:
 
 def _read_metrics(folder: Path, step: int) -> dict[str, float] | None:
     path = folder / str(step) / "metrics" / "metrics"
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        raise _damaged(folder / str(step), error) from error
 
 
 def _folder(workdir: Path) -> Path:

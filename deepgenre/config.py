@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from deepgenre import models
 from deepgenre.augment import Augmentation
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
@@ -22,7 +23,7 @@ from deepgenre.nearest import unknown
 Config = Any
 
 
-MAX_SECONDS = 86_400  # a day: a window of more is a slip
+MAX_SECONDS = 3600  # an hour: a window of more is a slip
 # Least and most. `frontend` and `augment` check their own fields, tables the names in them.
 RANGES = {
     "top_tags": (0, math.inf),
@@ -73,9 +74,15 @@ def get_config() -> Config:
 
     # Network
     config.model = "paper_1d"  # a name in deepgenre/models
-    config.network = ConfigDict()  # options of the network; None: the network's own default
-    config.network.dropout = config_dict.placeholder(float)  # 0..1, share of units dropped
-    config.network.batch_norm = config_dict.placeholder(bool)  # normalise after each convolution
+    # Options of the network, each as documented there; None: the network's own default. Of all
+    # networks together: one that the chosen network lacks is an error when it is set.
+    config.network = ConfigDict(
+        {
+            option: config_dict.placeholder(kind)
+            for name in models.MODELS
+            for option, kind in models.options(name).items()
+        }
+    )
     config.init_from = ""  # weights to start from: a workdir, a .safetensors file or a name
     config.freeze = False  # True: what was taken from init_from is not trained further
     config.dtype = "float32"  # or 'bfloat16': type of activations; weights stay float32

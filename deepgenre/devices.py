@@ -16,14 +16,30 @@ AXIS = "devices"  # name of the mapped axis over which gradients and batch norm 
 
 
 def set_up(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
-    """Joins the other processes, if any, and turns the persistent compile cache on."""
+    """Joins the other processes, if any, and turns the persistent compile cache on.
+
+    Raises UserError where the flags of several processes do not fit together.
+    """
     if num_processes > 1:
+        _check_flags(coordinator_address, num_processes, process_id)
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        wait_for_all("started")  # a first meeting may wait 30 s only, and preparing takes longer
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(
         Path.home() / ".cache" / "deepgenre" / "compiled"
     )
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _check_flags(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
+    _, _, port = (coordinator_address or "").rpartition(":")
+    if not port.isdigit():
+        raise UserError(
+            f"--coordinator_address: {num_processes} processes need host:port of process 0, is "
+            f"{coordinator_address!r}"
+        )
+    if not 0 <= process_id < num_processes:
+        raise UserError(f"--process_id: must be 0 to {num_processes - 1}, is {process_id}")
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -37,11 +53,24 @@ def check_batch_size(batch_size: int) -> None:
 
 
 def shard(batch: dict[str, np.ndarray], num_local_devices: int) -> dict[str, np.ndarray]:
-    """Returns (clips, ...) arrays as (num_local_devices, clips / num_local_devices, ...)."""
+    """Returns (clips, ...) arrays as (num_local_devices, clips / num_local_devices, ...).
+
+    Device d gets every num_local_devices-th clip from d on, as processes share clips among them.
+    """
     return {
-        name: array.reshape(num_local_devices, -1, *array.shape[1:])
+        name: array.reshape(-1, num_local_devices, *array.shape[1:]).swapaxes(0, 1)
         for name, array in batch.items()
     }
+
+
+def share_of_batch(position: jax.Array) -> jax.Array:
+    """Returns which share of the global batch the device at `position` of AXIS holds.
+
+    Share s is every n-th clip from s on, over n devices, however they lie over processes: what is
+    drawn for a share does not depend on that.
+    """
+    local = jax.local_device_count()
+    return (position % local) * jax.process_count() + position // local
 
 
 def replicate(tree: PyTree) -> PyTree:

@@ -96,7 +96,7 @@ def _loop(
             unit="clip",
             title="train",
         ) as bar,
-        stop_requests() as stop_requested,
+        _stop_requests() as stop_requested,
     ):
         waiting: list[jax.Array] = []  # losses that are still on the device
         for number in range(start + 1, plan.total_steps + 1):
@@ -106,7 +106,7 @@ def _loop(
                 jax.block_until_ready(waiting[-1 - RUN_AHEAD])
             bar.update(config.batch_size)
             validating = judge.is_due(number)
-            stopping = jax.process_count() == 1 and stop_requested()
+            stopping = stop_requested()
             if validating or stopping or number % config.log_every_steps == 0:
                 loss = judge.log_training(number, waiting)
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
@@ -120,6 +120,11 @@ def _loop(
                 judge.checkpoints.save(state, plan.spec, None)
             if stopping and number < plan.total_steps:
                 raise InterruptedRunError(f"stopped at step {number}; the same command goes on")
+
+
+def _stop_requests() -> contextlib.AbstractContextManager[Callable[[], bool]]:
+    """Several processes cannot agree on the step to stop after: there a signal ends them at once."""
+    return stop_requests() if jax.process_count() == 1 else contextlib.nullcontext(lambda: False)
 
 
 def _past_losses(workdir: Path, step: int) -> list[float]:

@@ -1,7 +1,10 @@
-"""A polite stop: Ctrl-C and SIGTERM ask, the loop answers between two steps."""
+"""How processes stop: a run between two steps when asked to, its workers together with it."""
 
 import contextlib
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -22,3 +25,18 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with_parent() -> None:
+    """Ends this worker process when its parent is gone, even where that was killed outright.
+
+    A worker that waits for work, or for room to put it, would never notice.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,7 @@
 """`python -m deepgenre.main`: the flags, the table of modes, nothing else."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -131,6 +132,8 @@ def main(argv: Sequence[str]) -> int:
     from deepgenre import devices
 
     log.quieten_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     files = [*_FILES.value, *argv[1:]]
     try:
         if files and _MODE.value != "predict":
@@ -179,7 +182,7 @@ def _one_line(error: Exception) -> str:
     reason = error.args[0] if error.args else error
     if isinstance(reason, KeyError):
         return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
-    lines = str(error).split("\n")
+    lines = str(error).strip().split("\n")
     return lines[-1] if "Traceback" in str(error) else " ".join(lines)
 
 

@@ -11,6 +11,7 @@ import grain
 import numpy as np
 
 from deepgenre.classes import encode
+from deepgenre.interrupt import end_with_parent
 from deepgenre.store import Records, Row
 
 Element = dict[str, np.ndarray]
@@ -96,8 +97,14 @@ def training_batches(
     batches = share.batch(batch_size // process_count, drop_remainder=True)
     stream = batches[first_batch:].to_iter_dataset()
     if num_workers:
-        stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+        options = grain.MultiprocessingOptions(num_workers=num_workers)
+        stream = stream.mp_prefetch(options, worker_init_fn=_start_worker)
     return iter(stream)
+
+
+def _start_worker(index: int, count: int) -> None:
+    del index, count
+    end_with_parent()
 
 
 def scoring_batches(

@@ -50,7 +50,7 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
     window_frames, hop_frames = _window(config, frontend, parts["train"])
     spec = Spec(
         model=config.model,
-        network=config.network.to_dict(),
+        network={k: v for k, v in config.network.to_dict().items() if v is not None},
         classes=names,
         multi_label=multi_label,
         frontend=frontend,

@@ -14,6 +14,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+plt.rcParams["text.parse_math"] = False  # a class may be called "$uicideboy$"
+
 
 def confusion(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Draws which class was said (columns) for which true class (rows), in clips."""
@@ -67,6 +69,8 @@ def training_curves(path: Path, lines: Sequence[dict[str, Any]], merit: str) -> 
     right.plot([line["epoch"] for line in valid], [line[merit] for line in valid], marker=".")
     right.set(xlabel="epoch", ylabel=f"validation {merit}", ylim=(0, 1))
     right.grid(alpha=0.3)
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 

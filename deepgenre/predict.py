@@ -16,7 +16,8 @@ import numpy as np
 from deepgenre import hear, log
 from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand
-from deepgenre.errors import UserError
+from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.interrupt import stop_requests
 from deepgenre.nearest import choose
 from deepgenre.spec import Spec
 from deepgenre.step import compile_score_step
@@ -36,17 +37,22 @@ class Prediction:
 
 
 def run(restored: Restored, arguments: Sequence[str], output: Path | None) -> int:
-    """Predicts every file; prints a table, writes `output`; returns 1 if a file failed, else 0."""
+    """Predicts every file; prints a table, writes `output`; returns 1 if a file failed, else 0.
+
+    When it is asked to stop, `output` holds what was heard until then.
+    """
     files = expand(arguments)
     if not files:
         raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
     spec = restored.spec
-    failures = []
+    heard, failures = 0, []
     with (
+        stop_requests() as stop_requested,
         writer(output, spec) as write,
         log.progress(None, total=len(files), unit="song", title="predict") as bar,
     ):
         for prediction in predict(restored, files):
+            heard += 1
             bar.update()
             if prediction.scores is None:
                 failures.append(prediction.error)
@@ -55,12 +61,16 @@ def run(restored: Restored, arguments: Sequence[str], output: Path | None) -> in
                 with bar.external_write_mode():
                     print(table_line(prediction, spec))
             write(prediction)
+            if stop_requested():
+                break
     if output:
         log.say("wrote %s", output)
     if failures:
         log.say("%d of %d files failed:", len(failures), len(files))
         for failure in failures:
             log.say("  %s", failure)
+    if heard < len(files):
+        raise InterruptedRunError(f"stopped after {heard} of {len(files)} files")
     return 1 if failures else 0
 
 
@@ -140,11 +150,12 @@ def _in_batches(
 
 
 def table_line(prediction: Prediction, spec: Spec) -> str:
-    """Returns 'file  class 0.93  class 0.04 ...', best first."""
+    """Returns the best classes with their scores, in columns, and the file."""
     assert prediction.scores is not None
+    width = max(map(len, spec.classes))
     best = np.argsort(-prediction.scores, kind="stable")[:SHOWN]
-    shown = "  ".join(f"{spec.classes[index]} {prediction.scores[index]:.3f}" for index in best)
-    return f"{prediction.path}  {shown}"
+    shown = (f"{spec.classes[index]:<{width}} {prediction.scores[index]:.3f}" for index in best)
+    return f"{'  '.join(shown)}  {prediction.path}"
 
 
 @contextlib.contextmanager
@@ -159,7 +170,8 @@ def writer(output: Path | None, spec: Spec) -> Iterator[Callable[[Prediction], N
     make_writer = choose(WRITERS, output.suffix.lower(), "--output suffix")
     with (
         replacing(output) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
+        # A name of another encoding than UTF-8 becomes an escape, of JSON too.
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
         yield make_writer(stream, spec)
 

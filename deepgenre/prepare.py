@@ -19,6 +19,7 @@ from deepgenre.datasets import dataset_kind, read_dataset
 from deepgenre.datasets.clip import Clip, Dataset
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
+from deepgenre.interrupt import end_with_parent
 from deepgenre.store import Measured, Row
 from deepgenre.transcode import clip_levels
 
@@ -53,8 +54,7 @@ def prepare(config: Config, data_dir: Path) -> Prepared:
             f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
             f"the first: {failures[0]}"
         )
-    if not (folder / "index.jsonl").exists() or store.read_index(folder) != rows:
-        store.write_index(folder, rows)
+    store.write_index(folder, rows)
     for failure in failures:
         log.say("skipped: %s", failure)
     log.say("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
@@ -173,5 +173,6 @@ def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Ex
 
 
 def _start_worker() -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threadpool_limits(1)  # a process a core: their matrix products must not fight for cores

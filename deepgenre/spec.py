@@ -61,6 +61,7 @@ def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:
         spec.model,
         len(spec.classes),
         spec.network,
+        sample_rate_hz=spec.frontend.sample_rate_hz,
         dtype=spec.config["dtype"],
         axis_name=axis_name,
     )

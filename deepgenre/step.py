@@ -12,7 +12,7 @@ import optax
 from deepgenre import losses
 from deepgenre import spec as specs
 from deepgenre.augment import Augmentation, augment
-from deepgenre.devices import AXIS
+from deepgenre.devices import AXIS, share_of_batch
 from deepgenre.features import features
 from deepgenre.spec import Spec
 from deepgenre.state import State
@@ -43,8 +43,8 @@ def train_step(
     axis_name: str | None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Returns the state after one step, and the loss, both averaged over the devices."""
-    device = jax.lax.axis_index(axis_name) if axis_name else 0
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), device)
+    share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
     augment_key, dropout_key = jax.random.split(key)
     wanted = losses.targets(
         batch["labels"],

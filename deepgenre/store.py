@@ -73,9 +73,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes a JSON object a line, all or nothing."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with replacing(path) as temporary:
+        temporary.write_bytes(_json_lines(rows))
+
+
+def _json_lines(rows: Sequence[dict[str, Any]]) -> bytes:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return text.encode("utf-8", "backslashreplace")  # a name that is no UTF-8: a JSON escape
 
 
 def write_shard(
@@ -98,17 +102,9 @@ def write_shard(
             raise UserError(
                 f"{store}: cannot be written ({error}); finished shards are kept"
             ) from error
-        _check_whole(temporary, sum(levels.nbytes for _, levels in clips))
     lines = [dataclasses.asdict(measured) for measured in placed]
     write_json_lines(store / "shards" / f"{shard}.jsonl", lines)
     return placed
-
-
-def _check_whole(path: Path, payload_bytes: int) -> None:
-    """Raises OSError when the file cannot hold its records: the writer is silent on a full disk."""
-    size = path.stat().st_size if path.exists() else 0
-    if size < payload_bytes:
-        raise OSError(28, "No space left on device", str(path))
 
 
 def _records(store: Path, shard: str) -> Path:
@@ -118,11 +114,16 @@ def _records(store: Path, shard: str) -> Path:
 def read_measured(store: Path) -> dict[str, Measured]:
     """Returns what is in the store, by key; of several records of a clip, the latest written."""
     shards = sorted((store / "shards").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-    return {
-        measured.key: measured
-        for path in shards
-        for measured in (Measured(**line) for line in _read_json_lines(path))
-    }
+    return {measured.key: measured for path in shards for measured in _read_shard_index(path)}
+
+
+def _read_shard_index(path: Path) -> list[Measured]:
+    try:
+        return [Measured(**line) for line in _read_json_lines(path)]
+    except TypeError as error:
+        raise UserError(
+            f"{path}: is of another version ({error}); remove the store and prepare again"
+        ) from error
 
 
 def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
@@ -141,8 +142,10 @@ def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
 
 
 def write_index(store: Path, rows: Sequence[Row]) -> None:
-    """Writes the index, all or nothing."""
-    write_json_lines(store / "index.jsonl", [dataclasses.asdict(row) for row in rows])
+    """Writes the index, all or nothing, unless it is there: the store may be read-only."""
+    path, lines = store / "index.jsonl", [dataclasses.asdict(row) for row in rows]
+    if not path.exists() or path.read_bytes() != _json_lines(lines):
+        write_json_lines(path, lines)
 
 
 def read_index(store: Path) -> list[Row]:
@@ -173,14 +176,21 @@ class Records:
     """Random access to the levels of some rows: element i is (frames, bands) of row i."""
 
     def __init__(self, store: Path, rows: Sequence[Row], dtype: type[np.generic]) -> None:
-        """Opens nothing yet: each worker process opens the shards that it reads."""
+        """Opens nothing yet: each worker process opens the shards that it reads.
+
+        Raises UserError, then or now, where a shard is missing or damaged.
+        """
         import grain
 
         shards = sorted({row.measured.shard for row in rows})
         paths = [str(_records(store, shard)) for shard in shards]
         counts = [_num_records(store, shard) for shard in shards]
         first = dict(zip(shards, np.concatenate([[0], np.cumsum(counts)[:-1]]), strict=True))
-        self._source = grain.sources.ArrayRecordDataSource(paths)
+        self._store = store
+        try:
+            self._source = grain.sources.ArrayRecordDataSource(paths)
+        except RuntimeError as error:
+            raise _damaged(store, error) from error
         self._positions = [int(first[row.measured.shard]) + row.measured.record for row in rows]
         self._dtype = dtype
         self._bands = [row.measured.bands for row in rows]
@@ -191,8 +201,18 @@ class Records:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Returns (frames, bands), read-only."""
-        record = self._source[self._positions[index]]
+        try:
+            record = self._source[self._positions[index]]
+        except RuntimeError as error:
+            raise _damaged(self._store, error) from error
         return np.frombuffer(record, self._dtype).reshape(-1, self._bands[index])
+
+
+def _damaged(store: Path, error: RuntimeError) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"{store}: a shard is missing or damaged ({reason}); remove this folder, and run again"
+    )
 
 
 def _num_records(store: Path, shard: str) -> int:

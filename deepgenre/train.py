@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from deepgenre import checkpoint, devices, evaluate, log
+from deepgenre.checkpoint import Restored
 from deepgenre.config import Config, check
 from deepgenre.errors import UserError
 from deepgenre.fit import fit, merit_name
@@ -27,7 +28,10 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     plan = make_plan(config, prepared)
     _describe(plan, prepared)
     fit(plan, config, workdir)
-    return _evaluate_best(plan, config, workdir) if devices.is_main_process() else {}
+    best = checkpoint.restore(workdir)  # by all processes: Orbax lets them meet
+    found = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
+    devices.wait_for_all("evaluated")
+    return found
 
 
 def _prepare_once(config: Config, data_dir: Path) -> Prepared:
@@ -60,7 +64,7 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
     )
 
 
-def _evaluate_best(plan: Plan, config: Config, workdir: Path) -> dict[str, object]:
+def _evaluate_best(best: Restored, plan: Plan, config: Config, workdir: Path) -> dict[str, object]:
     """Returns metrics of the best checkpoint on validation and test, and the last epoch's.
 
     Where there is no test part, the best epoch was chosen on the very clips that it is judged on:
@@ -68,7 +72,6 @@ def _evaluate_best(plan: Plan, config: Config, workdir: Path) -> dict[str, objec
     """
     from deepgenre import plots  # matplotlib: not on the way to a training step
 
-    best = checkpoint.restore(workdir)
     lines = log.read_metrics(workdir)
     merit = merit_name(config, plan.spec.multi_label)
     plots.training_curves(workdir / "training.png", lines, merit)

@@ -104,6 +104,7 @@ def write(path: Path, restored: Restored, *, dtype: str, licence: str = "") -> i
     header = {"deepgenre": about, "digest": _digest(about, tensors)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=header)
+        temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
     return path.stat().st_size
 
 

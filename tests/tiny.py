@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,22 @@ def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, s
         process.kill()
     assert "Traceback" not in errors, errors
     return process.returncode, output, errors
+
+
+def children(pid: int) -> list[int]:
+    """Returns the processes that any thread of a process has started and that still run."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Returns when the processes have ended; fails where one goes on for half a minute."""
+    deadline = time.monotonic() + 30
+    while alive := [pid for pid in pids if _is_alive(pid)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().split()[2] != "Z"

@@ -6,7 +6,6 @@ from typing import Any
 
 import flax.linen as nn
 
-from deepgenre.errors import UserError
 from deepgenre.models.attention import SelfAttention
 from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
 from deepgenre.models.crnn import CRNN, LSTM
@@ -28,7 +27,7 @@ from deepgenre.models.sample_cnn import (
 )
 from deepgenre.models.short_chunk import ShortChunk, ShortChunkRes
 from deepgenre.models.vggish import VGGish
-from deepgenre.nearest import choose
+from deepgenre.nearest import choose, unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +169,7 @@ MODELS: Mapping[str, Network] = {
         Dbn,
         "Deep belief network, after Feng (2014)",
         min_frames=1,
-        input="not known: MFCCs of short segments",
+        input="MFCCs; how many, and of what length, is not known",
     ),
 }
 
@@ -180,28 +179,31 @@ def network(name: str) -> Network:
     return choose(MODELS, name, "config.model")
 
 
+# Fields of a module that are not for a user to choose.
+_GIVEN = {"num_classes", "dtype", "axis_name", "sample_rate_hz", "parent", "name"}
+
+
+def options(name: str) -> dict[str, type]:
+    """Returns the options of a network, `config.network.OPTION`, with their types."""
+    fields = dataclasses.fields(network(name).module)  # pyright: ignore[reportArgumentType]
+    return {field.name: type(field.default) for field in fields if field.name not in _GIVEN}
+
+
 def build(
     name: str,
     num_classes: int,
-    options: Mapping[str, Any],
+    chosen: Mapping[str, Any],
     *,
+    sample_rate_hz: int | None = None,
     dtype: str = "float32",
     axis_name: str | None = None,
 ) -> nn.Module:
     """Returns the network's module; options that are None keep the network's own default."""
-    module = network(name).module
-    chosen = {field: value for field, value in options.items() if value is not None}
-    fields = {field.name for field in dataclasses.fields(module)} - {  # pyright: ignore
-        "num_classes",
-        "dtype",
-        "axis_name",
-        "parent",
-        "name",
-    }
-    for field in chosen:
-        if field not in fields:
-            raise UserError(
-                f"config.network.{field}: {name} has no such option; it has: "
-                f"{', '.join(sorted(fields))}"
-            )
-    return module(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **chosen)
+    module, known = network(name).module, options(name)
+    given = {option: value for option, value in chosen.items() if value is not None}
+    for option in given:
+        if option not in known:
+            raise unknown(f"config.network of {name}", option, known)
+    if sample_rate_hz and hasattr(module, "sample_rate_hz"):  # networks that make an STFT
+        given["sample_rate_hz"] = sample_rate_hz
+    return module(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **given)

@@ -59,7 +59,7 @@ class CRNN(nn.Module):
             x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
         x = x.reshape(*x.shape[:2], -1)
         for _ in range(2):
-            x = nn.RNN(nn.GRUCell(units, dtype=self.dtype))(x)
+            x = outputs(nn.GRUCell(units, dtype=self.dtype), x)
         return head(self, x[:, -1], self.num_classes, self.dropout, train)
 
 
@@ -96,10 +96,20 @@ class LSTM(nn.Module):
                 axis_name=self.axis_name,
             )(x, train)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.RNN(nn.OptimizedLSTMCell(units, dtype=self.dtype))(x)
+        x = outputs(nn.OptimizedLSTMCell(units, dtype=self.dtype), x)
         self.sow("intermediates", "embedding", x.mean(axis=1).astype(jnp.float32))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         logits = nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="logits")
         frame_logits = logits(x).astype(jnp.float32)
         self.sow("intermediates", "frame_logits", frame_logits)
         return frame_logits.mean(axis=1)
+
+
+def outputs(cell: nn.RNNCellBase, x: jax.Array) -> jax.Array:
+    """Returns a cell's output at each step, (batch, steps, units), of x (batch, steps, features).
+
+    To be called from a module's `__call__`.
+    """
+    heard = nn.RNN(cell)(x)
+    assert isinstance(heard, jax.Array)
+    return heard

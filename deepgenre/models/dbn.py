@@ -15,10 +15,9 @@ class Dbn(nn.Module):
     """Dense layers of sigmoids on what each band is on average and how far it varies.
 
     After T. Feng, "Deep learning for music genre classification", University of Illinois, 2014: a
-    deep belief network on MFCCs, for two to four of GTZAN's genres. The report was not at hand:
-    what is said of it here is what others say, and it gives neither the pooling nor the widths.
-    The reading here: a window is one input, pooled by `pooled_bands`; three layers of 512 units.
-    With kind 'mfcc' and window_seconds set, each window votes, as segments do there.
+    deep belief network on MFCCs, for two to four of GTZAN's genres. That is second-hand: the report
+    was not at hand, and who cites it gives neither its pooling nor its widths. The reading here: a
+    window is one input, pooled by `pooled_bands`; three layers of 512 units.
     662,026 parameters with 10 classes and 128 bands. `rbm.pretrain` and `with_pretrained` start it.
     """
 

@@ -50,9 +50,7 @@ class Dieleman(nn.Module):
                 dtype=self.dtype,
                 axis_name=self.axis_name,
             )(x, train)
-        # The root of 0 has no gradient: a filter that is silent throughout would make it NaN.
-        l2_norm = jnp.sqrt(jnp.sum(x**2, axis=1) + 1e-6)
-        x = jnp.concatenate([x.mean(axis=1), global_max(x), l2_norm], axis=-1)
+        x = jnp.concatenate([x.mean(axis=1), global_max(x), jnp.linalg.norm(x, axis=1)], axis=-1)
         x = hidden_layers(x, (units, units), self.dropout, train)
         return head(self, x, self.num_classes, self.dropout, train)
 

@@ -87,7 +87,7 @@ class ConvBlock(nn.Module):
         if self.padding == "VALID" and any(map(operator.lt, sizes, self.kernel)):
             raise UserError(
                 f"the input is too small for this network: a layer needs {self.kernel}, gets "
-                f"{sizes}; make config.window_seconds longer"
+                f"{sizes}; set a longer config.window_seconds or more bands"
             )
         x = nn.Conv(
             self.features,

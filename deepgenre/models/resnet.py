@@ -42,7 +42,7 @@ class ResNet18(nn.Module):
             dtype=self.dtype,
         )(x[..., None])
         x = nn.relu(norm(train, self.dtype, self.axis_name)(x))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
         for stage, features in enumerate(filters):
             for stride in (2 if stage else 1, 1):
                 x = ResidualBlock(

@@ -32,7 +32,6 @@ from deepgenre.models.layers import (
 
 SIZE = 3  # of every kernel, pool and stride
 FILTERS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # of each block
-SHORTEST_SAMPLES = SIZE ** (1 + len(FILTERS))  # so that no pool has to shrink
 
 
 class SampleCNN(nn.Module):

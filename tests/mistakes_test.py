@@ -1,0 +1,109 @@
+"""A user's mistakes end in one line. A traceback would be an exception here, and fail the test."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+FOLDER = f"--config={tiny.ROOT / 'configs/folder.py'}"
+GTZAN = f"--config={tiny.ROOT / 'configs/gtzan.py'}"
+MTAT = f"--config={tiny.ROOT / 'configs/mtat.py'}"
+
+
+@pytest.fixture
+def refused(monkeypatch, capfd, tmp_path):
+    """Runs the program where it must fail; returns its one line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> str:
+        assert tiny.call(monkeypatch, *arguments) == 1
+        said = capfd.readouterr()
+        assert said.out == ""
+        assert said.err.count("deepgenre: ") == 1
+        last = said.err.splitlines()[-1]
+        assert last.startswith("deepgenre: ")
+        return last
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--config=configs/gtzn.py"], "'configs/gtzn.py' is no file"),
+        (["--config=."], "'.' is no file"),
+        ([GTZAN, "--config.num_epoch=3"], "has no field 'num_epoch'; Did you mean \"num_epochs\""),
+        ([GTZAN, "--config.network.droput=0.1"], "has no field 'droput'; Did you mean \"dropout\""),
+        ([GTZAN, "--config.num_epochs=many"], "--config.num_epochs=many: invalid literal"),
+        ([GTZAN, "--config.network=5"], "--config.network=5: Failed to parse"),
+        (["--config.seed=1", GTZAN], "--config.seed=1 in argv before a value for --config"),
+        ([f"{FOLDER}:genres"], "the task is 'genre' or 'tags'"),
+        ([f"{GTZAN}:genres"], "takes 0 positional arguments but 1 was given"),
+        ([GTZAN, "--workdr=x"], "'workdr'. Did you mean: workdir"),
+        ([GTZAN, "--mode=evaluate"], "should be one of <train|"),
+        ([GTZAN, "music"], "'music': only --mode=predict takes files"),
+        ([GTZAN, "--data_dir=nowhere.npz"], "nowhere.npz: no such file"),
+        ([MTAT, "--data_dir=nowhere"], "https://mirg.city.ac.uk/datasets/magnatagatune/"),
+        ([FOLDER, "--data_dir=nowhere"], "'nowhere' does not exist: put music there as"),
+        ([FOLDER, "--config.num_epochs=0"], "config.num_epochs: must be 1 or more, is 0"),
+        ([FOLDER, "--config.eval_every_epochs=0"], "config.eval_every_epochs: must be 1 or more"),
+        ([FOLDER, "--config.window_seconds=nan"], "config.window_seconds: must be 0 to"),
+        ([FOLDER, "--config.network.dropout=1.5"], "config.network.dropout: must be 0 to 1"),
+        ([FOLDER, "--config.seed=-1"], "config.seed: must be 0 to"),
+        ([FOLDER, "--config.dtype=bfloat"], "did you mean 'bfloat16'?"),
+        (["--mode=eval", "--weights=runs/none"], "runs/none: no such weights"),
+    ],
+)
+def test_without_data(refused, arguments, reason):
+    assert reason in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("split=as_given", "the data names no parts"),
+        ("frontend.kind=mel", "frontend.kind: 'mel' is unknown; did you mean 'log_mel'?"),
+        ("frontend.dynamic_range_db=nan", "frontend.dynamic_range_db: must be above 0"),
+        ("optimizer=adamw", "config.optimizer: 'adamw' is unknown; did you mean 'adam'?"),
+        ("augment.num_masks=-1", "config.augment.num_masks: must be 0 or more"),
+        ("init_from=runs/none", "runs/none: no such weights"),
+    ],
+)
+def test_with_data(refused, tones, tmp_path, change, reason):
+    arguments = tiny.settings(tones, f"--workdir={tmp_path / 'run'}", f"--config.{change}")
+    assert reason in refused(*arguments)
+
+
+def test_a_workdir_of_another_run(refused, tones, trained):
+    line = refused(*tiny.settings(tones, f"--workdir={trained}", "--config.seed=4"))
+    assert "--workdir holds a run with other settings" in line
+    assert "config.seed: 0 -> 4" in line
+
+
+def test_a_workdir_that_is_a_file(refused, tones, tmp_path):
+    (tmp_path / "file").touch()
+    assert str(tmp_path / "file") in refused(*tiny.settings(tones, f"--workdir={tmp_path}/file"))
+
+
+def test_weights_of_other_classes(refused, trained, tmp_path):
+    music = tiny.compose(tmp_path / "music", clips_per_genre=1, seconds=0.1)
+    (music / "low").rename(music / "deep")
+    line = refused("--mode=eval", f"--weights={trained}", f"--data_dir={music}")
+    assert "label 'deep' is none that these weights know: high, low, mid" in line
+
+
+def test_too_few_clips_to_split(refused, tmp_path):
+    music = tiny.compose(tmp_path / "music", clips_per_genre=1, seconds=0.1)
+    (music / "low" / "000.wav").unlink()
+    line = refused(*tiny.settings(music, f"--workdir={tmp_path / 'run'}"))
+    assert "'group_random' needs 3 groups" in line
+
+
+def test_too_many_clips_that_cannot_be_read(monkeypatch, capfd, tmp_path):
+    music = tiny.compose(tmp_path / "music", clips_per_genre=4, seconds=0.1)
+    for number in (0, 1):
+        (music / "low" / f"00{number}.wav").write_text("no music")
+    assert tiny.call(monkeypatch, *tiny.settings(music, f"--workdir={tmp_path / 'run'}")) == 1
+    said = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("skipped: ") for line in said) == 2
+    assert "2 of 12 clips could not be read; mend them" in said[-1]
