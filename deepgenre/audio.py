@@ -1,6 +1,8 @@
 """Audio files to mono waveforms: libsndfile decodes, soxr resamples, as `librosa.load` does."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -9,6 +11,8 @@ import soxr
 from deepgenre.errors import UserError
 
 SILENCE_PEAK = 1e-5  # -100 dB re full scale: below the noise of any 16-bit recording
+OGG_PAGE_BYTES = 65_307  # at most
+RATES_HZ = (1_000, 4_000_000)  # outside, a header lies: resampled, a minute would fill the memory
 
 
 def load(path: Path, sample_rate_hz: int) -> np.ndarray:
@@ -16,14 +20,18 @@ def load(path: Path, sample_rate_hz: int) -> np.ndarray:
 
     The same numbers as `librosa.load(path, sr=sample_rate_hz, mono=True)`: the mean of the
     channels, resampled with soxr's HQ filter. Raises UserError where the file is missing, empty,
-    unreadable, not audio, cut short, holds NaN or infinity, or is silent.
+    unreadable, not audio, cut short, holds NaN or infinity, is silent, or has a senseless header.
     """
     samples, rate_hz = _decode(path)
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise UserError(f"{path}: says that it has {rate_hz} samples a second; export it again")
     if samples.shape[0] == 0:
         raise UserError(f"{path}: holds no audio samples; remove it or replace it")
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     # One sum sees any NaN or infinity: cheaper than a mask over every sample.
-    if not np.isfinite(mono.sum(dtype=np.float64)):
+    with np.errstate(invalid="ignore"):
+        total = mono.sum(dtype=np.float64)
+    if not np.isfinite(total):
         raise UserError(f"{path}: holds NaN or infinite samples; export it again")
     if max(mono.max(), -mono.min()) < SILENCE_PEAK:
         raise UserError(f"{path}: is silent from start to end; there is nothing to hear")
@@ -39,14 +47,19 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
             stream.seek(0)
             with soundfile.SoundFile(stream) as sound:
                 samples = sound.read(dtype="float32", always_2d=True)
-                if _cut_short(sound, samples.shape[0]):
+                lacks_end = sound.format == "OGG" and _lacks_last_page(stream)
+                if lacks_end or _cut_short(sound, samples.shape[0]):
                     raise UserError(
-                        f"{path}: is cut short, its header promises more than the file holds; "
-                        "copy or download it again"
+                        f"{path}: is cut short, there is more to it than the file holds; copy or "
+                        "download it again"
                     )
                 return samples, sound.samplerate
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (MemoryError, ValueError) as error:  # of arrays that are too large
+        raise UserError(
+            f"{path}: its header promises more samples than memory can hold; export it again"
+        ) from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
         raise UserError(f"{path}: is not audio that libsndfile can decode ({reason})") from error
@@ -65,6 +78,17 @@ def _cut_short(sound: soundfile.SoundFile, samples_read: int) -> bool:
         if is_data and "should be" in sizes and promised not in ("4294967295", "-1"):
             return True
     return samples_read < sound.frames
+
+
+def _lacks_last_page(stream: BinaryIO) -> bool:
+    """Whether an Ogg stream stops before the whole of a page that says it is the last."""
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 2 * OGG_PAGE_BYTES))
+    tail = stream.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or not page[5] & 4:
+        return True
+    sizes = page[27 : 27 + page[26]]
+    return len(page) < 27 + page[26] + sum(sizes)
 
 
 def _resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -29,6 +30,8 @@ def clip_scores(
     batch_size: int,
 ) -> np.ndarray:
     """Returns scores, float32 (rows, classes): the mean over each clip's windows."""
+    # Once, not with every batch; on one device, also where they are replicated over several.
+    variables = jax.device_put(variables, jax.local_devices()[0])
     sums = np.zeros((len(rows), len(spec.classes)), np.float64)
     windows = np.zeros((len(rows), 1), np.int64)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 
 from deepgenre import devices, evaluate, log, metrics, pipeline
 from deepgenre import spec as specs
@@ -96,7 +97,7 @@ def _loop(
             unit="clip",
             title="train",
         ) as bar,
-        _stop_requests() as stop_requested,
+        _stop_requests() as stops_after,
     ):
         waiting: list[jax.Array] = []  # losses that are still on the device
         for number in range(start + 1, plan.total_steps + 1):
@@ -106,7 +107,7 @@ def _loop(
                 jax.block_until_ready(waiting[-1 - RUN_AHEAD])
             bar.update(config.batch_size)
             validating = judge.is_due(number)
-            stopping = stop_requested()
+            stopping = stops_after(number)
             if validating or stopping or number % config.log_every_steps == 0:
                 loss = judge.log_training(number, waiting)
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
@@ -122,9 +123,17 @@ def _loop(
                 raise InterruptedRunError(f"stopped at step {number}; the same command goes on")
 
 
-def _stop_requests() -> contextlib.AbstractContextManager[Callable[[], bool]]:
-    """Several processes cannot agree on the step to stop after: there a signal ends them at once."""
-    return stop_requests() if jax.process_count() == 1 else contextlib.nullcontext(lambda: False)
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[int], bool]]:
+    """Yields a function that says whether to stop after a step, the same in all processes.
+
+    JAX lets several processes agree on the step once any of them gets a SIGTERM.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+    else:
+        with stop_requests() as requested:
+            yield lambda step: requested()
 
 
 def _past_losses(workdir: Path, step: int) -> list[float]:
@@ -188,6 +197,9 @@ class Judge:
         spec, rows = self.plan.spec, self.plan.parts["valid"]
         self._score = compile_score_step(spec)
         self._labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
+        # What cannot choose the best checkpoint is said now, not after an epoch.
+        guesses = np.full((len(rows), len(spec.classes)), 0.5)
+        self._merit(metrics.evaluate(guesses, self._labels, multi_label=spec.multi_label))
 
     def is_due(self, step: int) -> bool:
         """Whether `step` ends an epoch that is validated, or the run."""
@@ -237,6 +249,11 @@ class Judge:
         name = merit_name(self.config, self.plan.spec.multi_label)
         if name not in found:
             raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(found)}")
+        if np.isnan(found[name]):  # no tag that some clips have and others lack
+            raise UserError(
+                f"config.select_by: {name} means nothing on these {found['clips']} validation "
+                "clips; choose another split, or --config.select_by=loss"
+            )
         return -found[name] if name == "loss" else found[name]
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
+import jax
 import numpy as np
 
 from deepgenre import hear, log
@@ -82,11 +83,12 @@ def predict(restored: Restored, files: Sequence[Path]) -> Iterator[Prediction]:
     """
     spec = restored.spec
     score = compile_score_step(spec)
+    variables = jax.device_put(restored.variables)  # once, not with every batch
 
     def scores_of(levels: np.ndarray) -> np.ndarray:
         spare = BATCH_WINDOWS - levels.shape[0]
         padded = np.pad(levels, ((0, spare), (0, 0), (0, 0)))
-        return np.asarray(score(restored.variables, padded))[: levels.shape[0]]
+        return np.asarray(score(variables, padded))[: levels.shape[0]]
 
     return _in_batches(_heard(files, spec), scores_of)
 

@@ -1,8 +1,10 @@
 """Files that a crash, a full disk or a bad copy left damaged: refused in one line, or harmless."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,20 +94,34 @@ def test_a_damaged_index_is_written_again(monkeypatch, stored, tmp_path):
     assert index.read_text() == whole
 
 
-@pytest.mark.parametrize("size", ["16k", "5m"])
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_a_run_on_a_full_disk_ends_in_one_line(monkeypatch, capfd, tones, tmp_path, size):
-    """16k is too little for the logs, 5m for a checkpoint."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this machine mounts no disks")
-    try:
-        run = tiny.settings(tones, "--config.num_epochs=1", f"--workdir={disk / 'run'}")
-        assert tiny.call(monkeypatch, *run) == 1
-        _, last = said_by(capfd)
-        assert last.startswith("deepgenre: ")
-        assert "No space left on device" in last
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)  # TensorBoard's stream stays open
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A disk of 5 MB: too little for a checkpoint."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "none", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk, and not everywhere")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_run_on_a_full_disk_says_so(tones, tmp_path, disk):
+    run = tiny.settings(tones, "--config.num_epochs=1", f"--workdir={disk / 'run'}")
+    _, errors = (process := tiny.start(*run, cwd=tmp_path)).communicate(timeout=240)
+    assert process.returncode == 1
+    # Not the last line: TensorStore and TensorBoard cannot end in silence either.
+    (said,) = [line for line in errors.splitlines() if line.startswith("deepgenre: ")]
+    assert said.startswith(f"deepgenre: {disk}/run/checkpoints: a checkpoint could not be written")
+    assert "No space left on device" in said
+
+
+def test_predictions_on_a_full_disk_are_not_there(monkeypatch, capfd, tones, trained, disk):
+    with contextlib.suppress(OSError):
+        (disk / "filling").write_bytes(bytes(6_000_000))
+    output = disk / "heard.csv"
+    predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", tones / "low"]
+    assert tiny.call(monkeypatch, *predict) == 1
+    _, last = said_by(capfd)
+    assert last == f"deepgenre: {output}: No space left on device"
+    assert [path.name for path in disk.iterdir()] == ["filling"]

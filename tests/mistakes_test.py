@@ -67,11 +67,23 @@ def test_without_data(refused, arguments, reason):
         ("optimizer=adamw", "config.optimizer: 'adamw' is unknown; did you mean 'adam'?"),
         ("augment.num_masks=-1", "config.augment.num_masks: must be 0 or more"),
         ("init_from=runs/none", "runs/none: no such weights"),
+        ("select_by=acuracy", "config.select_by: no metric 'acuracy'; known: accuracy, "),
     ],
 )
 def test_with_data(refused, tones, tmp_path, change, reason):
     arguments = tiny.settings(tones, f"--workdir={tmp_path / 'run'}", f"--config.{change}")
     assert reason in refused(*arguments)
+    log = tmp_path / "run" / "metrics.jsonl"
+    assert not log.exists() or not log.read_text()  # said before the first step
+
+
+def test_tags_that_cannot_choose_a_checkpoint(refused, tones, tmp_path):
+    clips = sorted(tones.rglob("*.wav"))
+    rows = [f"{clip},{'all|one' if clip == clips[0] else 'all'}" for clip in clips]
+    (tmp_path / "tags.csv").write_text("\n".join(["path,labels", *rows]))
+    _, *settings = tiny.settings(tones, f"--workdir={tmp_path / 'run'}")
+    line = refused(f"{FOLDER}:tags", *settings, f"--data_dir={tmp_path / 'tags.csv'}")
+    assert "roc_auc means nothing on these 4 validation clips" in line
 
 
 def test_a_workdir_of_another_run(refused, tones, trained):
