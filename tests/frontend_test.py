@@ -55,6 +55,16 @@ def test_log_mel_is_the_papers_four_lines(music: np.ndarray, settings: FrontEnd)
     np.testing.assert_allclose(decibels, expected, atol=0.5 * 80 / 255 + 2e-3)
 
 
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
+@pytest.mark.parametrize("num_samples", [1, 2, 1023, 1024, 2047, 2048, 2049])
+def test_clips_about_as_short_as_a_frame(music: np.ndarray, num_samples: int):
+    clip = music[30_000 : 30_000 + num_samples]
+    expected = papers_four_lines(clip, FrontEnd())
+    found = frontend.log_mel(clip, FrontEnd())
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
 @settings(max_examples=30, deadline=None)
 @given(num_samples=st.integers(1, 9_000))
 def test_any_length_gives_its_frames(num_samples: int):
