@@ -20,8 +20,7 @@ def get_config(task: str = "genre") -> Config:
     config.dataset = "folder"
     config.split = "group_random"
     config.multi_label = task == "tags"
-    config.model = "paper_1d"
-    config.network.batch_norm = True
+    config.model = "paper_1d_norm"
     config.window_seconds = 20.0
     config.num_epochs = 40
     config.schedule = "cosine"

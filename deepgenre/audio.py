@@ -1,6 +1,10 @@
-"""Audio files to mono waveforms: libsndfile decodes, soxr resamples, as `librosa.load` does."""
+"""Audio files to mono waveforms: libsndfile decodes, soxr resamples, as `librosa.load` does.
+
+What libsndfile does not know goes through ffmpeg, see there.
+"""
 
 import os
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,11 +12,17 @@ import numpy as np
 import soundfile
 import soxr
 
+from deepgenre import ffmpeg
 from deepgenre.errors import UserError
 
 SILENCE_PEAK = 1e-5  # -100 dB re full scale: below the noise of any 16-bit recording
 OGG_PAGE_BYTES = 65_307  # at most
 RATES_HZ = (1_000, 4_000_000)  # outside, a header lies: resampled, a minute would fill the memory
+BLOCK_SAMPLES = 1 << 18  # decoded at a time, of all channels together
+LOADED_SECONDS = 300  # the waveform of a longer file is never whole in memory
+LONGEST_SAMPLES = 1 << 35  # nine days at 44,100 Hz: a header that says more does not know
+UNRECOGNISED = 1  # libsndfile's code of a format that it does not know
+Block = tuple[np.ndarray, int]  # float32 (samples,), mono, and their rate in Hz
 
 
 def load(path: Path, sample_rate_hz: int) -> np.ndarray:
@@ -20,49 +30,181 @@ def load(path: Path, sample_rate_hz: int) -> np.ndarray:
 
     The same numbers as `librosa.load(path, sr=sample_rate_hz, mono=True)`: the mean of the
     channels, resampled with soxr's HQ filter. Raises UserError where the file is missing, empty,
-    unreadable, not audio, cut short, holds NaN or infinity, is silent, or has a senseless header.
+    unreadable, not audio, cut short, holds NaN or infinity, is silent, has a senseless header, or
+    changes while it is read.
     """
-    samples, rate_hz = _decode(path)
-    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-        raise UserError(f"{path}: says that it has {rate_hz} samples a second; export it again")
-    if samples.shape[0] == 0:
-        raise UserError(f"{path}: holds no audio samples; remove it or replace it")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    before = _state(path)
+    blocks = list(_blocks(path))
+    _check_unchanged(path, before)
+    return resample(np.concatenate([mono for mono, _ in blocks]), blocks[0][1], sample_rate_hz)
+
+
+def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np.ndarray]:
+    """Yields the waveform that `load` returns, in equal pieces of about `piece_seconds`.
+
+    A file of more than LOADED_SECONDS is read as a stream. Raises UserError as `load` does, but
+    where damage lies far into a long file, after the pieces before it.
+    """
+    before = _state(path)
+    piece_samples = piece_seconds * sample_rate_hz
+    reading, start, rate_hz, seconds = _blocks(path), [], sample_rate_hz, 0.0
+    for mono, rate_hz in reading:
+        start.append(mono)
+        seconds += mono.size / rate_hz
+        if seconds > LOADED_SECONDS:
+            break
+    reading.close()
+    if seconds <= LOADED_SECONDS:
+        _check_unchanged(path, before)
+        yield from cut(resample(np.concatenate(start), rate_hz, sample_rate_hz), piece_samples)
+        return
+    del start, mono
+    num_samples = _resampled_size(_num_samples(path), rate_hz, sample_rate_hz)
+    stream = (mono for mono, _ in _blocks(path))
+    stream = _resampled(stream, rate_hz, sample_rate_hz, num_samples)
+    yield from _in_sizes(path, stream, _piece_sizes(num_samples, piece_samples))
+    _check_unchanged(path, before)
+
+
+def cut(waveform: np.ndarray, piece_samples: float) -> list[np.ndarray]:
+    """Returns a waveform (samples,) as equal pieces of about `piece_samples`."""
+    return np.split(waveform, np.cumsum(_piece_sizes(waveform.size, piece_samples)[:-1]))
+
+
+def _piece_sizes(num_samples: int, piece_samples: float) -> list[int]:
+    count = max(1, round(num_samples / piece_samples))
+    size, longer = divmod(num_samples, count)
+    return [size + (index < longer) for index in range(count)]
+
+
+def resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """Returns float32 (samples,) at `to_hz`, by soxr's HQ filter, as long as librosa makes it."""
+    if from_hz == to_hz:
+        return np.ascontiguousarray(mono)
+    fitted = np.zeros(_resampled_size(mono.size, from_hz, to_hz), np.float32)
+    resampled = soxr.resample(mono, from_hz, to_hz, quality="HQ")
+    fitted[: resampled.size] = resampled[: fitted.size]  # soxr may return one more or less
+    return fitted
+
+
+def check_samples(mono: np.ndarray, name: object) -> None:
+    """Raises UserError, naming the recording, where samples are NaN or infinite."""
     # One sum sees any NaN or infinity: cheaper than a mask over every sample.
     with np.errstate(invalid="ignore"):
         total = mono.sum(dtype=np.float64)
     if not np.isfinite(total):
-        raise UserError(f"{path}: holds NaN or infinite samples; export it again")
-    if max(mono.max(), -mono.min()) < SILENCE_PEAK:
+        raise UserError(f"{name}: holds NaN or infinite samples; export it again")
+
+
+def _resampled_size(num_samples: int, from_hz: int, to_hz: int) -> int:
+    return num_samples if from_hz == to_hz else int(np.ceil(num_samples * to_hz / from_hz))
+
+
+def _resampled(
+    blocks: Iterable[np.ndarray], from_hz: int, to_hz: int, num_samples: int
+) -> Iterator[np.ndarray]:
+    """Yields the numbers of `resample` from blocks."""
+    if from_hz == to_hz:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+    missing = num_samples
+    for block in blocks:
+        made = stream.resample_chunk(block)
+        missing -= made.size
+        yield made
+    made = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    missing -= made.size
+    # soxr may return one sample more or less than librosa wants.
+    yield np.pad(made, (0, missing)) if missing >= 0 else made[: max(0, missing)]
+
+
+def _in_sizes(
+    path: Path, blocks: Iterable[np.ndarray], sizes: Iterable[int]
+) -> Iterator[np.ndarray]:
+    """Yields the numbers of the blocks, cut into arrays of these sizes."""
+    stream, rest = iter(blocks), np.zeros(0, np.float32)
+    for size in sizes:
+        parts, wanted = [], size
+        while wanted:
+            if not rest.size:
+                rest = next(stream, None)
+                if rest is None:
+                    raise _wrong_length(path)
+            parts.append(rest[:wanted])
+            wanted -= parts[-1].size
+            rest = rest[parts[-1].size :]
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if rest.size or any(block.size for block in stream):
+        raise _wrong_length(path)
+
+
+def _wrong_length(path: Path) -> UserError:
+    return UserError(f"{path}: its header is wrong about its length; export it again")
+
+
+def _num_samples(path: Path) -> int:
+    """Returns the length that the header says or, where it says none, that decoding finds."""
+    try:
+        return soundfile.info(path).frames
+    except soundfile.LibsndfileError:  # ffmpeg's
+        return sum(mono.size for mono, _ in _blocks(path))
+
+
+def _blocks(path: Path) -> Generator[Block, None, None]:
+    """Yields the file block by block, at least one; UserError where something is wrong with it."""
+    num_samples, peak = 0, 0.0
+    for samples, rate_hz in _decoded(path):
+        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+            raise UserError(f"{path}: says that it has {rate_hz} samples a second; export it again")
+        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+        check_samples(mono, path)
+        num_samples += mono.size
+        peak = max(peak, float(mono.max()), float(-mono.min()))
+        yield mono, rate_hz
+    if not num_samples:
+        raise UserError(f"{path}: holds no audio samples; remove it or replace it")
+    if peak < SILENCE_PEAK:
         raise UserError(f"{path}: is silent from start to end; there is nothing to hear")
-    return _resample(mono, rate_hz, sample_rate_hz)
 
 
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    """Returns samples, float32 (samples, channels), and their rate in Hz."""
+def _decoded(path: Path) -> Iterator[Block]:
+    """Yields (float32 (samples, channels), rate in Hz), never without samples."""
     try:
         with path.open("rb") as stream:  # tells missing and unreadable files apart from bad audio
             if not stream.read(1):
                 raise UserError(f"{path}: is empty (0 bytes); copy or download it again")
             stream.seek(0)
-            with soundfile.SoundFile(stream) as sound:
-                samples = sound.read(dtype="float32", always_2d=True)
-                lacks_end = sound.format == "OGG" and _lacks_last_page(stream)
-                if lacks_end or _cut_short(sound, samples.shape[0]):
-                    raise UserError(
-                        f"{path}: is cut short, there is more to it than the file holds; copy or "
-                        "download it again"
-                    )
-                return samples, sound.samplerate
+            yield from _by_libsndfile(path, stream)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (MemoryError, ValueError) as error:  # of arrays that are too large
-        raise UserError(
-            f"{path}: its header promises more samples than memory can hold; export it again"
-        ) from error
     except soundfile.LibsndfileError as error:
+        if error.code == UNRECOGNISED and ffmpeg.is_there():
+            yield from ffmpeg.decode(path)
+            return
+        hint = "" if ffmpeg.is_there() else "; m4a, aac, wma and others need the program ffmpeg"
         reason = error.error_string.strip().rstrip(".")
-        raise UserError(f"{path}: is not audio that libsndfile can decode ({reason})") from error
+        raise UserError(
+            f"{path}: is not audio that libsndfile can decode ({reason}){hint}"
+        ) from error
+
+
+def _by_libsndfile(path: Path, stream: BinaryIO) -> Iterator[Block]:
+    with soundfile.SoundFile(stream) as sound:
+        if sound.frames > LONGEST_SAMPLES:
+            raise UserError(
+                f"{path}: its header promises more samples than memory can hold; export it again"
+            )
+        num_samples = 0
+        while len(block := sound.read(BLOCK_SAMPLES // sound.channels, "float32", True)):
+            num_samples += len(block)
+            yield block, sound.samplerate
+        lacks_end = sound.format == "OGG" and _lacks_last_page(stream)
+        if lacks_end or _cut_short(sound, num_samples):
+            raise UserError(
+                f"{path}: is cut short, there is more to it than the file holds; copy or "
+                "download it again"
+            )
 
 
 def _cut_short(sound: soundfile.SoundFile, samples_read: int) -> bool:
@@ -91,11 +233,15 @@ def _lacks_last_page(stream: BinaryIO) -> bool:
     return len(page) < 27 + page[26] + sum(sizes)
 
 
-def _resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    if from_hz == to_hz:
-        return np.ascontiguousarray(mono)
-    num_samples = int(np.ceil(mono.shape[0] * to_hz / from_hz))
-    resampled = soxr.resample(mono, from_hz, to_hz, quality="HQ")
-    fitted = np.zeros(num_samples, np.float32)  # soxr may return one sample more or less
-    fitted[: resampled.shape[0]] = resampled[:num_samples]
-    return fitted
+def _state(path: Path) -> tuple[int, ...]:
+    """Returns what tells one state of a file from the next."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _check_unchanged(path: Path, before: tuple[int, ...]) -> None:
+    if _state(path) != before:
+        raise UserError(f"{path}: changed while it was read; wait until it is whole")

@@ -1,8 +1,9 @@
 """Augmentation on the device, inside the compiled step: pure functions of levels and a key.
 
 Levels are float32 (batch, frames, bands) in 0..255, that is in dB, before standardisation; 0 is
-the floor. Time and pitch are resampled by nearest neighbour: interpolation would smooth the
-texture of training clips, and clean clips would then look foreign in evaluation.
+the floor. (Other kinds of front end store mel power or samples, on which less can be done: NEEDS.)
+Time and pitch are resampled by nearest neighbour: interpolation would smooth the texture of
+training clips, and clean clips would then look foreign in evaluation.
 """
 
 import dataclasses
@@ -11,7 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from deepgenre.errors import UserError
-from deepgenre.frontend import MAX_LEVEL
+from deepgenre.frontend import MAX_LEVEL, STORED_AS
+
+# What some options do depends on what is stored: a shift of bands needs bands; masks at the mean,
+# gain and equaliser are sums in dB. The others need nothing but frames.
+NEEDS = {
+    "pitch_shift_bands": ("log_mel", "musicnn"),
+    "gain_db": ("log_mel",),
+    "equaliser_db": ("log_mel",),
+    "num_masks": ("log_mel",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +42,16 @@ class Augmentation:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise UserError(f"config.augment.{field.name}: must be 0 or more")
+
+    def check_kind(self, kind: str) -> None:
+        """Raises UserError naming an option that makes no sense on a front end's kind."""
+        stored = STORED_AS[kind]
+        for name, wanted in NEEDS.items():
+            if getattr(self, name) and stored not in wanted:
+                raise UserError(
+                    f"config.augment.{name}: works on what is stored as {' or '.join(wanted)}, not "
+                    f"on config.frontend.kind {kind!r}; set it to 0"
+                )
 
 
 def augment(

@@ -34,7 +34,10 @@ RANGES = {
     "decay": (0, math.inf),
     "decay_rate": (0, math.inf),
     "warmup_epochs": (0, math.inf),
+    "plateau_epochs": (0, math.inf),
+    "plateau_factor": (0, 1),
     "momentum": (0, 1),
+    "pretrain_epochs": (0, math.inf),
     "weight_decay": (0, math.inf),
     "clip_norm": (0, math.inf),
     "label_smoothing": (0, 1),
@@ -58,6 +61,7 @@ def check(config: Config) -> None:
             raise UserError(f"config.{name}: must be {wanted}, is {value}")
     if config.dtype not in DTYPES:
         raise unknown("config.dtype", config.dtype, DTYPES)
+    Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
 
 
 def get_config() -> Config:
@@ -85,6 +89,7 @@ def get_config() -> Config:
     )
     config.init_from = ""  # weights to start from: a workdir, a .safetensors file or a name
     config.freeze = False  # True: what was taken from init_from is not trained further
+    config.pretrain_epochs = 0  # of learning without labels first: 'dbn' and 'spherical_kmeans'
     config.dtype = "float32"  # or 'bfloat16': type of activations; weights stay float32
 
     # Optimisation
@@ -96,6 +101,8 @@ def get_config() -> Config:
     config.decay = 0.01  # inverse_time: learning_rate / (1 + decay * step), as Keras meant it
     config.decay_rate = 0.9  # exponential: factor an epoch
     config.warmup_epochs = 0.0  # linear rise from 0 before the schedule proper
+    config.plateau_epochs = 0  # after so many epochs without a better loss (0: never) ...
+    config.plateau_factor = 0.5  # ... the learning rate is multiplied by this
     config.momentum = 0.9  # sgd
     config.weight_decay = 0.0  # decoupled, on kernels only
     config.clip_norm = 0.0  # largest norm of the gradient; 0: not clipped

@@ -21,7 +21,7 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     paths = {clip.key: clip.path for clip in prepared.dataset.clips}
     held_out = random.Random(config.seed).sample(parts["test"], HEARD)
     log.say("\nFive files that the network has never heard (the folder is the true style):")
-    code = predict.run(restored, [str(paths[row.key]) for row in held_out], None)
+    code = predict.run(restored, [str(paths[row.key]) for row in held_out], predict.Options())
     log.say(_summary(config, data_dir, workdir, len(parts["train"]), found["test"]))
     return code
 

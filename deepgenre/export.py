@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from deepgenre import log, weights
+from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 
 
-def run(source: str, output: Path | None, dtype: str) -> int:
+def run(restored: Restored, output: Path | None, dtype: str) -> int:
     """Writes the weights and all that is needed to use them; returns exit code 0.
 
     dtype: 'float32', or 'float16' for half the size.
     """
     if output is None or output.suffix != ".safetensors":
         raise UserError("--output: give the name of the file to write, ending in .safetensors")
-    restored = weights.load(source)
     size_bytes = weights.write(output, restored, dtype=dtype)
     log.say(
         "wrote %s: %s, step %d, %d classes, %.1f MB",

@@ -12,14 +12,18 @@ from deepgenre.spec import Spec
 def features(levels: jax.Array, spec: Spec) -> jax.Array:
     """Returns float32 (batch, frames, num_bands) of stored levels (batch, frames, stored_bands).
 
-    Samples are in -1..1. Spectrograms are standardised with the training split's mean and
+    Samples are in -1..1. Log-mel levels are standardised with the training split's mean and
     deviation: level and dB differ by a scale and an offset only, so this equals standardising the
     dB. MFCCs are the orthonormal DCT-II of the standardised log-mel bands (librosa's, but for that
-    scale and offset).
+    scale and offset). Of kind 'musicnn': log10(1 + 10000 power), which the musicnn networks
+    standardise themselves, by the batch norm that they begin with.
     """
+    levels = levels.astype(jnp.float32)
     if spec.frontend.kind == "waveform":
-        return levels.astype(jnp.float32) / FULL_SCALE
-    standardised = (levels.astype(jnp.float32) - spec.mean) / spec.deviation
+        return levels / FULL_SCALE
+    if spec.frontend.kind == "musicnn":
+        return jnp.log10(1.0 + 10_000.0 * levels)
+    standardised = (levels - spec.mean) / spec.deviation
     if spec.frontend.kind == "mfcc":
         return standardised @ dct_matrix(spec.frontend.n_mels, spec.frontend.n_mfcc)
     return standardised

@@ -20,7 +20,7 @@ from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.metrics import Metrics
-from deepgenre.optim import Schedule, make_optimizer, make_schedule
+from deepgenre.optim import Schedule, make_optimizer, make_schedule, plateau_scale
 from deepgenre.plan import Plan
 from deepgenre.spec import Spec
 from deepgenre.start import first_state
@@ -44,7 +44,7 @@ def fit(plan: Plan, config: Config, workdir: Path) -> None:
     schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
     tx = make_optimizer(config, schedule)
     with Checkpoints(workdir) as checkpoints:
-        state, tx = first_state(plan.spec, config, tx, checkpoints)
+        state, tx = first_state(plan, config, tx, checkpoints)
         start = int(state.step)
         if start >= plan.total_steps or _has_stalled(_past_losses(workdir, start), config):
             log.say("already trained, to step %d; a new --workdir trains anew", start)
@@ -101,7 +101,7 @@ def _loop(
     ):
         waiting: list[jax.Array] = []  # losses that are still on the device
         for number in range(start + 1, plan.total_steps + 1):
-            state, scalars = step(state, next(batches))
+            state, scalars = step(state, next(batches), judge.rate_scale())
             waiting.append(scalars["loss"])
             if len(waiting) > RUN_AHEAD:
                 jax.block_until_ready(waiting[-1 - RUN_AHEAD])
@@ -148,8 +148,13 @@ def _has_stalled(losses: list[float], config: Config) -> bool:
     """Whether the best validation loss lies `early_stop_epochs` epochs back."""
     if not config.early_stop_epochs or not losses:
         return False
-    validations = -(-config.early_stop_epochs // config.eval_every_epochs)
-    return len(losses) - 1 - int(np.argmin(losses)) >= validations
+    stale = len(losses) - 1 - int(np.argmin(losses))
+    return stale >= _validations(config.early_stop_epochs, config)
+
+
+def _validations(epochs: int, config: Config) -> int:
+    """Returns how many validations there are in so many epochs, rounded up."""
+    return -(-epochs // config.eval_every_epochs)
 
 
 def _recipe(config: Config) -> Recipe:
@@ -206,6 +211,11 @@ class Judge:
         interval = self.plan.steps_per_epoch * self.config.eval_every_epochs
         return step % interval == 0 or step == self.plan.total_steps
 
+    def rate_scale(self) -> float:
+        """Returns the share of the schedule's learning rate that plateaus have left."""
+        patience = _validations(self.config.plateau_epochs, self.config)
+        return plateau_scale(self.losses, patience, self.config.plateau_factor)
+
     def log_training(self, step: int, losses: list[jax.Array]) -> float:
         """Returns the mean of the losses up to `step`, and logs it; one read of the device.
 
@@ -218,7 +228,8 @@ class Judge:
                 f"the loss is {values[bad[0]]} at step {step - len(values) + 1 + int(bad[0])}; "
                 f"{DIVERGED}"
             )
-        loss, rate = float(values.mean()), float(self.schedule(step - 1))
+        loss = float(values.mean())
+        rate = float(self.schedule(step - 1)) * self.rate_scale()
         epoch = step / self.plan.steps_per_epoch
         self.write(step, "train", {"epoch": epoch, "loss": loss, "learning_rate": rate})
         return loss

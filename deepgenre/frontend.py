@@ -1,6 +1,6 @@
-"""Waveform to spectrogram, and spectrogram to the 8-bit levels that the store keeps.
+"""Waveform to spectrogram, and spectrogram to the levels that the store keeps.
 
-Equal, to float32 rounding, to the paper's four lines of librosa:
+Kind 'log_mel' equals, to float32 rounding, the paper's four lines of librosa:
 `melspectrogram(y, sr, n_mels, n_fft, hop_length)` and `power_to_db(ref=np.max)`.
 """
 
@@ -9,7 +9,8 @@ import functools
 import hashlib
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
@@ -18,8 +19,20 @@ from deepgenre.errors import UserError
 from deepgenre.nearest import choose
 
 # Each kind, and what the store keeps of it. 'mfcc' stores log-mel levels: the DCT is taken on the
-# device. 'waveform' is for networks that hear samples: a "frame" is then one sample.
-STORED_AS = {"log_mel": "log_mel", "mfcc": "log_mel", "waveform": "waveform"}
+# device. 'musicnn' stores mel power as it is, not relative to the clip's maximum: the logarithm is
+# taken on the device. 'waveform' is for networks that hear samples: a "frame" is then one sample.
+STORED_AS = {
+    "log_mel": "log_mel",
+    "mfcc": "log_mel",
+    "musicnn": "musicnn",
+    "waveform": "waveform",
+}
+# Type of what is stored: levels, power, samples.
+STORED_DTYPES: Mapping[str, type[np.generic]] = {
+    "log_mel": np.uint8,
+    "musicnn": np.float16,
+    "waveform": np.int16,
+}
 MAX_LEVEL = 255
 FULL_SCALE = 32767  # of 16-bit samples
 BLOCK_FRAMES = 64  # frames transformed together: 64 x 2048 float32 stay in a core's cache
@@ -61,7 +74,7 @@ class FrontEnd:
     @property
     def num_bands(self) -> int:
         """Numbers a frame that a network sees."""
-        return {"log_mel": self.n_mels, "mfcc": self.n_mfcc, "waveform": 1}[self.kind]
+        return {"mfcc": self.n_mfcc, "waveform": 1}.get(self.kind, self.n_mels)
 
     @property
     def stored_bands(self) -> int:
@@ -70,8 +83,8 @@ class FrontEnd:
 
     @property
     def stored_dtype(self) -> type[np.generic]:
-        """Type of the stored levels: uint8 of spectrograms, int16 of samples."""
-        return np.int16 if self.kind == "waveform" else np.uint8
+        """Type of what the store keeps."""
+        return STORED_DTYPES[STORED_AS[self.kind]]
 
     @property
     def frames_per_second(self) -> float:
@@ -83,11 +96,10 @@ class FrontEnd:
         """Folder name of the store of these levels: two front ends never share one."""
         if self.kind == "waveform":
             return f"waveform-{self.sample_rate_hz}"
-        stored = dataclasses.asdict(dataclasses.replace(self, kind="log_mel", n_mfcc=1))
+        kind = STORED_AS[self.kind]
+        stored = dataclasses.asdict(dataclasses.replace(self, kind=kind, n_mfcc=1))
         digest = hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:8]
-        return (
-            f"log_mel-{self.sample_rate_hz}-{self.n_fft}-{self.hop_length}-{self.n_mels}-{digest}"
-        )
+        return f"{kind}-{self.sample_rate_hz}-{self.n_fft}-{self.hop_length}-{self.n_mels}-{digest}"
 
 
 def log_mel(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
@@ -96,16 +108,31 @@ def log_mel(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
     frames = 1 + samples // hop_length (librosa's centred frames); values lie in
     -dynamic_range_db..0.
     """
-    power = _mel_power(waveform, frontend)
+    power = _mel_power(waveform, frontend, "constant")
     decibels = 10.0 * np.log10(np.maximum(power, 1e-10, out=power), out=power)
     decibels -= decibels.max()
     return np.maximum(decibels, -frontend.dynamic_range_db, out=decibels)
 
 
-def _mel_power(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
+def musicnn_power(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
+    """Returns mel power, float16 (frames, n_mels), of a waveform (samples,).
+
+    As `batch_data` of musicnn 0.1.0 has it under the NumPy that it was released for: rounded to
+    float16, and widened before its logarithm is taken. (NumPy 2 takes the logarithm in float16,
+    overflows above a power of 6.55, and makes every loud window sound the same.) Samples are
+    clipped at full scale, as the 16-bit decoding that the networks were trained on clipped them;
+    both ends are padded by reflection, the default of librosa before 0.10.
+    """
+    power = _mel_power(np.clip(waveform, -1.0, 1.0), frontend, "reflect")
+    return np.minimum(power, np.finfo(np.float16).max).astype(np.float16)
+
+
+def _mel_power(
+    waveform: np.ndarray, frontend: FrontEnd, padding: Literal["constant", "reflect"]
+) -> np.ndarray:
     n_fft, hop_length = frontend.n_fft, frontend.hop_length
     window, filters = _window_and_filters(frontend)
-    padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
+    padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2, padding)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     mel = np.empty((frames.shape[0], frontend.n_mels), np.float32)
     for start in range(0, frames.shape[0], BLOCK_FRAMES):
@@ -140,8 +167,10 @@ def quantise(decibels: np.ndarray, dynamic_range_db: float) -> np.ndarray:
 def levels(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
     """Returns what the store keeps of a waveform (samples,): (frames, stored_bands) of its dtype.
 
-    Levels 0..255 of a log-mel spectrogram, or samples in -32768..32767.
+    Levels 0..255 of a log-mel spectrogram, mel power, or samples in -32768..32767.
     """
+    if frontend.kind == "musicnn":
+        return musicnn_power(waveform, frontend)
     if frontend.kind == "waveform":
         return np.rint(np.clip(waveform, -1, 1) * FULL_SCALE).astype(np.int16)[:, None]
     return quantise(log_mel(waveform, frontend), frontend.dynamic_range_db)

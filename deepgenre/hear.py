@@ -1,30 +1,54 @@
 """An audio file of any length to the windows that a network hears."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from deepgenre import audio, pipeline
 from deepgenre import frontend as front_end
+from deepgenre.errors import UserError
 from deepgenre.spec import Spec
 
+# Where windows start, float64 (windows,) in seconds from the file's start, and the levels of each,
+# (window_frames, stored_bands).
+Windows = tuple[np.ndarray, list[np.ndarray]]
 
-def windows(path: Path, spec: Spec) -> np.ndarray:
-    """Returns levels (windows, window_frames, stored_bands) that cover the file; else UserError.
+
+def windows(path: Path, spec: Spec) -> Iterator[Windows]:
+    """Yields the windows that cover a file, piece by piece; raises UserError where it is no music.
 
     A song is cut into equal pieces of about the length of a training clip. Each piece is treated
     as training treated a clip: levels re its own maximum, then windows. A file as long as a
     training clip therefore gives exactly what the store would hold of it. Silent pieces are left
     out: relative to its own maximum, silence is as loud as can be.
     """
-    waveform = audio.load(path, spec.frontend.sample_rate_hz)
-    clip_samples = spec.clip_seconds * spec.frontend.sample_rate_hz
-    pieces = np.array_split(waveform, max(1, round(waveform.size / clip_samples)))
-    heard = [piece for piece in pieces if np.abs(piece).max() >= audio.SILENCE_PEAK] or pieces
-    return np.concatenate([_piece_windows(piece, spec) for piece in heard])
+    return _windows(audio.pieces(path, spec.frontend.sample_rate_hz, spec.clip_seconds), path, spec)
 
 
-def _piece_windows(piece: np.ndarray, spec: Spec) -> np.ndarray:
+def waveform_windows(waveform: np.ndarray, name: object, spec: Spec) -> Iterator[Windows]:
+    """Yields likewise the windows of a waveform, (samples,) at the spec's rate."""
+    rate_hz = spec.frontend.sample_rate_hz
+    return _windows(audio.cut(waveform, spec.clip_seconds * rate_hz), name, spec)
+
+
+def _windows(pieces: Iterable[np.ndarray], name: object, spec: Spec) -> Iterator[Windows]:
+    first, heard = 0, False
+    for piece in pieces:
+        if np.abs(piece).max() >= audio.SILENCE_PEAK:
+            starts, levels = _piece_windows(piece, spec)
+            yield first / spec.frontend.sample_rate_hz + starts, levels
+            heard = True
+        first += piece.size
+    if not heard:
+        raise UserError(
+            f"{name}: is silent below {spec.frontend.sample_rate_hz / 2:g} Hz; there is nothing "
+            "to hear"
+        )
+
+
+def _piece_windows(piece: np.ndarray, spec: Spec) -> Windows:
     levels = front_end.levels(piece, spec.frontend)
     starts = pipeline.window_starts(levels.shape[0], spec.window_frames, spec.hop_frames)
-    return np.stack([pipeline.window(levels, start, spec.window_frames) for start in starts])
+    cut = [pipeline.window(levels, start, spec.window_frames) for start in starts]
+    return np.array(starts) / spec.frontend.frames_per_second, cut

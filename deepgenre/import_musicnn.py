@@ -1,4 +1,4 @@
-"""The pretrained networks of the musicnn 0.1.0 package, as flax variables; no TensorFlow needed.
+"""The pretrained networks of the musicnn 0.1.0 package; no TensorFlow needed.
 
 The package (Pons and Serra, 2019, ISC licence) is a wheel: a zip with TensorFlow checkpoints, tag
 lists and licence. Nothing in it is installed or executed.
@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,27 +17,25 @@ from typing import Any
 
 import numpy as np
 
+from deepgenre import config as defaults
 from deepgenre.errors import UserError
-from deepgenre.models import musicnn_features
+from deepgenre.frontend import FrontEnd
+from deepgenre.spec import Spec
 from deepgenre.tf_checkpoint import read_checkpoint
 
 WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
 LICENCE = "musicnn-0.1.0.dist-info/LICENSE.md"
-FRONT_END = {
-    "sample_rate_hz": musicnn_features.SAMPLE_RATE_HZ,
-    "n_fft": musicnn_features.N_FFT,
-    "hop_length": musicnn_features.HOP_LENGTH,
-    "n_mels": musicnn_features.N_MELS,
-    "window_frames": musicnn_features.WINDOW_FRAMES,
-    "compression": "log10(1 + 10000 * float16(power))",
+FRONT_END = FrontEnd(kind="musicnn", sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=96)
+WINDOW_FRAMES = 187  # 3 s, one after the other
+NETWORKS = {  # ours -> the package's folder, the name in deepgenre/models
+    "mtt_musicnn": ("MTT_musicnn", "musicnn"),
+    "mtt_vgg": ("MTT_vgg", "musicnn_vgg"),
+    "msd_musicnn": ("MSD_musicnn", "musicnn"),
+    "msd_vgg": ("MSD_vgg", "musicnn_vgg"),
 }
-FOLDERS = {  # ours -> theirs
-    "mtt_musicnn": "MTT_musicnn",
-    "mtt_vgg": "MTT_vgg",
-    "msd_musicnn": "MSD_musicnn",
-    "msd_vgg": "MSD_vgg",
-}
+# What each was trained on: a name in deepgenre/datasets, a split, seconds of a clip.
+TRAINED_ON = {"MTT": ("mtat", "folders", 29.12), "MSD": ("folder", "group_random", 30.0)}
 MUSICNN_LAYERS = {  # TensorFlow's layer, numbered in the order of making -> the path of ours
     "batch_normalization": ("input_norm",),
     "conv2d": ("front_0", "conv"),
@@ -55,6 +54,7 @@ VGG_LAYERS = {
     **{f"batch_normalization_{n + 1}": (f"norm_{n}",) for n in range(5)},
     "dense": ("logits",),
 }
+LAYERS = {"musicnn": MUSICNN_LAYERS, "musicnn_vgg": VGG_LAYERS}
 LEAVES = {  # TensorFlow's variable -> (collection, leaf); Adam's are left behind
     "kernel": ("params", "kernel"),
     "bias": ("params", "bias"),
@@ -67,38 +67,37 @@ LEAVES = {  # TensorFlow's variable -> (collection, leaf); Adam's are left behin
 
 @dataclasses.dataclass(frozen=True)
 class ImportedNetwork:
-    """Weights of one network, and what is needed to use and to hand on what they say."""
+    """Weights of one network, float32, and what is needed to use them and to hand them on."""
 
-    name: str
-    params: dict[str, Any]
-    batch_stats: dict[str, Any]
-    tags: tuple[str, ...]  # in the order of the logits; each is a sigmoid of its own
-    front_end: Mapping[str, int | str]  # of `musicnn_features.musicnn_log_mel`
+    spec: Spec
+    variables: dict[str, Any]  # 'params' and 'batch_stats', as linen takes them
     licence: str
 
 
-def fetch_wheel(folder: Path) -> Path:
-    """Returns the wheel's path in `folder`, downloaded with pip (29 MB) unless it is there.
+def import_networks(wheel: Path | None) -> dict[str, ImportedNetwork]:
+    """Returns `read_networks` of the wheel; without one, pip downloads it (29 MB) for the while.
 
     Raises UserError where pip fails or the file is not the one that is pinned.
     """
-    wheel = folder / WHEEL
-    if not wheel.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder)]
-        done = subprocess.run([*command, "musicnn==0.1.0"], capture_output=True, text=True)
+    if wheel:
+        return read_networks(wheel)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--quiet", "--dest", folder, "musicnn==0.1.0"]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-            raise UserError(f"{wheel}: pip could not download musicnn 0.1.0 ({reason}); try again")
-    _check(wheel)
-    return wheel
+            raise UserError(
+                f"--source=musicnn: pip could not download musicnn 0.1.0 ({reason}); get "
+                f"{WHEEL} where there is a network, and give it as --wheel=FILE"
+            )
+        return read_networks(Path(folder, WHEEL))
 
 
 def read_networks(wheel: Path) -> dict[str, ImportedNetwork]:
     """Returns the four networks by name: mtt_musicnn, mtt_vgg, msd_musicnn, msd_vgg.
 
-    `mtt_*` hear the 50 tags of MagnaTagATune, `msd_*` 50 of the Million Song Dataset. Params and
-    batch_stats are those of `MusiCNN` and `MusiCNNVgg` with their defaults, float32. Raises
+    `mtt_*` hear the 50 tags of MagnaTagATune, `msd_*` 50 of the Million Song Dataset. Raises
     UserError where the file is missing or is not the pinned wheel.
     """
     _check(wheel)
@@ -106,8 +105,8 @@ def read_networks(wheel: Path) -> dict[str, ImportedNetwork]:
         tags = _tag_lists(archive.read("musicnn/configuration.py").decode())
         licence = archive.read(LICENCE).decode()
         return {
-            name: _network(archive, name, folder, tags[folder[:3]], licence)
-            for name, folder in FOLDERS.items()
+            name: _network(archive, folder, model, tags[folder[:3]], licence)
+            for name, (folder, model) in NETWORKS.items()
         }
 
 
@@ -119,7 +118,7 @@ def _check(wheel: Path) -> None:
     if digest != WHEEL_SHA256:
         raise UserError(
             f"{wheel}: is not the wheel of musicnn 0.1.0 (sha256 {digest[:12]}..., expected "
-            f"{WHEEL_SHA256[:12]}...); remove it and download it again"
+            f"{WHEEL_SHA256[:12]}...); download it again"
         )
 
 
@@ -135,22 +134,43 @@ def _tag_lists(source: str) -> dict[str, tuple[str, ...]]:
 
 
 def _network(
-    archive: zipfile.ZipFile, name: str, folder: str, tags: tuple[str, ...], licence: str
+    archive: zipfile.ZipFile, folder: str, model: str, tags: tuple[str, ...], licence: str
 ) -> ImportedNetwork:
     tensors = read_checkpoint(
         archive.read(f"musicnn/{folder}/.index"),
         archive.read(f"musicnn/{folder}/.data-00000-of-00001"),
         f"{archive.filename}: musicnn/{folder}",
     )
-    layers = VGG_LAYERS if name.endswith("vgg") else MUSICNN_LAYERS
-    params, batch_stats = to_flax(tensors, layers)
-    return ImportedNetwork(name, params, batch_stats, tags, FRONT_END, licence)
+    variables = to_flax(tensors, LAYERS[model])
+    return ImportedNetwork(_spec(model, tags, *TRAINED_ON[folder[:3]]), variables, licence)
+
+
+def _spec(model: str, tags: tuple[str, ...], dataset: str, split: str, clip_seconds: float) -> Spec:
+    """Returns the spec as a run of ours on the same data would have it."""
+    config = defaults.get_config()
+    config.dataset, config.split, config.multi_label = dataset, split, True
+    config.model = model
+    config.frontend.update(dataclasses.asdict(FRONT_END))
+    config.window_seconds = WINDOW_FRAMES / FRONT_END.frames_per_second
+    return Spec(
+        model=model,
+        network={},
+        classes=tags,
+        multi_label=True,
+        frontend=FRONT_END,
+        mean=0.0,
+        deviation=1.0,
+        window_frames=WINDOW_FRAMES,
+        hop_frames=WINDOW_FRAMES,
+        clip_seconds=clip_seconds,
+        config=config.to_dict(),
+    )
 
 
 def to_flax(
     tensors: Mapping[str, np.ndarray], layers: Mapping[str, tuple[str, ...]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns (params, batch_stats) of tensors named LAYER/VARIABLE, nested as `layers` says."""
+) -> dict[str, Any]:
+    """Returns 'params' and 'batch_stats' of tensors named LAYER/VARIABLE, nested by `layers`."""
     collections: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}}
     for name, tensor in tensors.items():
         layer, _, variable = name.partition("/")
@@ -163,4 +183,4 @@ def to_flax(
         # Convolutions over frames only were made as (width, channels in, 1, channels out).
         is_mid = layers[layer][0].startswith("mid_") and leaf == "kernel"
         node[leaf] = tensor[:, :, 0] if is_mid else tensor
-    return collections["params"], collections["batch_stats"]
+    return collections

@@ -1,5 +1,6 @@
 """Figures, as files; the only place that imports matplotlib."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from deepgenre.store import replacing
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+MOST_ROWS = 20  # of a taggram: more cannot be read
+warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box
 plt.rcParams["text.parse_math"] = False  # a class may be called "$uicideboy$"
 
 
@@ -72,6 +76,52 @@ def training_curves(path: Path, lines: Sequence[dict[str, Any]], merit: str) -> 
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
+
+
+def taggram(
+    path: Path,
+    start_seconds: np.ndarray,
+    window_seconds: float,
+    scores: np.ndarray,
+    classes: Sequence[str],
+    title: str,
+) -> None:
+    """Draws the scores (windows, classes) of a song over its time, the strongest classes on top.
+
+    Where windows overlap, each is drawn around its middle; what is not heard stays blank.
+    """
+    shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MOST_ROWS]
+    edges, places = _edges(start_seconds, window_seconds)
+    cells = np.full((len(shown), len(edges) - 1), np.nan)
+    cells[:, places] = scores[:, shown].T
+    figure, axes = plt.subplots(figsize=(10, 1.6 + 0.24 * len(shown)), layout="constrained")
+    drawn = axes.pcolormesh(edges, np.arange(len(shown) + 1), cells, cmap="viridis", vmin=0, vmax=1)
+    figure.colorbar(drawn, label="score", pad=0.01)
+    axes.set_yticks(np.arange(len(shown)) + 0.5, np.array(classes)[shown])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
+    axes.xaxis.set_major_formatter(lambda at, _: f"{at // 60:.0f}:{at % 60:02.0f}")
+    axes.set(xlim=(0, None), xlabel="time (min:s)", title=title)
+    _save(figure, path)
+
+
+def _edges(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rising edges of cells, and which cell each window, of this length, is drawn in.
+
+    Neighbours that overlap meet halfway; between others lies a cell of its own.
+    """
+    ends = starts + length
+    meet = ends[:-1] > starts[1:] - 1e-3
+    halfway = (ends[:-1] + starts[1:]) / 2
+    lefts = np.concatenate([starts[:1], np.where(meet, halfway, starts[1:])])
+    rights = np.concatenate([np.where(meet, halfway, ends[:-1]), ends[-1:]])
+    edges, places = [float(lefts[0])], []
+    for left, right in zip(lefts, rights, strict=True):
+        if left > edges[-1]:
+            edges.append(float(left))
+        places.append(len(edges) - 1)
+        edges.append(float(right))
+    return np.array(edges), np.array(places)
 
 
 def _save(figure: Figure, path: Path) -> None:

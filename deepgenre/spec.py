@@ -27,6 +27,7 @@ class Spec:
     hop_frames: int  # from one window to the next, in evaluation
     clip_seconds: float  # length of a training clip: longer audio is cut into pieces of about it
     config: Mapping[str, Any]  # the whole config of the run that made the weights
+    temperature: float = 1.0  # of a song's scores, see `calibration`; 1: not calibrated
 
 
 def to_json(spec: Spec) -> dict[str, Any]:

@@ -5,11 +5,12 @@ import json
 
 import optax
 
-from deepgenre import log, transfer, weights
+from deepgenre import log, pretrain, transfer, weights
 from deepgenre import spec as specs
 from deepgenre.checkpoint import Checkpoints
 from deepgenre.config import Config
 from deepgenre.errors import UserError
+from deepgenre.plan import Plan
 from deepgenre.spec import Spec
 from deepgenre.state import State, initial_state
 
@@ -24,14 +25,16 @@ FREE_FIELDS = (
 
 
 def first_state(
-    spec: Spec, config: Config, tx: optax.GradientTransformation, checkpoints: Checkpoints
+    plan: Plan, config: Config, tx: optax.GradientTransformation, checkpoints: Checkpoints
 ) -> tuple[State, optax.GradientTransformation]:
     """Returns the state to go on from, and the optimiser, less what is frozen.
 
     The first there is of: (1) the latest checkpoint of this run, (2) the weights that
-    `config.init_from` names, as far as they fit, (3) fresh weights. Raises UserError where the
+    `config.init_from` names, as far as they fit, (3) what is learnt without labels, where
+    `config.pretrain_epochs` asks for that, (4) fresh weights. Raises UserError where the
     checkpoint is of another run, or damaged.
     """
+    spec = plan.spec
     shape = (1, spec.window_frames, spec.frontend.num_bands)
     averaged = config.ema_decay > 0
     state = initial_state(specs.build(spec), tx, shape, seed=config.seed, averaged=averaged)
@@ -41,6 +44,8 @@ def first_state(
         if config.freeze:
             tx = transfer.freeze(tx, transfer.frozen_mask(state.params, taken))
             state = dataclasses.replace(state, opt_state=tx.init(state.params))
+    if config.pretrain_epochs and not config.init_from and checkpoints.latest_step() is None:
+        state = pretrain.without_labels(state, plan, config)
     if checkpoints.latest_step() is not None:
         _check_same_run(checkpoints.latest_spec(), spec)
         state = checkpoints.restore_latest(state)

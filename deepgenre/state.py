@@ -49,7 +49,8 @@ def initial_state(
 
 def with_weights(state: State, params: PyTree, batch_stats: PyTree) -> State:
     """Returns the state with other weights; a running mean starts from them."""
-    averages = {"params": params, "batch_stats": batch_stats} if state.averages else {}
+    used = {"params": params, "batch_stats": batch_stats}
+    averages = jax.tree.map(jnp.copy, used) if state.averages else {}  # a step spends both
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, averages=averages)
 
 

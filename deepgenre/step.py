@@ -1,6 +1,7 @@
 """The training step and the scoring step: pure functions, compiled here and nowhere else."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,8 +19,9 @@ from deepgenre.spec import Spec
 from deepgenre.state import State
 
 Batch = Mapping[str, Any]  # 'levels' (batch, frames, bands) as stored, 'labels' (batch, ...)
-TrainStep = Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]
+TrainStep = Callable[..., tuple[State, dict[str, jax.Array]]]  # (state, batch, rate=1.0)
 ScoreStep = Callable[[Any, Any], jax.Array]
+HearStep = Callable[[Any, Any], dict[str, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Recipe:
 def train_step(
     state: State,
     batch: Batch,
+    rate: jax.Array | float,
     *,
     module: nn.Module,
     tx: optax.GradientTransformation,
@@ -42,7 +45,10 @@ def train_step(
     recipe: Recipe,
     axis_name: str | None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Returns the state after one step, and the loss, both averaged over the devices."""
+    """Returns the state after one step, and the loss, both averaged over the devices.
+
+    rate: the share of the schedule's learning rate at which this step is taken.
+    """
     share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
     augment_key, dropout_key = jax.random.split(key)
@@ -75,7 +81,7 @@ def train_step(
     if axis_name:
         loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     new_state = State(
         step=state.step + 1,
         params=params,
@@ -104,14 +110,15 @@ def compile_train_step(
     axis_name = AXIS if num_devices > 1 else None
     module = specs.build(spec, axis_name=axis_name)
 
-    def step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-        return train_step(
-            state, batch, module=module, tx=tx, spec=spec, recipe=recipe, axis_name=axis_name
-        )
-
+    step = functools.partial(
+        train_step, module=module, tx=tx, spec=spec, recipe=recipe, axis_name=axis_name
+    )
     if axis_name is None:
-        return jax.jit(step, donate_argnums=0)
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+        compiled = jax.jit(step, donate_argnums=0)
+    else:
+        axes = (None, 0, None)
+        compiled = jax.pmap(step, AXIS, in_axes=axes, out_axes=None, donate_argnums=0)
+    return lambda state, batch, rate=1.0: compiled(state, batch, rate)
 
 
 def compile_score_step(spec: Spec) -> ScoreStep:
@@ -124,3 +131,22 @@ def compile_score_step(spec: Spec) -> ScoreStep:
         return losses.scores(logits, multi_label=spec.multi_label)
 
     return jax.jit(score)
+
+
+def compile_hear_step(spec: Spec) -> HearStep:
+    """Returns the compiled map of (variables, levels) to all that the network makes of a batch.
+
+    'scores', float32 (batch, classes), and what it sows: 'embedding', float32 (batch, features),
+    and of some networks 'attention' (see `models.attention`).
+    """
+    module = specs.build(spec)
+
+    def hear(variables: Any, levels: jax.Array) -> dict[str, jax.Array]:
+        found = module.apply(
+            variables, features(levels, spec), train=False, mutable=["intermediates"]
+        )
+        logits, sown = found  # pyright: ignore[reportGeneralTypeIssues]
+        own = {k: v[-1] for k, v in sown["intermediates"].items() if isinstance(v, tuple)}
+        return {"scores": losses.scores(logits, multi_label=spec.multi_label), **own}
+
+    return jax.jit(hear)

@@ -32,8 +32,8 @@ class Measured:
     key: str
     frames: int
     bands: int
-    level_sum: int  # over all frames and bands
-    level_sum_of_squares: int
+    level_sum: float  # over all frames and bands; exact, an integer, where levels are integers
+    level_sum_of_squares: float
     source_bytes: int  # size and time of the file it came from: when they change, it is stale
     source_mtime_ns: int
     shard: str = ""
@@ -128,14 +128,14 @@ def _read_shard_index(path: Path) -> list[Measured]:
 
 def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
     """Returns the index entry, not yet placed in a shard, of levels (frames, bands)."""
-    wide = levels.astype(np.int64)
+    wide = levels.astype(np.int64 if np.issubdtype(levels.dtype, np.integer) else np.float64)
     status = source.stat()
     return Measured(
         key=key,
         frames=levels.shape[0],
         bands=levels.shape[1],
-        level_sum=int(wide.sum()),
-        level_sum_of_squares=int((wide * wide).sum()),
+        level_sum=wide.sum().item(),
+        level_sum_of_squares=(wide * wide).sum().item(),
         source_bytes=status.st_size,
         source_mtime_ns=status.st_mtime_ns,
     )
@@ -223,7 +223,7 @@ def _num_records(store: Path, shard: str) -> int:
 def mean_and_deviation(rows: Sequence[Row]) -> tuple[float, float]:
     """Returns mean and standard deviation, in levels, over every frame and band of the rows.
 
-    Exact: from the integer sums in the index, without reading a record.
+    From the sums in the index, without reading a record: exact where levels are integers.
     """
     count = sum(row.measured.frames * row.measured.bands for row in rows)
     total = sum(row.measured.level_sum for row in rows)

@@ -5,6 +5,7 @@ holds the spec, how the weights came about, and a digest of everything, so that 
 changed or cut is refused.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from deepgenre import checkpoint
+from deepgenre import checkpoint, models
 from deepgenre import spec as specs
 from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
@@ -27,6 +28,8 @@ from deepgenre.spec import Spec
 from deepgenre.store import replacing
 
 SHIPPED = Path(__file__).parent / "pretrained"
+# What --mode=import makes, and from which --source.
+IMPORTABLE = dict.fromkeys(("mtt_musicnn", "mtt_vgg", "msd_musicnn", "msd_vgg"), "musicnn")
 
 
 def imported_folder() -> Path:
@@ -40,11 +43,67 @@ def named() -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def load(source: str) -> Restored:
+# What networks must share to be heard as one.
+SHARED = (
+    "classes",
+    "multi_label",
+    "frontend",
+    "mean",
+    "deviation",
+    "clip_seconds",
+)
+
+
+def load(source: str, *more: str) -> Restored:
     """Returns the weights of a workdir, a checkpoint folder, a .safetensors file, or of a name.
 
-    Raises UserError where there are none, or they are damaged or do not fit their network.
+    Of several sources: their ensemble. Raises UserError where there are none, or they are damaged,
+    do not fit their network, or one another.
     """
+    if not more:
+        return _load_one(source)
+    return ensemble({name: _load_one(name) for name in (source, *more)})
+
+
+def ensemble(members: Mapping[str, Restored]) -> Restored:
+    """Returns networks by source as one network, which says what they say on average.
+
+    It hears windows as long as the longest of theirs. Its metrics are empty: none were measured.
+    Raises UserError naming what two do not share.
+    """
+    (first_source, first), *others = members.items()
+    for source, other in others:
+        for field in SHARED:
+            if getattr(first.spec, field) != getattr(other.spec, field):
+                raise UserError(
+                    f"--weights: {first_source} and {source} differ in {field}; an ensemble is of "
+                    "networks that were trained on the same clips, heard the same way"
+                )
+    all_of = list(members.values())
+    network = {"members": [_member(one.spec) for one in all_of]}
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for index, one in enumerate(all_of):
+        for collection, tree in one.variables.items():
+            variables[collection][f"members_{index}"] = tree
+    longest = max((one.spec for one in all_of), key=lambda spec: spec.window_frames)
+    return Restored(
+        spec=dataclasses.replace(longest, model=models.ENSEMBLE, network=network, temperature=1.0),
+        variables=variables,
+        step=first.step,
+        metrics={},
+    )
+
+
+def _member(spec: Spec) -> dict[str, Any]:
+    return {
+        "model": spec.model,
+        "network": dict(spec.network),
+        "window_frames": spec.window_frames,
+        "hop_frames": spec.hop_frames,
+    }
+
+
+def _load_one(source: str) -> Restored:
     path = Path(source)
     if path.is_dir():
         restored = checkpoint.restore(path)
@@ -54,8 +113,13 @@ def load(source: str) -> Restored:
         restored = read(named()[source])
     elif path.suffix or path.parent != Path():
         raise UserError(f"{source}: no such weights; give a workdir, a .safetensors file or a name")
+    elif source in IMPORTABLE:
+        raise UserError(
+            f"--weights: {source!r} has to be imported first, with "
+            f"--mode=import --source={IMPORTABLE[source]}"
+        )
     else:
-        raise unknown("--weights", source, named())
+        raise unknown("--weights", source, {*named(), *IMPORTABLE})
     _check_fit(source, restored)
     return restored
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,25 @@ def test_same_key_same_change_other_key_another():
     other, _ = augment.augment(*args, jax.random.key(4), options, 30)
     np.testing.assert_array_equal(first, again)
     assert np.any(np.asarray(first) != np.asarray(other))
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [
+        ("log_mel", set()),
+        ("mfcc", set()),
+        ("musicnn", {"gain_db", "equaliser_db", "num_masks"}),
+        ("waveform", {"gain_db", "equaliser_db", "num_masks", "pitch_shift_bands"}),
+    ],
+)
+def test_options_that_make_no_sense_on_a_kind_are_refused_by_name(kind: str, refused: set[str]):
+    for field in dataclasses.fields(Augmentation):
+        options = Augmentation(**{field.name: 1})
+        if field.name in refused:
+            with pytest.raises(UserError, match=rf"config.augment.{field.name}.*'{kind}'"):
+                options.check_kind(kind)
+        else:
+            options.check_kind(kind)
 
 
 def test_negative_option_is_refused_by_name():

@@ -18,7 +18,7 @@ from deepgenre.state import initial_state
 from deepgenre.step import Recipe, compile_train_step
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-ARGUMENTS = {"folder": ["genre", "tags"]}
+ARGUMENTS = {"folder": ["genre", "tags"], "mtat_won": ["adam", "sgd"]}
 CASES = [
     (path, argument)
     for path in sorted(CONFIGS.glob("*.py"))

@@ -112,6 +112,47 @@ def test_waveform_is_kept_to_sixteen_bits(music: np.ndarray):
     np.testing.assert_allclose(samples[0, :, 0], music, atol=0.51 / FULL_SCALE)
 
 
+MUSICNN = FrontEnd(kind="musicnn", sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=96)
+
+
+def musicnn_features(samples: np.ndarray) -> np.ndarray:
+    """Returns what a network hears of kind 'musicnn': float32 (frames, 96)."""
+    power = frontend.levels(samples, MUSICNN)
+    assert power.dtype == MUSICNN.stored_dtype == np.float16
+    return np.asarray(features(jnp.asarray(power)[None], spec_of(MUSICNN, 0.0, 1.0))[0])
+
+
+def test_musicnn_kind_is_that_of_its_definition():
+    samples = np.random.default_rng(0).normal(size=4096).clip(-1, 1).astype(np.float32)
+    found = musicnn_features(samples)
+    assert found.shape == (17, 96) and found.dtype == np.float32
+    padded = np.pad(samples, 256, mode="reflect")
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
+    filters = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=96)
+    for frame in (0, 5, 16):
+        spectrum = np.fft.rfft(padded[frame * 256 : frame * 256 + 512] * window)
+        expected = np.log10(1 + 10_000 * filters @ np.abs(spectrum) ** 2)
+        # float16 keeps 11 bits: 2 ** -12 of the power, 2.2e-4 of its decimal logarithm at most.
+        np.testing.assert_allclose(found[frame], expected, atol=2.3e-4)
+
+
+def test_musicnn_kind_stays_finite_and_is_clipped_at_full_scale():
+    sine = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
+    loud = musicnn_features(4 * sine)
+    assert np.isfinite(loud).all()
+    assert loud.max() > np.log10(np.finfo(np.float16).max)  # where float16 would overflow
+    np.testing.assert_array_equal(loud, musicnn_features(np.clip(4 * sine, -1, 1)))
+    long_frames = frontend.levels(np.sign(sine), FrontEnd(kind="musicnn", n_fft=8192))
+    assert long_frames.max() == np.finfo(np.float16).max  # not infinite
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 255, 256, 257])
+def test_musicnn_kind_takes_clips_shorter_than_a_frame(num_samples: int):
+    found = musicnn_features(np.full(num_samples, 0.5, np.float32))
+    assert found.shape == (1 + num_samples // 256, 96)
+    assert np.isfinite(found).all() and found.max() > 1  # reflected, not faded into silence
+
+
 def test_stores_are_told_apart_by_every_field():
     changes = {
         "sample_rate_hz": 16_000,
@@ -123,6 +164,7 @@ def test_stores_are_told_apart_by_every_field():
         "dynamic_range_db": 90.0,
         "kind": "waveform",
     }
+    assert FrontEnd(kind="musicnn").store_id != FrontEnd().store_id
     others = {dataclasses.replace(FrontEnd(), **{k: v}).store_id for k, v in changes.items()}
     assert len(others | {FrontEnd().store_id}) == 1 + len(changes)
     assert FrontEnd(kind="mfcc", n_mfcc=13).store_id == FrontEnd().store_id

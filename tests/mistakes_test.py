@@ -41,7 +41,7 @@ def refused(monkeypatch, capfd, tmp_path):
         ([f"{GTZAN}:genres"], "takes 0 positional arguments but 1 was given"),
         ([GTZAN, "--workdr=x"], "'workdr'. Did you mean: workdir"),
         ([GTZAN, "--mode=evaluate"], "should be one of <train|"),
-        ([GTZAN, "music"], "'music': only --mode=predict takes files"),
+        ([GTZAN, "music"], "'music': --mode=train takes no files, only predict"),
         ([GTZAN, "--data_dir=nowhere.npz"], "nowhere.npz: no such file"),
         ([MTAT, "--data_dir=nowhere"], "https://mirg.city.ac.uk/datasets/magnatagatune/"),
         ([FOLDER, "--data_dir=nowhere"], "'nowhere' does not exist: put music there as"),

@@ -27,7 +27,8 @@ from deepgenre.step import Recipe, compile_train_step
 NARROW = {"width": 1 / 16, "dropout": 0.0}
 NARROW_CONV = {**NARROW, "conv_dropout": 0.0}
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
-    "paper_1d": ({"dropout": 0.0, "batch_norm": True, "depth": 4}, (298, 16)),
+    "paper_1d_deep": ({"dropout": 0.0}, (298, 16)),
+    "paper_2d_norm": ({"dropout": 0.0}, (120, 60)),
     "dieleman": ({**NARROW, "batch_norm": True}, (110, 16)),
     "dieleman_mtt": ({**NARROW, "width": 0.5}, (64, 16)),
     "fcn3": (NARROW_CONV, (64, 24)),
@@ -46,6 +47,9 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "attention": ({**NARROW, "layer_dropout": 0.0, "attention_dropout": 0.0}, (40, 16)),
     "gwardys": ({**NARROW, "batch_norm": True}, (40, 16)),
     "multi_scale": (NARROW, (60, 16)),
+    "musicnn": (NARROW, (40, 16)),
+    "musicnn_vgg": (NARROW_CONV, (66, 63)),
+    "spherical_kmeans": ({"dropout": 0.0}, (50, 32)),
 }
 
 
@@ -106,6 +110,8 @@ FAMILIES = (
     "attention",
     "gwardys",
     "multi_scale",
+    "musicnn",
+    "spherical_kmeans",
 )
 
 

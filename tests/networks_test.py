@@ -16,7 +16,11 @@ from deepgenre.state import num_parameters
 # (=), else summed by hand from its layers.
 PUBLISHED = (
     ("paper_1d", (646, 128), 10, 2_775_818),
+    ("paper_1d_norm", (646, 128), 10, 2_775_818 + 3 * 2 * 256),
+    # A fourth convolution leaves one place of time, not two, to the dense layer.
+    ("paper_1d_deep", (646, 128), 10, 2_777_354 + 4 * 256 * 256 + 3 * 256 - 512 * 2048),
     ("paper_2d", (628, 128), 50, 1_732_658),
+    ("paper_2d_norm", (628, 128), 50, 1_732_658 + 2 * (128 + 256 + 512)),
     ("dieleman", (599, 128), 40, 9_393_704),
     ("dieleman_mtt", (187, 96), 50, 66_784),  # = "66k"
     ("fcn3", (1366, 96), 50, 10_138_674),
@@ -39,6 +43,16 @@ PUBLISHED = (
     # 62,378,344 of AlexNet in one tower, with 10 classes for 1,000 and one channel for three.
     ("gwardys", (227, 227), 10, 62_378_344 - 990 * (4096 + 1) - 2 * 11 * 11 * 96),
     ("multi_scale", (1254, 128), 50, 1_998_130),
+    # The head's: 3 x 128 + 4 x 24 numbers of bands and MFCCs, 9 bins and 39 lags of rhythm, pairs
+    # of groups, and three of each filter (of the last bank in four registers).
+    (
+        "spherical_kmeans",
+        (129, 128),
+        10,
+        (480 + 16 * 9 + 39 * 3 + 120 + 3 * (3 * 256 + 4 * 192) + 1) * 10,
+    ),
+    ("musicnn", (187, 96), 50, 787_159),
+    ("musicnn_vgg", (187, 96), 50, 605_748),
 )
 NAMES = [name for name, *_ in PUBLISHED]
 
@@ -110,6 +124,8 @@ PUBLISHED_LAYERS = {
     "attention": ("TransformerLayer_1", (1 + 118, 256)),
     "gwardys": ("ConvBlock_4", (13, 13, 256)),
     "multi_scale": ("LocalNetwork_2", (768,)),
+    "musicnn": ("mid_2_conv", (187, 64)),
+    "musicnn_vgg": ("conv_4", (11, 6, 128)),
 }
 
 

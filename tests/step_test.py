@@ -221,6 +221,25 @@ def test_bfloat16_computes_and_float32_remembers():
     np.testing.assert_allclose(losses[0], exact[0], rtol=0.05)
 
 
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_a_step_at_half_the_rate_goes_half_as_far(num_devices):
+    spec, tx = tiny.spec(), optimizer(learning_rate=1e-2, schedule="constant")
+    step = compile_train_step(spec, tx, Recipe(), num_devices=num_devices)
+    batch = toy_batch(spec)
+    batch = devices.shard(batch, num_devices) if num_devices > 1 else batch
+    start = jax.device_get(fresh_state(spec, tx).params)
+    whole = jax.device_get(step(fresh_state(spec, tx), batch)[0].params)
+    half = jax.device_get(step(fresh_state(spec, tx), batch, 0.5)[0].params)
+    moved = jax.tree.map(lambda new, old: new - old, whole, start)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(moved)) > 1e-3
+    jax.tree.map(
+        lambda new, old, way: np.testing.assert_allclose(new - old, way / 2, atol=1e-6),
+        half,
+        start,
+        moved,
+    )
+
+
 def test_parameters_are_counted():
     spec = tiny.spec()
     params = fresh_state(spec, optimizer()).params

@@ -160,6 +160,29 @@ def test_waveform_records_keep_their_type(music: Path):
     assert records[0].shape == (round(0.5 * tiny.RATE_HZ), 1)
 
 
+def test_mel_power_is_kept_as_float16_with_its_mean_and_deviation(music: Path):
+    config = config_of(music.parent)
+    config.frontend.kind = "musicnn"
+    prepared = prepare(config, music)
+    records = Records(prepared.folder, prepared.rows, FrontEnd(kind="musicnn").stored_dtype)
+    power = np.stack([records[index] for index in range(len(records))])
+    assert power.dtype == np.float16
+    mean, deviation = store.mean_and_deviation(store.read_index(prepared.folder))
+    assert mean == pytest.approx(power.mean(dtype=np.float64))
+    assert deviation == pytest.approx(power.std(dtype=np.float64))
+
+
+@pytest.mark.parametrize("kind", ["musicnn", "waveform"])
+def test_spectrograms_are_refused_where_the_front_end_needs_audio(tmp_path: Path, kind: str):
+    for genre in ("a", "b"):
+        (tmp_path / "music" / genre).mkdir(parents=True)
+        np.save(tmp_path / "music" / genre / "0.npy", np.zeros((128, 20), np.uint8))
+    config = config_of(tmp_path)
+    config.frontend.kind = kind
+    with pytest.raises(UserError, match=f"'{kind}' is made from audio"):
+        prepare(config, tmp_path / "music")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_full_disk_is_said_and_the_store_stays_whole(tmp_path: Path):
     music = tiny.compose(tmp_path / "music", clips_per_genre=45, seconds=3.0)

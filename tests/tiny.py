@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grain  # noqa: F401 (defines absl flags, which flagsaver would take away again)
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +18,8 @@ from array_record.python import array_record_data_source  # noqa: F401 (likewise
 
 from deepgenre import config as defaults
 from deepgenre import main
+from deepgenre import spec as specs
+from deepgenre.checkpoint import Restored
 from deepgenre.frontend import FrontEnd
 from deepgenre.spec import Spec
 
@@ -79,6 +82,22 @@ def spec(**changes: Any) -> Spec:
         config=config,
     )
     return dataclasses.replace(plain, **changes)
+
+
+def untrained(spec: Spec) -> Restored:
+    """Returns the spec's network with random weights, made without compiling anything."""
+    shape = jax.ShapeDtypeStruct((1, spec.window_frames, spec.frontend.num_bands), np.float32)
+    made = jax.eval_shape(lambda x: specs.build(spec).init(jax.random.key(0), x, False), shape)
+    rng = np.random.default_rng(0)
+
+    def leaf(about: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(about.shape) < 2:  # biases, scales and variances alike
+            return rng.uniform(0.5, 1.5, about.shape).astype(np.float32)
+        fan_in = np.prod(about.shape[:-1])
+        return (rng.standard_normal(about.shape) / np.sqrt(fan_in)).astype(np.float32)
+
+    kept = {name: made[name] for name in ("params", "batch_stats") if name in made}
+    return Restored(spec, jax.tree.map(leaf, kept), step=1, metrics={})
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

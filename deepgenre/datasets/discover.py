@@ -10,10 +10,12 @@ from pathlib import Path
 
 from deepgenre.errors import UserError
 
-# What libsndfile reads of music in use; the decoder tells the format from the content, not these.
+# Of music in use: what libsndfile reads, then what ffmpeg does. The decoder tells the format from
+# the content, not from these.
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp1", ".mp2",
     ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc",
+    ".m4a", ".m4b", ".aac", ".wma", ".mka", ".ac3", ".ape", ".wv", ".tta", ".mpc", ".dsf",
 })  # fmt: skip
 SPECTROGRAM_SUFFIXES = frozenset({".npy"})
 LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8"})
@@ -65,11 +67,14 @@ def expand(arguments: Sequence[str]) -> list[Path]:
       UserError: an argument matches nothing, or a list or a folder cannot be read.
     """
     files: dict[str, Path] = {}
-    for argument in arguments:
-        matched = _expand_argument(argument)
-        for path in matched:
-            files.setdefault(os.path.realpath(path), path)
+    for path in mentioned(arguments):
+        files.setdefault(os.path.realpath(path), path)
     return list(files.values())
+
+
+def mentioned(arguments: Sequence[str]) -> list[Path]:
+    """Returns the files of `expand`, but as often as they are named, by whatever paths."""
+    return [path for argument in arguments for path in _expand_argument(argument)]
 
 
 def file_mode(path: Path) -> int:

@@ -11,13 +11,15 @@ from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
 from deepgenre.models.crnn import CRNN, LSTM
 from deepgenre.models.dbn import Dbn
 from deepgenre.models.dieleman import Dieleman, DielemanMTT
+from deepgenre.models.ensemble import Ensemble
 from deepgenre.models.gwardys import Gwardys
 from deepgenre.models.hamel import Hamel
 from deepgenre.models.harmonic import SHORTEST_SAMPLES as HARMONIC_SAMPLES
 from deepgenre.models.harmonic import HarmonicCNN
 from deepgenre.models.li import Li
 from deepgenre.models.multi_scale import MultiScale
-from deepgenre.models.paper import Paper1D, Paper2D
+from deepgenre.models.musicnn import MusiCNN, MusiCNNVgg
+from deepgenre.models.paper import Paper1D, Paper1DDeep, Paper1DNorm, Paper2D, Paper2DNorm
 from deepgenre.models.resnet import ResNet18
 from deepgenre.models.sample_cnn import (
     SampleCNN,
@@ -26,6 +28,7 @@ from deepgenre.models.sample_cnn import (
     SampleCNNSE,
 )
 from deepgenre.models.short_chunk import ShortChunk, ShortChunkRes
+from deepgenre.models.spherical_kmeans import SphericalKMeans
 from deepgenre.models.vggish import VGGish
 from deepgenre.nearest import choose, unknown
 
@@ -38,8 +41,10 @@ class Network:
     source: str
     min_frames: int  # shorter input is padded
     input: str  # what it was published with: front end and window
+    weighs_windows: bool = False  # sows intermediates/attention: what each window deserves
 
 
+MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
 CHOI_INPUT = "29 s: log-mel 96, 12 kHz, n_fft 512, hop 256"
 
 MODELS: Mapping[str, Network] = {
@@ -49,9 +54,27 @@ MODELS: Mapping[str, Network] = {
         min_frames=298,
         input="30 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
     ),
+    "paper_1d_norm": Network(
+        Paper1DNorm,
+        "Deep Music Genre (2017), with batch norm",
+        min_frames=298,
+        input="30 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
+    "paper_1d_deep": Network(
+        Paper1DDeep,
+        "Deep Music Genre (2017), deeper, with batch norm",
+        min_frames=298,
+        input="30 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
     "paper_2d": Network(
         Paper2D,
         "Deep Music Genre (2017), MagnaTagATune",
+        min_frames=120,
+        input="29 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
+    ),
+    "paper_2d_norm": Network(
+        Paper2DNorm,
+        "Deep Music Genre (2017), with batch norm and dropout",
         min_frames=120,
         input="29 s: log-mel 128, 22.05 kHz, n_fft 2048, hop 1024",
     ),
@@ -122,6 +145,7 @@ MODELS: Mapping[str, Network] = {
         "Self-attention (Won et al., 2019)",
         min_frames=1,
         input="15 s: log-mel 128, 16 kHz, n_fft 512, hop 256",
+        weighs_windows=True,
     ),
     "gwardys": Network(
         Gwardys,
@@ -134,6 +158,15 @@ MODELS: Mapping[str, Network] = {
         "Multi-level, multi-scale aggregation (Lee and Nam, 2017)",
         min_frames=54,
         input="29 s: log-mel 128, 22.05 kHz, n_fft 1024, hop 512",
+    ),
+    "musicnn": Network(
+        MusiCNN, "musicnn (Pons and Serra, 2019)", min_frames=1, input=MUSICNN_INPUT
+    ),
+    "musicnn_vgg": Network(
+        MusiCNNVgg,
+        "Baseline of musicnn (Pons and Serra, 2019)",
+        min_frames=66,
+        input=MUSICNN_INPUT,
     ),
     "sample_cnn": Network(
         SampleCNN,
@@ -165,6 +198,12 @@ MODELS: Mapping[str, Network] = {
         min_frames=HARMONIC_SAMPLES,
         input="5 s: 80,000 samples, 16 kHz",
     ),
+    "spherical_kmeans": Network(
+        SphericalKMeans,
+        "Multiscale spherical k-means, after Dieleman and Schrauwen (2013)",
+        min_frames=41,
+        input="3 s to 30 s: mel spectrograms; pretrain it with config.pretrain_epochs",
+    ),
     "dbn": Network(
         Dbn,
         "Deep belief network, after Feng (2014)",
@@ -172,6 +211,9 @@ MODELS: Mapping[str, Network] = {
         input="MFCCs; how many, and of what length, is not known",
     ),
 }
+
+
+ENSEMBLE = "ensemble"  # of trained networks: made of several weights, not chosen by a config
 
 
 def network(name: str) -> Network:
@@ -198,7 +240,19 @@ def build(
     dtype: str = "float32",
     axis_name: str | None = None,
 ) -> nn.Module:
-    """Returns the network's module; options that are None keep the network's own default."""
+    """Returns the network's module; options that are None keep the network's own default.
+
+    An ensemble's options are {'members': [{'model': name, 'network': options, 'window_frames': ...,
+    'hop_frames': ...}, ...]}.
+    """
+    if name == ENSEMBLE:
+        given = {"sample_rate_hz": sample_rate_hz, "dtype": dtype, "axis_name": axis_name}
+        members = [
+            build(member["model"], num_classes, member["network"], **given)
+            for member in chosen["members"]
+        ]
+        windows = [(one["window_frames"], one["hop_frames"]) for one in chosen["members"]]
+        return Ensemble(num_classes, tuple(members), tuple(windows), dtype, axis_name)
     module, known = network(name).module, options(name)
     given = {option: value for option, value in chosen.items() if value is not None}
     for option in given:

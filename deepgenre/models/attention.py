@@ -8,6 +8,9 @@ the clip is a fixed random vector, and nothing tells the layers the order of the
 here: initial weights are Glorot's; bands that are left after the convolutions are averaged.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,7 +40,11 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
 
-        Sows the dense layer on the token, (batch, 256 * width), as intermediates/embedding.
+        Sows the dense layer on the token, (batch, 256 * width), as intermediates/embedding, and how
+        much the token attends to the frames, (batch, heads), as intermediates/attention: the log
+        of the sum of its softmax's numerators. It is that of the first layer, where the token asks
+        the same of every window: a softmax over windows then says how it would share its attention
+        among them, did their frames stand in one sequence.
         """
         x = norm(train, self.dtype, self.axis_name)(x.astype(self.dtype)[..., None])
         narrow, units_a_head = scaled((128, 32), self.width)
@@ -49,8 +56,18 @@ class SelfAttention(nn.Module):
         x = x.mean(axis=2)
         token = jax.random.uniform(jax.random.key(0), (1, 1, units), self.dtype)
         x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, units)), x], axis=1)
-        for _ in range(LAYERS):
-            x = TransformerLayer(self.layer_dropout, self.attention_dropout, self.dtype)(x, train)
+
+        @functools.wraps(nn.dot_product_attention)  # linen looks which options it takes
+        def first(query: jax.Array, key: jax.Array, value: jax.Array, **options) -> jax.Array:
+            asked = query[:, 0].astype(jnp.float32) / jnp.sqrt(query.shape[-1])
+            alike = jnp.einsum("bhd,bkhd->bhk", asked, key[:, 1:].astype(jnp.float32))
+            self.sow("intermediates", "attention", nn.logsumexp(alike, axis=-1))
+            return nn.dot_product_attention(query, key, value, **options)
+
+        for attend in (first, *[nn.dot_product_attention] * (LAYERS - 1)):
+            x = TransformerLayer(self.layer_dropout, self.attention_dropout, attend, self.dtype)(
+                x, train
+            )
         x = jnp.tanh(nn.Dense(units, kernel_init=glorot, dtype=self.dtype)(x[:, 0]))
         return head(self, x, self.num_classes, self.dropout, train)
 
@@ -60,6 +77,7 @@ class TransformerLayer(nn.Module):
 
     dropout: float
     attention_dropout: float
+    attend: Callable[..., jax.Array] = nn.dot_product_attention
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -68,6 +86,7 @@ class TransformerLayer(nn.Module):
         units = x.shape[-1]
         h = nn.MultiHeadDotProductAttention(
             num_heads=HEADS,
+            attention_fn=self.attend,
             dropout_rate=self.attention_dropout,
             broadcast_dropout=False,
             kernel_init=glorot,

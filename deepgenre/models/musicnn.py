@@ -1,6 +1,7 @@
 """musicnn and its VGG baseline (Pons and Serra, 2019, arXiv:1909.06654), as their package has them.
 
-Order within a layer: convolution, ReLU, batch norm. Input: `musicnn_features.musicnn_log_mel`.
+Order within a layer: convolution, ReLU, batch norm. Published input: front end 'musicnn', 96 bands,
+187 frames (3 s at 16,000 Hz, n_fft 512, hop 256).
 """
 
 import functools
@@ -9,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import Dtype, glorot, max_pool
+from deepgenre.models.band_maximum import band_maximum, same_padding
+from deepgenre.models.layers import Dtype, global_max, glorot, head, max_pool, scaled
 
 
 class MusiCNN(nn.Module):
@@ -20,10 +22,7 @@ class MusiCNN(nn.Module):
 
     num_classes: int
     dropout: float = 0.5
-    timbral_filters: int = 204  # a height; two heights: 40 % and 70 % of the bands
-    temporal_filters: int = 51  # a length; three lengths: 128, 64, 32 frames
-    mid_filters: int = 64
-    dense_units: int = 200
+    width: float = 1.0  # share of the published numbers of filters and units
     dtype: Dtype = jnp.float32
     axis_name: str | None = None  # devices over which batch norm takes its statistics
 
@@ -31,64 +30,68 @@ class MusiCNN(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        Sows the penultimate layer, (batch, dense_units), as intermediates/embedding.
+        Sows the penultimate layer, (batch, 200 * width), as intermediates/embedding.
         """
         bands = x.shape[2]
+        timbral, temporal, mid, units = scaled((204, 51, 64, 200), self.width)
         norm = functools.partial(_norm, train, self.dtype, self.axis_name)
-        x = norm("input_norm")(x.astype(self.dtype)[..., None])
-        kernels = [(7, 4 * bands // 10), (7, 7 * bands // 10), (128, 1), (64, 1), (32, 1)]
-        widths = [self.timbral_filters] * 2 + [self.temporal_filters] * 3
+        x = norm("input_norm")(x.astype(self.dtype)[..., None])[..., 0]
+        tall = [(7, max(1, tenths * bands // 10)) for tenths in (4, 7)]
+        kernels = [*tall, (128, 1), (64, 1), (32, 1)]
+        widths = [timbral, timbral, temporal, temporal, temporal]
         front = [
-            BandPooledConv(width, kernel, self.dtype, self.axis_name, name=f"front_{index}")(
+            BandPooledConv(features, kernel, self.dtype, self.axis_name, name=f"front_{index}")(
                 x, train
             )
-            for index, (kernel, width) in enumerate(zip(kernels, widths, strict=True))
+            for index, (kernel, features) in enumerate(zip(kernels, widths, strict=True))
         ]
         levels = [jnp.concatenate(front, axis=-1)]
         for index in range(3):
             conv = nn.Conv(
-                self.mid_filters,
-                (7,),
-                kernel_init=glorot,
-                dtype=self.dtype,
-                name=f"mid_{index}_conv",
+                mid, (7,), kernel_init=glorot, dtype=self.dtype, name=f"mid_{index}_conv"
             )
             h = norm(f"mid_{index}_norm")(nn.relu(conv(levels[-1])))
             levels.append(h + levels[-1] if index else h)
         x = jnp.concatenate(levels, axis=-1)
         # The maximum and the mean of each channel stand side by side, as the package has them.
-        x = jnp.stack([x.max(axis=1), x.mean(axis=1)], axis=-1).reshape(x.shape[0], -1)
+        x = jnp.stack([global_max(x), x.mean(axis=1)], axis=-1).reshape(x.shape[0], -1)
         x = nn.Dropout(self.dropout, deterministic=not train)(norm("pool_norm")(x))
-        x = nn.Dense(self.dense_units, kernel_init=glorot, dtype=self.dtype, name="dense")(x)
+        x = nn.Dense(units, kernel_init=glorot, dtype=self.dtype, name="dense")(x)
         x = norm("dense_norm")(nn.relu(x))
-        self.sow("intermediates", "embedding", x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="logits")
-        return logits(x).astype(jnp.float32)
+        return head(self, x, self.num_classes, self.dropout, train)
 
 
 class BandPooledConv(nn.Module):
     """Convolution, "same" over frames and "valid" over bands; ReLU; norm; maximum over bands."""
 
     features: int
-    kernel: tuple[int, int]
+    kernel: tuple[int, int]  # frames, bands
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands, 1) -> (batch, frames, features)."""
-        before = (self.kernel[0] - 1) // 2
-        padding = ((before, self.kernel[0] - 1 - before), (0, 0))
-        x = nn.Conv(
+        """(batch, frames, bands) -> (batch, frames, features).
+
+        In training as it reads. In use, norm is a line, so that the maximum is taken before it: of
+        a filter whose line falls, the minimum, that is the maximum of the filter turned over.
+        """
+        conv = nn.Conv(
             self.features,
             self.kernel,
-            padding=padding,
+            padding=(same_padding(self.kernel[0]), (0, 0)),
             kernel_init=glorot,
             dtype=self.dtype,
             name="conv",
-        )(x)
-        return _norm(train, self.dtype, self.axis_name, "norm")(nn.relu(x)).max(axis=2)
+        )
+        norm = _norm(train, self.dtype, self.axis_name, "norm")
+        if train or self.is_initializing():
+            x = norm(nn.relu(conv(x[..., None])))
+            return max_pool(x, (1, x.shape[2]))[:, :, 0]
+        kernel, bias = (conv.variables["params"][name] for name in ("kernel", "bias"))
+        sign = jnp.where(norm.variables["params"]["scale"] < 0, -1.0, 1.0)[None, None]
+        highest = sign * band_maximum(x.astype(jnp.float32), kernel[:, :, 0] * sign)
+        return norm(nn.relu(highest + bias[None, None]).astype(self.dtype))
 
 
 class MusiCNNVgg(nn.Module):
@@ -98,8 +101,9 @@ class MusiCNNVgg(nn.Module):
     """
 
     num_classes: int
-    dropout: float = 0.5  # before the last layer; half of it after the convolutions
-    filters: int = 128
+    dropout: float = 0.5
+    conv_dropout: float = 0.25  # after each convolution but the last
+    width: float = 1.0  # share of the published number of filters
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
@@ -109,26 +113,30 @@ class MusiCNNVgg(nn.Module):
 
         frames >= 66, bands >= 63. Sows what the last layer sees as intermediates/embedding.
         """
+        (filters,) = scaled((128,), self.width)
         norm = functools.partial(_norm, train, self.dtype, self.axis_name)
         x = norm("input_norm")(x.astype(self.dtype)[..., None])
         for index, pool in enumerate(((4, 1), (2, 2), (2, 2), (2, 2), (4, 4))):
             if index:
-                x = nn.Dropout(self.dropout / 2, deterministic=not train)(x)
+                x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
+            # The first pool overlaps in time and skips every second band. Nothing but batch norm's
+            # statistics, in training, needs the bands that are skipped.
+            skipping = index == 0 and not train
             conv = nn.Conv(
-                self.filters,
+                filters,
                 (3, 3),
+                strides=(1, 2) if skipping else 1,
+                padding=1,
                 kernel_init=glorot,
                 dtype=self.dtype,
                 name=f"conv_{index}",
             )
             x = norm(f"norm_{index}")(nn.relu(conv(x)))
-            # The first pool overlaps in time and skips every second band.
-            x = max_pool(x, pool) if index else nn.max_pool(x, pool, strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        self.sow("intermediates", "embedding", x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="logits")
-        return logits(x).astype(jnp.float32)
+            if index:
+                x = max_pool(x, pool)
+            else:
+                x = nn.max_pool(x, pool, strides=(2, 1) if skipping else (2, 2))
+        return head(self, x.reshape(x.shape[0], -1), self.num_classes, self.dropout, train)
 
 
 def _norm(train: bool, dtype: Dtype, axis_name: str | None, name: str) -> nn.BatchNorm:

@@ -45,6 +45,18 @@ class Paper1D(nn.Module):
         return head(self, x, self.num_classes, self.dropout, train)
 
 
+class Paper1DNorm(Paper1D):
+    """With batch norm after each convolution, as the paper tried."""
+
+    batch_norm: bool = True
+
+
+class Paper1DDeep(Paper1DNorm):
+    """With batch norm and a fourth convolution."""
+
+    depth: int = 4
+
+
 class Paper2D(nn.Module):
     """The paper's network for MagnaTagATune: 3 x 3 convolutions of 128, 256 and 512 filters.
 
@@ -75,3 +87,10 @@ class Paper2D(nn.Module):
                 axis_name=self.axis_name,
             )(x, train)
         return head(self, x.reshape(x.shape[0], -1), self.num_classes, self.dropout, train)
+
+
+class Paper2DNorm(Paper2D):
+    """With batch norm after each convolution, and dropout before the dense layer."""
+
+    batch_norm: bool = True
+    dropout: float = 0.5

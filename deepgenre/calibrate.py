@@ -1,0 +1,77 @@
+"""Mode `calibrate`: weights and the validation part of their data to weights that know their worth.
+
+The temperature is fitted to songs that no weight was trained on, and to song scores as `predict`
+makes them by default: means over windows.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from deepgenre import log, metrics, pipeline, weights
+from deepgenre.calibration import (
+    calibrate,
+    calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
+from deepgenre.checkpoint import Restored
+from deepgenre.errors import UserError
+from deepgenre.evaluate import clip_scores
+from deepgenre.plan import part_rows
+from deepgenre.prepare import prepare
+from deepgenre.step import compile_score_step
+from deepgenre.store import Row
+
+PART = "valid"
+
+
+def run(restored: Restored, data_dir: Path, output: Path | None, dtype: str) -> int:
+    """Writes the weights with a temperature; prints it with the calibration errors; returns 0."""
+    if output is None or output.suffix != ".safetensors":
+        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    config = ConfigDict(dict(restored.spec.config))
+    prepared = prepare(config, data_dir)
+    rows = part_rows(restored.spec, config, prepared.rows, PART)
+    calibrated, found = fitted(restored, prepared.folder, rows)
+    weights.write(output, calibrated, dtype=dtype)
+    log.say("calibrated on %d clips; wrote %s", len(rows), output)
+    print(json.dumps(found))
+    return 0
+
+
+def fitted(
+    restored: Restored, store: Path, rows: Sequence[Row]
+) -> tuple[Restored, dict[str, float]]:
+    """Returns the weights with the temperature that fits these clips, and what it changes.
+
+    Their metrics are then those of these clips, at that temperature.
+    """
+    spec = restored.spec
+    if not rows:
+        raise UserError(f"--data_dir: its part {PART!r} holds no clip to calibrate on")
+    labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
+    scores = clip_scores(
+        compile_score_step(spec),
+        restored.variables,
+        spec,
+        store,
+        rows,
+        batch_size=spec.config["batch_size"],
+    )
+    kind: dict[str, bool] = {"multi_label": spec.multi_label}
+    temperature = fit_temperature(scores, labels, **kind)
+    after = calibrate(scores, temperature, **kind)
+    found = {
+        "temperature": temperature,
+        "calibration_loss_before": negative_log_likelihood(scores, labels, **kind),
+        "calibration_loss": negative_log_likelihood(after, labels, **kind),
+        "calibration_error_before": calibration_error(scores, labels, **kind),
+        "calibration_error": calibration_error(after, labels, **kind),
+    }
+    measured = metrics.evaluate(calibrate(scores, temperature, **kind), labels, **kind)
+    spec = dataclasses.replace(spec, temperature=temperature)
+    return dataclasses.replace(restored, spec=spec, metrics={**measured, **found}), found

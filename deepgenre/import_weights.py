@@ -1,0 +1,50 @@
+"""Mode `import`: weights that others published, as weights files that can be asked for by name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deepgenre import import_musicnn, log, weights
+from deepgenre.checkpoint import Restored
+from deepgenre.errors import UserError
+from deepgenre.import_musicnn import ImportedNetwork
+from deepgenre.nearest import choose
+
+# Each takes the file to read, None to download it, and returns networks by name.
+SOURCES: Mapping[str, Callable[[Path | None], Mapping[str, ImportedNetwork]]] = {
+    "musicnn": import_musicnn.import_networks,
+}
+
+
+def run(source: str, file: Path | None) -> int:
+    """Writes the source's networks into `weights.imported_folder()`; returns exit code 0.
+
+    What is there already, and whole, is left as it is.
+    """
+    read = choose(SOURCES, source, "--source")
+    names = [name for name, of in weights.IMPORTABLE.items() if of == source]
+    if all(_is_whole(_path(name)) for name in names):
+        log.say("%s: already imported, in %s", source, weights.imported_folder())
+    else:
+        for name, network in read(file).items():
+            _write(name, network)
+    log.say("use them by name, e.g. --mode=predict --weights=%s --files=songs/", names[0])
+    return 0
+
+
+def _write(name: str, network: ImportedNetwork) -> None:
+    restored = Restored(spec=network.spec, variables=network.variables, step=0, metrics={})
+    size = weights.write(_path(name), restored, dtype="float32", licence=network.licence)
+    num_classes = len(network.spec.classes)
+    log.say("wrote %s: %d tags, %.1f MB", _path(name), num_classes, size / 1e6)
+
+
+def _path(name: str) -> Path:
+    return weights.imported_folder() / f"{name}.safetensors"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        weights.read(path)
+    except UserError:
+        return False
+    return True

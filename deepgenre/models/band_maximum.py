@@ -1,0 +1,97 @@
+"""The maximum over bands of a convolution, for hearing: no value below the maximum is kept.
+
+A kernel that spans many bands is slid over them by a discrete Fourier transform along the bands.
+Its shifts, n in number, are counted from the middle one: shifts m and -m are E + O and E - O, whose
+maximum is E + |O|, so that half of the inverse transform does. With musicnn's kernels this takes a
+quarter of the multiplications of the convolution.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CHUNK_FRAMES = 17  # transformed at a time: what is made of them stays in a core's cache
+
+
+def band_maximum(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns float32 (batch, frames, channels): the largest value over bands of a convolution.
+
+    x: float32 (batch, frames, bands); kernel: float32 (frames, bands, channels). Padding is "same"
+    over frames and "valid" over bands. The only place that chooses the lowering by platform.
+    """
+    on_cpu = by_convolution if kernel.shape[1] == 1 else by_fourier_transform
+    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=by_convolution)
+
+
+def same_padding(kernel_frames: int) -> tuple[int, int]:
+    """Returns the frames to add before and after: TensorFlow's "same"."""
+    before = (kernel_frames - 1) // 2
+    return before, kernel_frames - 1 - before
+
+
+def by_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns `band_maximum` as it reads."""
+    shifts = jax.lax.conv_general_dilated(
+        x[..., None],
+        kernel[:, :, None],
+        window_strides=(1, 1),
+        padding=(same_padding(kernel.shape[0]), (0, 0)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return shifts.max(axis=2)
+
+
+def by_fourier_transform(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns `band_maximum` to float32 rounding, CHUNK_FRAMES at a time."""
+    batch, frames, num_bands = x.shape
+    taps, width, channels = kernel.shape
+    forward, cosines, sines = (jnp.asarray(m) for m in _bases(num_bands, num_bands - width + 1))
+    real_weights, imaginary_weights = _weights(kernel, num_bands)
+    num_bins = cosines.shape[1]
+
+    def chunk_maximum(chunk: jax.Array) -> jax.Array:
+        """(CHUNK_FRAMES + taps - 1, bands) -> (CHUNK_FRAMES, channels)."""
+        spectrum = forward @ chunk.T  # real parts of all bins, then imaginary ones
+        delayed = [spectrum[:, tap : tap + CHUNK_FRAMES] for tap in range(taps)]
+        parts = [part[:num_bins] for part in delayed] + [part[num_bins:] for part in delayed]
+        z = jnp.stack(parts, axis=-1)  # (bins, frames, 2 taps)
+        even = cosines @ (z @ real_weights).reshape(num_bins, -1)
+        odd = sines @ (z @ imaginary_weights).reshape(num_bins, -1)
+        return (even + jnp.abs(odd)).max(axis=0).reshape(CHUNK_FRAMES, channels)
+
+    count = -(-frames // CHUNK_FRAMES)
+    before, after = same_padding(taps)
+    padded = jnp.pad(x, ((0, 0), (before, after + count * CHUNK_FRAMES - frames), (0, 0)))
+    starts = range(0, count * CHUNK_FRAMES, CHUNK_FRAMES)
+    chunks = [padded[:, start : start + CHUNK_FRAMES + taps - 1] for start in starts]
+    stacked = jnp.stack(chunks, axis=1).reshape(batch * count, -1, num_bands)
+    return jax.lax.map(chunk_maximum, stacked).reshape(batch, -1, channels)[:, :frames]
+
+
+def _bases(num_bands: int, num_shifts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns float32 bases: forward (2 bins, bands), cosines and sines (half the shifts, bins)."""
+    bins = np.arange(num_bands // 2 + 1)
+    forward = 2 * np.pi / num_bands * np.outer(bins, np.arange(num_bands))
+    from_middle = np.arange((num_shifts + 1) // 2) + (0.0 if num_shifts % 2 else 0.5)
+    inverse = 2 * np.pi / num_bands * np.outer(from_middle, bins)
+    bases = np.concatenate([np.cos(forward), -np.sin(forward)]), np.cos(inverse), np.sin(inverse)
+    return tuple(basis.astype(np.float32) for basis in bases)  # pyright: ignore[reportReturnType]
+
+
+def _weights(kernel: jax.Array, num_bands: int) -> tuple[jax.Array, jax.Array]:
+    """Returns what maps real and imaginary parts of the taps to those of the product.
+
+    Both float32 (bins, 2 taps, channels). A fraction of a per cent of a batch's work, so that it is
+    not kept from one batch to the next.
+    """
+    bins = np.arange(num_bands // 2 + 1)
+    middle = (num_bands - kernel.shape[1]) / 2
+    angle = 2 * np.pi / num_bands * np.outer(bins, middle + np.arange(kernel.shape[1]))
+    # A real signal's bins count twice, but for the first and, of an even number, the last.
+    share = np.where((bins == 0) | (2 * bins == num_bands), 1.0, 2.0)[:, None] / num_bands
+    real = jnp.einsum("kb,tbc->ktc", (share * np.cos(angle)).astype(np.float32), kernel)
+    imaginary = jnp.einsum("kb,tbc->ktc", (share * np.sin(angle)).astype(np.float32), kernel)
+    return (
+        jnp.concatenate([real, -imaginary], axis=1),
+        jnp.concatenate([imaginary, real], axis=1),
+    )

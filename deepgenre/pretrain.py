@@ -1,0 +1,86 @@
+"""Weights that are learnt without labels, before training starts."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepgenre import kmeans, log, pipeline, rbm
+from deepgenre.config import Config
+from deepgenre.features import features
+from deepgenre.models.dbn import pooled_bands, with_pretrained
+from deepgenre.models.spherical_kmeans import BANKS
+from deepgenre.nearest import choose
+from deepgenre.plan import Plan
+from deepgenre.state import State, with_weights
+from deepgenre.store import Records
+
+PATCHES_A_CLIP = 42
+
+
+def without_labels(state: State, plan: Plan, config: Config) -> State:
+    """Returns the state with what its network learns from the training clips without labels.
+
+    It hears one window of each, at a random place. Raises UserError where the network has nothing
+    that is learnt so.
+    """
+    pretrain = choose(PRETRAINED, config.model, "config.pretrain_epochs: config.model")
+    log.say("learning without labels, %d epochs", config.pretrain_epochs)
+    return pretrain(state, _windows(plan, config.seed), plan, config)
+
+
+def with_rbm(state: State, windows: np.ndarray, plan: Plan, config: Config) -> State:
+    """Returns the state with hidden layers that restricted Boltzmann machines learnt."""
+    sizes = [
+        state.params[f"hidden_{index}"]["bias"].size
+        for index in range(sum(name.startswith("hidden_") for name in state.params))
+    ]
+    layers = rbm.pretrain(
+        pooled_bands(features(jnp.asarray(windows), plan.spec)),
+        sizes,
+        jax.random.key(config.seed),
+        rbm.CdOptions(num_epochs=config.pretrain_epochs),
+    )
+    return with_weights(state, with_pretrained(state.params, layers), state.batch_stats)
+
+
+def with_kmeans(state: State, windows: np.ndarray, plan: Plan, config: Config) -> State:
+    """Returns the state with filters that spherical k-means learnt; patches at random places."""
+    rng = np.random.default_rng(config.seed)
+    learnt = {}
+    for bank in BANKS:
+        cut = jax.jit(bank.patches)
+        patches = []
+        for window in windows:
+            found = np.asarray(cut(features(jnp.asarray(window[None]), plan.spec))[0])
+            found = found.reshape(-1, found.shape[-1])
+            patches.append(found[rng.integers(len(found), size=PATCHES_A_CLIP)])
+        rows = np.concatenate(patches)
+        mean, matrix = kmeans.whitening(rows, bank.components)
+        centroids = kmeans.spherical_kmeans(
+            (rows - mean) @ matrix, bank.filters, rng, config.pretrain_epochs
+        )
+        learnt[f"{bank.name}_mean"] = mean
+        learnt[f"{bank.name}_whitening"] = matrix
+        learnt[f"{bank.name}_centroids"] = centroids.T
+    arrays = jax.tree.map(jnp.asarray, learnt)
+    return with_weights(state, state.params, {**state.batch_stats, **arrays})
+
+
+def _windows(plan: Plan, seed: int) -> np.ndarray:
+    """Returns levels (clips, window_frames, stored_bands): of each training clip a window."""
+    random = np.random.default_rng(seed)
+    records = Records(plan.store, plan.parts["train"], plan.spec.frontend.stored_dtype)
+    cut = []
+    for index in range(len(records)):
+        levels = records[index]
+        start = random.integers(max(1, levels.shape[0] - plan.spec.window_frames + 1))
+        cut.append(pipeline.window(levels, int(start), plan.spec.window_frames))
+    return np.stack(cut)
+
+
+PRETRAINED: Mapping[str, Callable[[State, np.ndarray, Plan, Config], State]] = {
+    "dbn": with_rbm,
+    "spherical_kmeans": with_kmeans,
+}
