@@ -24,7 +24,7 @@ def get_config() -> Config:
     config.frontend.hop_length = 256
     config.frontend.n_mels = 96
     config.model = "musicnn"
-    config.window_seconds = 3.0
+    config.window_seconds = 2.992  # 187 frames
     config.num_epochs = 600
     config.batch_size = 32
     config.learning_rate = 1e-3

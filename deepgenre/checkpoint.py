@@ -29,6 +29,7 @@ class Restored:
     variables: dict[str, Any]  # 'params' and 'batch_stats', as linen takes them
     step: int
     metrics: Mapping[str, float]  # of validation, when they were saved
+    licence: str = ""  # text under which they may be used, where it is not their maker's alone
 
 
 class Checkpoints:

@@ -32,8 +32,8 @@ def run(source: str, file: Path | None) -> int:
 
 
 def _write(name: str, network: ImportedNetwork) -> None:
-    restored = Restored(spec=network.spec, variables=network.variables, step=0, metrics={})
-    size = weights.write(_path(name), restored, dtype="float32", licence=network.licence)
+    restored = Restored(network.spec, network.variables, 0, {}, network.licence)
+    size = weights.write(_path(name), restored, dtype="float32")
     num_classes = len(network.spec.classes)
     log.say("wrote %s: %d tags, %.1f MB", _path(name), num_classes, size / 1e6)
 

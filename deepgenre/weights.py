@@ -91,6 +91,7 @@ def ensemble(members: Mapping[str, Restored]) -> Restored:
         variables=variables,
         step=first.step,
         metrics={},
+        licence="\n\n".join(dict.fromkeys(one.licence for one in all_of if one.licence)),
     )
 
 
@@ -143,14 +144,14 @@ def read(path: Path) -> Restored:
         variables={"params": variables["params"], "batch_stats": variables.get("batch_stats", {})},
         step=about["step"],
         metrics=about["metrics"],
+        licence=about["licence"],
     )
 
 
-def write(path: Path, restored: Restored, *, dtype: str, licence: str = "") -> int:
+def write(path: Path, restored: Restored, *, dtype: str) -> int:
     """Writes weights as one file; returns its size in bytes.
 
     dtype: 'float32' or 'float16' of the stored numbers; networks compute in float32 either way.
-    licence: text under which the weights may be used, where it is not that of their maker alone.
     """
     variables = {name: tree for name, tree in restored.variables.items() if tree}
     tensors = {
@@ -162,7 +163,7 @@ def write(path: Path, restored: Restored, *, dtype: str, licence: str = "") -> i
             "spec": specs.to_json(restored.spec),
             "step": restored.step,
             "metrics": dict(restored.metrics),
-            "licence": licence,
+            "licence": restored.licence,
         }
     )
     header = {"deepgenre": about, "digest": _digest(about, tensors)}

@@ -53,6 +53,17 @@ def test_an_ensemble_says_the_mean_of_its_members(tmp_path: Path, members: dict[
     np.testing.assert_array_equal(said(weights.load(str(path)))[0], logits)
 
 
+def test_licences_go_with_the_weights(tmp_path: Path, members: dict[str, Restored]):
+    licensed = {
+        name: dataclasses.replace(member, licence=text)
+        for (name, member), text in zip(members.items(), ("Free.", "", "Free."), strict=True)
+    }
+    assert weights.ensemble(licensed).licence == "Free."
+    path = tmp_path / "one.safetensors"
+    weights.write(path, licensed["first"], dtype="float32")
+    assert weights.load(str(path)).licence == "Free."
+
+
 def test_weights_from_several_files_are_one(tmp_path: Path, members: dict[str, Restored]):
     files = []
     for name, member in members.items():
