@@ -17,7 +17,8 @@ from deepgenre.datasets.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.listen import Heard, listen
-from deepgenre.predict import visible
+from deepgenre.log import visible
+from deepgenre.stamps import stamp
 from deepgenre.vectors import Song, Vectors
 
 SAVE_EVERY_SECONDS = 60.0  # a killed run loses no more work
@@ -77,7 +78,7 @@ def _hear(
     restored: Restored, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
 ) -> Generator[None]:
     """Adds each file to the songs or the failures; yields after each."""
-    stamps = {path: vectors.stamp(path) for path in todo}
+    stamps = {path: stamp(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
         for heard in listen(restored, todo, embed=True):
             bar.update()
@@ -86,8 +87,8 @@ def _hear(
                 log.say("failed: %s", failures[-1])
             else:
                 # A file that only just came is heard again next time.
-                stamp = stamps[heard.path] or (0, 0)
-                songs[heard.path] = Song(heard.path, stamp, song_vector(heard))
+                before = stamps[heard.path] or (0, 0)
+                songs[heard.path] = Song(heard.path, before, song_vector(heard))
             yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from deepgenre.predict import visible
+from deepgenre.log import visible
 
 
 @dataclasses.dataclass(frozen=True)

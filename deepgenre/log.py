@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def progress(
 def say(message: str, *values: object) -> None:
     """Prints one line for the person at the terminal, without tearing a progress line."""
     tqdm.write(message % values if values else message, file=sys.stderr)
+
+
+def visible(text: object) -> str:
+    """Returns one line that a terminal shows as it is: control characters become escapes."""
+    return "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter
+        for letter in str(text)
+    )
 
 
 def quieten_libraries() -> None:

@@ -25,7 +25,7 @@ from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.library_report import Report, Song
 from deepgenre.listen import with_windows
-from deepgenre.predict import visible
+from deepgenre.log import visible
 from deepgenre.spec import Spec
 from deepgenre.store import replacing, write_json_lines
 from deepgenre.tags import UNKNOWN, Choice, choose_tags

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deepgenre.errors import UserError
+from deepgenre.stamps import Stamp
 
-Stamp = tuple[int, int]  # of a file: bytes, time of its last change in ns
 COLUMNS = ("path", "bytes", "mtime_ns", "error", "tags")  # before a column a class
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what makes a cell one; and the apostrophe itself
 END = "\r\n"  # of a row of CSV

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from deepgenre.datasets.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.listen import listen, with_windows
-from deepgenre.outputs import Prediction, Stamp, Write
+from deepgenre.log import visible
+from deepgenre.outputs import Prediction, Write
 from deepgenre.spec import Spec
+from deepgenre.stamps import Stamp, stamp
 from deepgenre.tags import Choice, choose_tags
 
 
@@ -37,7 +38,7 @@ def run(restored: Restored, arguments: Sequence[str], options: Options) -> int:
     """
     aggregate.check(options.aggregation, restored.spec)
     restored = with_windows(restored, options.window_seconds, options.hop_seconds)
-    stamps = {path: _stamp(path) for path in expand(arguments)}
+    stamps = {path: stamp(path) for path in expand(arguments)}
     if not stamps:
         raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
     with (
@@ -100,15 +101,6 @@ def _predictions(
         yield Prediction(heard.path, stamps[heard.path], scores, tags)
 
 
-def _stamp(path: Path) -> Stamp | None:
-    """Returns size and time of a file, taken before it is heard; None where it cannot be seen."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: what no file name can hold; read, it says so
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
 def table_line(prediction: Prediction, spec: Spec) -> str:
     """Returns the tags with their scores, in columns, and the file."""
     assert prediction.scores is not None
@@ -119,11 +111,3 @@ def table_line(prediction: Prediction, spec: Spec) -> str:
         for name in prediction.tags
     ]
     return f"{'  '.join(shown)}  {visible(prediction.path)}"
-
-
-def visible(text: object) -> str:
-    """Returns one line that a terminal shows as it is: control characters become escapes."""
-    return "".join(
-        repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter
-        for letter in str(text)
-    )

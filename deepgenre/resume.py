@@ -7,7 +7,8 @@ from pathlib import Path
 from deepgenre import outputs, parquet
 from deepgenre.errors import UserError
 from deepgenre.nearest import choose
-from deepgenre.outputs import Row, Stamp, Write
+from deepgenre.outputs import Row, Write
+from deepgenre.stamps import Stamp
 from deepgenre.store import replacing
 
 FORMATS = {".jsonl": outputs.JSON_LINES, ".csv": outputs.CSV, ".parquet": parquet}

@@ -15,9 +15,9 @@ from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand
 from deepgenre.errors import UserError
 from deepgenre.listen import listen
+from deepgenre.log import visible
 from deepgenre.nearest import choose
 from deepgenre.outputs import csv_cell, encodable
-from deepgenre.predict import visible
 from deepgenre.store import replacing
 from deepgenre.vectors import Vectors
 

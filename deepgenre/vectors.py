@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from deepgenre.errors import UserError
+from deepgenre.stamps import Stamp, stamp
 from deepgenre.store import replacing
-
-Stamp = tuple[int, int]  # of a file: bytes, time of its last change in ns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +42,6 @@ class Vectors:
         if not self.songs:
             return np.zeros((0, 0), np.float32)
         return np.stack([song.vector for song in self.songs])
-
-
-def stamp(path: Path) -> Stamp | None:
-    """Returns the state of a file; None where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: what no name can hold, such as '\0'
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def unchanged(songs: Iterable[Song]) -> list[Song]:

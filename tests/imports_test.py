@@ -20,6 +20,7 @@ FLOORS = [
         "splits",
         "calibration",
         "contradictions",
+        "stamps",
     },
     {
         "frontend",

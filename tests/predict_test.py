@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import tiny
 
-from deepgenre import predict
+from deepgenre.log import visible
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_a_hostile_name_stays_one_line(hear, tones, tmp_path):
 
 
 def test_visible_leaves_letters_of_all_languages():
-    assert predict.visible("Ænima жұлдыз 星 👩‍👩‍👧 \udcff") == "Ænima жұлдыз 星 👩‍👩‍👧 \udcff"
-    assert predict.visible("a\x00\x7f\x9b\t") == r"a\x00\x7f\x9b\t"
+    assert visible("Ænima жұлдыз 星 👩‍👩‍👧 \udcff") == "Ænima жұлдыз 星 👩‍👩‍👧 \udcff"
+    assert visible("a\x00\x7f\x9b\t") == r"a\x00\x7f\x9b\t"
 
 
 def test_resume_hears_only_what_is_missing(hear, tones, tmp_path):
