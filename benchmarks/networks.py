@@ -31,11 +31,12 @@ from deepgenre import spec as specs
 from deepgenre.augment import Augmentation
 from deepgenre.config import Config
 from deepgenre.errors import UserError
+from deepgenre.fit import recipe_of
 from deepgenre.optim import make_optimizer, make_schedule
 from deepgenre.plan import Plan, make_plan
 from deepgenre.prepare import Prepared, prepare
 from deepgenre.state import initial_state, num_parameters
-from deepgenre.step import Recipe, compile_train_step
+from deepgenre.step import compile_train_step
 from deepgenre.store import replacing
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "GTZAN: folder, or .npz.", required=True)
@@ -104,8 +105,7 @@ def measure(config: Config, plan: Plan) -> tuple[int, float]:
     tx = make_optimizer(config, schedule)
     shape = (1, plan.spec.window_frames, plan.spec.frontend.num_bands)
     state = initial_state(specs.build(plan.spec), tx, shape, seed=0, averaged=True)
-    recipe = Recipe(label_smoothing=0.1, ema_decay=0.99, augmentation=AUGMENTATION)
-    step = compile_train_step(plan.spec, tx, recipe, num_devices=1)
+    step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=1)
     clips = (config.batch_size, plan.input_frames, plan.spec.frontend.stored_bands)
     batch = {
         "levels": np.random.default_rng(0).integers(0, 256, clips).astype(np.uint8),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from deepgenre import log, metrics, pipeline, weights
+from deepgenre import log, metrics, weights
 from deepgenre.calibration import (
     calibrate,
     calibration_error,
@@ -20,10 +20,10 @@ from deepgenre.calibration import (
 )
 from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
-from deepgenre.evaluate import clip_scores
+from deepgenre.evaluate import scored
+from deepgenre.export import checked
 from deepgenre.plan import part_rows
 from deepgenre.prepare import prepare
-from deepgenre.step import compile_score_step
 from deepgenre.store import Row
 
 PART = "valid"
@@ -31,8 +31,7 @@ PART = "valid"
 
 def run(restored: Restored, data_dir: Path, output: Path | None, dtype: str) -> int:
     """Writes the weights with a temperature; prints it with the calibration errors; returns 0."""
-    if output is None or output.suffix != ".safetensors":
-        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    output = checked(output)
     config = ConfigDict(dict(restored.spec.config))
     prepared = prepare(config, data_dir)
     rows = part_rows(restored.spec, config, prepared.rows, PART)
@@ -53,15 +52,7 @@ def fitted(
     spec = restored.spec
     if not rows:
         raise UserError(f"--data_dir: its part {PART!r} holds no clip to calibrate on")
-    labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
-    scores = clip_scores(
-        compile_score_step(spec),
-        restored.variables,
-        spec,
-        store,
-        rows,
-        batch_size=spec.config["batch_size"],
-    )
+    scores, labels = scored(restored, store, rows)
     kind: dict[str, bool] = {"multi_label": spec.multi_label}
     temperature = fit_temperature(scores, labels, **kind)
     after = calibrate(scores, temperature, **kind)

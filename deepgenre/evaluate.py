@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from deepgenre import log, metrics, pipeline
 from deepgenre.checkpoint import Restored
-from deepgenre.config import Config
 from deepgenre.errors import UserError
 from deepgenre.plan import part_rows
 from deepgenre.prepare import prepare
@@ -57,20 +56,24 @@ def clip_scores(
     return (sums / windows).astype(np.float32)
 
 
-def evaluate(
-    restored: Restored, config: Config, store: Path, rows: Sequence[Row], folder: Path
-) -> metrics.Metrics:
-    """Returns the metrics of the weights on these rows; writes them and figures to a folder."""
+def scored(restored: Restored, store: Path, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the weights' `clip_scores` of these rows, and the rows' labels, encoded."""
     spec = restored.spec
-    labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
     scores = clip_scores(
         compile_score_step(spec),
         restored.variables,
         spec,
         store,
         rows,
-        batch_size=config.batch_size,
+        batch_size=spec.config["batch_size"],
     )
+    return scores, pipeline.encode_labels(rows, spec.classes, spec.multi_label)
+
+
+def evaluate(restored: Restored, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
+    """Returns the metrics of the weights on these rows; writes them and figures to a folder."""
+    spec = restored.spec
+    scores, labels = scored(restored, store, rows)
     found = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
     _write_report(folder, spec, rows, scores, labels, found)
     return found
@@ -106,7 +109,7 @@ def run(restored: Restored, data_dir: Path, part: str, workdir: Path) -> int:
     if not rows:
         raise UserError(f"--eval_split: {part!r} holds no clip")
     folder = workdir / f"eval-{part or 'default'}"
-    found = evaluate(restored, config, prepared.folder, rows, folder)
+    found = evaluate(restored, prepared.folder, rows, folder)
     log.say("evaluated %d clips of step %d; wrote %s", len(rows), restored.step, folder)
     print(json.dumps(found))
     return 0

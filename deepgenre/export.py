@@ -12,8 +12,7 @@ def run(restored: Restored, output: Path | None, dtype: str) -> int:
 
     dtype: 'float32', or 'float16' for half the size.
     """
-    if output is None or output.suffix != ".safetensors":
-        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    output = checked(output)
     size_bytes = weights.write(output, restored, dtype=dtype)
     log.say(
         "wrote %s: %s, step %d, %d classes, %.1f MB",
@@ -24,3 +23,10 @@ def run(restored: Restored, output: Path | None, dtype: str) -> int:
         size_bytes / 1e6,
     )
     return 0
+
+
+def checked(output: Path | None) -> Path:
+    """Returns the name of the weights file to write; raises UserError where it is none."""
+    if output is None or output.suffix != ".safetensors":
+        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    return output

@@ -85,7 +85,7 @@ def _loop(
 ) -> None:
     """Runs the steps that are left. The device is read only when the judge logs."""
     start = int(state.step)
-    step = compile_train_step(plan.spec, tx, _recipe(config), num_devices=jax.device_count())
+    step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=jax.device_count())
     if jax.device_count() > 1:
         state = devices.replicate(state)
     with (
@@ -100,8 +100,9 @@ def _loop(
         _stop_requests() as stops_after,
     ):
         waiting: list[jax.Array] = []  # losses that are still on the device
+        rate_scale = judge.rate_scale()
         for number in range(start + 1, plan.total_steps + 1):
-            state, scalars = step(state, next(batches), judge.rate_scale())
+            state, scalars = step(state, next(batches), rate_scale)
             waiting.append(scalars["loss"])
             if len(waiting) > RUN_AHEAD:
                 jax.block_until_ready(waiting[-1 - RUN_AHEAD])
@@ -114,6 +115,7 @@ def _loop(
                 waiting = []
             if validating:
                 judge.validate(number, state)
+                rate_scale = judge.rate_scale()
                 if _has_stalled(judge.losses, config):
                     log.say("stopped early: no better loss for %d epochs", config.early_stop_epochs)
                     return
@@ -157,7 +159,8 @@ def _validations(epochs: int, config: Config) -> int:
     return -(-epochs // config.eval_every_epochs)
 
 
-def _recipe(config: Config) -> Recipe:
+def recipe_of(config: Config) -> Recipe:
+    """Returns what a training step of this config does, beside the optimiser's work."""
     return Recipe(
         seed=config.seed,
         label_smoothing=config.label_smoothing,

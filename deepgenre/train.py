@@ -83,7 +83,7 @@ def _evaluate_best(best: Restored, plan: Plan, config: Config, workdir: Path) ->
     for part in ("valid", "test"):
         if part in plan.parts:
             found[part] = evaluate.evaluate(
-                best, config, plan.store, plan.parts[part], workdir / f"eval-{part}"
+                best, plan.store, plan.parts[part], workdir / f"eval-{part}"
             )
     log.say("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
     return found

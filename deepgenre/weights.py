@@ -19,7 +19,7 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from deepgenre import checkpoint, models
+from deepgenre import checkpoint, import_musicnn, models
 from deepgenre import spec as specs
 from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
@@ -29,7 +29,16 @@ from deepgenre.store import replacing
 
 SHIPPED = Path(__file__).parent / "pretrained"
 # What --mode=import makes, and from which --source.
-IMPORTABLE = dict.fromkeys(("mtt_musicnn", "mtt_vgg", "msd_musicnn", "msd_vgg"), "musicnn")
+IMPORTABLE = dict.fromkeys(import_musicnn.NETWORKS, "musicnn")
+# What networks must share to be heard as one.
+SHARED = (
+    "classes",
+    "multi_label",
+    "frontend",
+    "mean",
+    "deviation",
+    "clip_seconds",
+)
 
 
 def imported_folder() -> Path:
@@ -41,17 +50,6 @@ def named() -> dict[str, Path]:
     """Returns the weights that can be asked for by name: those shipped and those imported."""
     files = [*SHIPPED.glob("*.safetensors"), *imported_folder().glob("*.safetensors")]
     return {path.stem: path for path in files}
-
-
-# What networks must share to be heard as one.
-SHARED = (
-    "classes",
-    "multi_label",
-    "frontend",
-    "mean",
-    "deviation",
-    "clip_seconds",
-)
 
 
 def load(source: str, *more: str) -> Restored:

@@ -9,13 +9,13 @@ import pytest
 
 from deepgenre import models, optim
 from deepgenre import spec as specs
-from deepgenre.augment import Augmentation
 from deepgenre.datasets import dataset_kind
+from deepgenre.fit import recipe_of
 from deepgenre.frontend import FrontEnd
 from deepgenre.nearest import choose
 from deepgenre.spec import Spec
 from deepgenre.state import initial_state
-from deepgenre.step import Recipe, compile_train_step
+from deepgenre.step import compile_train_step
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ARGUMENTS = {"folder": ["genre", "tags"], "mtat_won": ["adam", "sgd"]}
@@ -65,13 +65,7 @@ def test_config_takes_a_step(path, argument):
         specs.build(spec), tx, shape, seed=config.seed, averaged=config.ema_decay > 0
     )
     before = jax.device_get(state.params)
-    recipe = Recipe(
-        seed=config.seed,
-        label_smoothing=config.label_smoothing,
-        ema_decay=config.ema_decay,
-        augmentation=Augmentation(**config.augment),
-    )
-    step = compile_train_step(spec, tx, recipe, num_devices=1)
+    step = compile_train_step(spec, tx, recipe_of(config), num_devices=1)
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 256, (2, window_frames, frontend.stored_bands))
     labels = np.eye(NUM_CLASSES, dtype=np.uint8)[:2] if multi_label else np.arange(2)
