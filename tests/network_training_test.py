@@ -14,14 +14,10 @@ import tiny
 from jax import numpy as jnp
 
 from deepgenre import models
-from deepgenre.devices import shard
 from deepgenre.frontend import FrontEnd
 from deepgenre.models import multi_scale
 from deepgenre.models.hamel import temporal_statistics
 from deepgenre.spec import Spec
-from deepgenre.spec import build as build_module
-from deepgenre.state import initial_state
-from deepgenre.step import Recipe, compile_train_step
 
 # Options that make it quick and the same in every step, and an input (frames, bands).
 NARROW = {"width": 1 / 16, "dropout": 0.0}
@@ -80,14 +76,7 @@ def batch_of(name: str, clips: int = 6) -> dict[str, np.ndarray]:
 def train(name: str, *, steps: int, num_devices: int = 1) -> tuple[Any, list[float]]:
     """Returns params and running statistics after some steps on one batch, and the losses."""
     tx = optax.sgd(0.03, momentum=0.9)
-    spec, batch, losses = spec_of(name), batch_of(name), []
-    step = compile_train_step(spec, tx, Recipe(), num_devices=num_devices)
-    shape = (1, spec.window_frames, spec.frontend.num_bands)
-    state = initial_state(build_module(spec), tx, shape, seed=0)
-    for _ in range(steps):
-        state, scalars = step(state, shard(batch, num_devices) if num_devices > 1 else batch)
-        losses.append(float(scalars["loss"]))
-    return jax.device_get((state.params, state.batch_stats)), losses
+    return tiny.steps_on_one_batch(spec_of(name), batch_of(name), tx, steps, num_devices)
 
 
 @pytest.mark.parametrize("name", SMALL)

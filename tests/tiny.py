@@ -20,8 +20,11 @@ from deepgenre import config as defaults
 from deepgenre import main
 from deepgenre import spec as specs
 from deepgenre.checkpoint import Restored
+from deepgenre.devices import shard
 from deepgenre.frontend import FrontEnd
 from deepgenre.spec import Spec
+from deepgenre.state import initial_state
+from deepgenre.step import Recipe, compile_train_step
 
 ROOT = Path(__file__).parents[1]
 COMPILED = Path.home() / ".cache" / "deepgenre" / "test-compiled"
@@ -82,6 +85,20 @@ def spec(**changes: Any) -> Spec:
         config=config,
     )
     return dataclasses.replace(plain, **changes)
+
+
+def steps_on_one_batch(
+    spec: Spec, batch: dict[str, np.ndarray], tx: Any, steps: int, num_devices: int
+) -> tuple[Any, list[float]]:
+    """Returns params and running statistics after some steps on one batch, and the losses."""
+    losses = []
+    step = compile_train_step(spec, tx, Recipe(), num_devices=num_devices)
+    shape = (1, spec.window_frames, spec.frontend.num_bands)
+    state = initial_state(specs.build(spec), tx, shape, seed=0)
+    for _ in range(steps):
+        state, scalars = step(state, shard(batch, num_devices) if num_devices > 1 else batch)
+        losses.append(float(scalars["loss"]))
+    return jax.device_get((state.params, state.batch_stats)), losses
 
 
 def untrained(spec: Spec) -> Restored:

@@ -12,16 +12,13 @@ import tiny
 from jax import numpy as jnp
 
 from deepgenre import models
-from deepgenre.devices import shard
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
 from deepgenre.models import harmonic
 from deepgenre.models.layers import global_max, max_pool, norm
 from deepgenre.models.sample_cnn import SampleBlock
 from deepgenre.spec import Spec
-from deepgenre.spec import build as build_module
-from deepgenre.state import initial_state, num_parameters
-from deepgenre.step import Recipe, compile_train_step
+from deepgenre.state import num_parameters
 
 # Published input (frames, bands), classes, and parameters: as the source states them where it does
 # (=), else summed by hand from its layers.
@@ -70,14 +67,7 @@ def train(
     name: str, tx: optax.GradientTransformation, *, steps: int, num_devices: int = 1
 ) -> tuple[Any, list[float]]:
     """Returns params and running statistics after some steps on one batch, and the losses."""
-    spec, batch, losses = spec_of(name), batch_of(name), []
-    step = compile_train_step(spec, tx, Recipe(), num_devices=num_devices)
-    shape = (1, spec.window_frames, spec.frontend.num_bands)
-    state = initial_state(build_module(spec), tx, shape, seed=0)
-    for _ in range(steps):
-        state, scalars = step(state, shard(batch, num_devices) if num_devices > 1 else batch)
-        losses.append(float(scalars["loss"]))
-    return jax.device_get((state.params, state.batch_stats)), losses
+    return tiny.steps_on_one_batch(spec_of(name), batch_of(name), tx, steps, num_devices)
 
 
 def shapes(name: str, frames: int, bands: int, num_classes: int, **options: Any) -> tuple[Any, Any]:
