@@ -62,7 +62,7 @@ FLOORS = [
     {"main"},
 ]
 # Within a package, from the ground up too.
-PACKAGES = {"models": ["layers"], "datasets": ["clip", "discover"]}
+PACKAGES = {"models": ["pooling", "convolution", "layers"], "datasets": ["clip", "discover"]}
 
 
 def floor_of(module: str) -> int:

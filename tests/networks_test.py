@@ -9,7 +9,8 @@ from jax import numpy as jnp
 
 from deepgenre import models
 from deepgenre.errors import UserError
-from deepgenre.models.layers import ConvBlock, scaled, shrink
+from deepgenre.models.layers import ConvBlock, scaled
+from deepgenre.models.pooling import shrink
 from deepgenre.state import num_parameters
 
 # Published input (frames, bands), classes, and parameters: as the source states them where it does

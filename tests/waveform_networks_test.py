@@ -15,7 +15,8 @@ from deepgenre import models
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
 from deepgenre.models import harmonic
-from deepgenre.models.layers import global_max, max_pool, norm
+from deepgenre.models.layers import norm
+from deepgenre.models.pooling import global_max, max_pool
 from deepgenre.models.sample_cnn import SampleBlock
 from deepgenre.spec import Spec
 from deepgenre.state import num_parameters

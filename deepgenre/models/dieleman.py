@@ -16,7 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, global_max, head, hidden_layers, norm, scaled
+from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, norm, scaled
+from deepgenre.models.pooling import global_max
 
 
 class Dieleman(nn.Module):

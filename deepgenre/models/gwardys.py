@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, scaled, shrink
+from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, scaled
+from deepgenre.models.pooling import shrink
 
 LAYERS = (  # filters, kernel, stride, padding, whether an overlapping pool follows
     (96, 11, 4, "VALID", True),

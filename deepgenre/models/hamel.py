@@ -15,7 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import Dtype, global_max, glorot, head, norm, scaled
+from deepgenre.models.layers import Dtype, glorot, head, norm, scaled
+from deepgenre.models.pooling import global_max
 
 
 class Hamel(nn.Module):

@@ -16,17 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepgenre.models.layers import (
-    ConvBlock,
-    Dtype,
-    ResidualBlock,
-    global_max,
-    glorot,
-    head,
-    max_pool,
-    norm,
-    scaled,
-)
+from deepgenre.models.layers import ConvBlock, Dtype, ResidualBlock, glorot, head, norm, scaled
+from deepgenre.models.pooling import global_max, max_pool
 
 N_FFT = 512  # samples a frame
 HOP_LENGTH = 256  # samples from one frame to the next

@@ -1,5 +1,6 @@
 """Layers shared by the network families. Activations are (batch, frames, ...): time comes first."""
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,62 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from deepgenre.errors import UserError
+from deepgenre.models.convolution import convolve
+from deepgenre.models.pooling import max_pool
 
 Dtype = Any
 glorot = nn.initializers.glorot_uniform()  # Keras' default, with which the paper trained
 
 
-def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
-    """Returns x, (batch, *spatial, channels), with each spatial axis pooled without overlap.
-
-    A rest that fills no window is dropped, a window longer than the axis shrinks to it; of values
-    that tie, the first counts. The place of the maximum is looked up, because the gradient of
-    `jnp.max` tests for equality, and is silently lost where XLA computes a value twice and rounds
-    it differently (jax issue 40564; seen on a CPU after batch norm). It is also cheaper on a CPU
-    than `reduce_window` and its gradient.
-    """
-    for axis, width in enumerate(window, start=1):
-        if width > 1:
-            x = _windows(x, axis, width)
-            chosen = jnp.argmax(x, axis=axis + 1, keepdims=True)
-            places = jax.lax.broadcasted_iota(chosen.dtype, x.shape, axis + 1)
-            x = jnp.where(places == chosen, x, 0).sum(axis=axis + 1)
-    return x
-
-
-def global_max(x: jax.Array) -> jax.Array:
-    """Returns (batch, channels): the maximum of x, (batch, *spatial, channels), by `max_pool`."""
-    return max_pool(x, x.shape[1:-1]).reshape(x.shape[0], x.shape[-1])
-
-
-def mean_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
-    """Returns x, (batch, *spatial, channels), averaged without overlap over each spatial axis."""
-    for axis, width in enumerate(window, start=1):
-        x = _windows(x, axis, width).mean(axis=axis + 1)
-    return x
-
-
-def shrink(x: jax.Array, most: Sequence[int]) -> jax.Array:
-    """Returns x, (batch, *spatial, channels), averaged until no spatial axis is longer than `most`.
-
-    So that a dense layer above it does not grow with the input.
-    """
-    sizes = x.shape[1:-1]
-    return mean_pool(x, [-(-size // limit) for size, limit in zip(sizes, most, strict=True)])
-
-
-def _windows(x: jax.Array, axis: int, width: int) -> jax.Array:
-    """Returns x with `axis` split in two: whole windows, and places within a window."""
-    width = min(width, x.shape[axis])
-    count = x.shape[axis] // width
-    x = jax.lax.slice_in_dim(x, 0, count * width, axis=axis)
-    return x.reshape(*x.shape[:axis], count, width, *x.shape[axis + 1 :])
-
-
 class ConvBlock(nn.Module):
     """Convolution, optional batch norm, activation, max pool without overlap: channels last.
 
-    The bias stays before batch norm, where it changes nothing: published weights have it.
+    The pool comes before the activation, which never falls, and before the bias: the same function,
+    in a fraction of the memory traffic. The bias stays before batch norm, where it changes nothing:
+    published weights have it.
     """
 
     features: int
@@ -96,11 +54,13 @@ class ConvBlock(nn.Module):
             padding=self.padding,
             kernel_init=glorot,
             dtype=self.dtype,
+            conv_general_dilated=functools.partial(
+                convolve, pool=() if self.batch_norm else self.pool
+            ),
         )(x)
         if self.batch_norm:
-            x = norm(train, self.dtype, self.axis_name)(x)
-        x = self.activation(x)
-        return max_pool(x, self.pool) if self.pool else x
+            x = max_pool(norm(train, self.dtype, self.axis_name)(x), self.pool)
+        return self.activation(x)
 
 
 class ResidualBlock(nn.Module):
@@ -140,6 +100,7 @@ class ResidualBlock(nn.Module):
             use_bias=self.use_bias,
             kernel_init=glorot,
             dtype=self.dtype,
+            conv_general_dilated=convolve,
         )
         return norm(train, self.dtype, self.axis_name)(conv(x))
 

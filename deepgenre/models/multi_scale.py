@@ -19,7 +19,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, global_max, head, hidden_layers, scaled
+from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, scaled
+from deepgenre.models.pooling import global_max
 
 SCALES = (  # of each local network: filters and pools of its layers
     ((128, 128, 256), (3, 3, 2)),

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from deepgenre.models.band_maximum import band_maximum, same_padding
-from deepgenre.models.layers import Dtype, global_max, glorot, head, max_pool, scaled
+from deepgenre.models.layers import Dtype, glorot, head, scaled
+from deepgenre.models.pooling import global_max, max_pool
 
 
 class MusiCNN(nn.Module):

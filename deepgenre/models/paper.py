@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers, max_pool, mean_pool
+from deepgenre.models.layers import ConvBlock, Dtype, head, hidden_layers
+from deepgenre.models.pooling import max_pool, mean_pool
 
 
 class Paper1D(nn.Module):

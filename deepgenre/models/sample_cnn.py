@@ -19,16 +19,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import (
-    ConvBlock,
-    Dtype,
-    global_max,
-    glorot,
-    head,
-    max_pool,
-    norm,
-    scaled,
-)
+from deepgenre.models.layers import ConvBlock, Dtype, glorot, head, norm, scaled
+from deepgenre.models.pooling import global_max, max_pool
 
 SIZE = 3  # of every kernel, pool and stride
 FILTERS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # of each block

@@ -10,16 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import (
-    ConvBlock,
-    Dtype,
-    ResidualBlock,
-    global_max,
-    glorot,
-    head,
-    norm,
-    scaled,
-)
+from deepgenre.models.layers import ConvBlock, Dtype, ResidualBlock, glorot, head, norm, scaled
+from deepgenre.models.pooling import global_max
 
 
 class ShortChunk(nn.Module):

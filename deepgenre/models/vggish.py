@@ -12,7 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, glorot, head, hidden_layers, scaled, shrink
+from deepgenre.models.layers import ConvBlock, Dtype, glorot, head, hidden_layers, scaled
+from deepgenre.models.pooling import shrink
 
 
 class VGGish(nn.Module):

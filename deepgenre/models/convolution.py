@@ -1,0 +1,233 @@
+"""Convolution, alone or with a max pool after it: the one place that lowers them by platform.
+
+XLA's convolutions are fast on GPUs and, on CPUs, forward and towards the input. On CPUs two things
+are matrix products here instead: the gradient of the kernel, and the convolution of images of one
+channel, which memory would bound. `by_xla` and `pool_of_convolution` say what is computed.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepgenre.models.pooling import max_pool
+
+ROWS = 8192  # of a product, at most, unless a clip has more
+Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    pool: Sequence[int] = (),
+    **described: Any,
+) -> jax.Array:
+    """Returns (batch, *spatial, features) of x (batch, *spatial, channels), pooled by `pool`.
+
+    kernel: (*sizes, channels, features). To be the `conv_general_dilated` of an `nn.Conv` without
+    dilation or groups; what that says beyond strides and padding is the same for all of them.
+    """
+    del described
+    strides = tuple(window_strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
+    pads = tuple((before, after) for before, after in padding)
+    if not pool:
+        return convolution(x, kernel, strides, pads)
+    plain = functools.partial(pool_of_convolution, strides=strides, pads=pads, pool=pool)
+    if x.ndim != 4 or x.shape[-1] != 1 or set(strides) != {1}:
+        return plain(x, kernel)
+
+    def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return maximum_of_products(x, kernel, pads, tuple(pool))
+
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+
+
+def by_xla(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
+    """Returns the convolution, as XLA has it: (batch, *spatial, features)."""
+    spatial = "DHW"[-len(pads) :]
+    names = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=names)
+
+
+def pool_of_convolution(
+    x: jax.Array, kernel: jax.Array, *, strides: Sizes, pads: Pads, pool: Sequence[int]
+) -> jax.Array:
+    """Returns the max pool, without overlap, of the convolution."""
+    return max_pool(convolution(x, kernel, strides, pads), pool)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolution(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
+    """Returns `by_xla`, whose gradient towards the kernel is made of products on a CPU."""
+    return by_xla(x, kernel, strides, pads)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return by_xla(x, kernel, strides, pads), (x, kernel)
+
+
+def _backward(
+    strides: Sizes, pads: Pads, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    _, to_input = jax.vjp(lambda x: by_xla(x, kernel, strides, pads), x)
+
+    def plain(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        _, to_kernel = jax.vjp(lambda kernel: by_xla(x, kernel, strides, pads), kernel)
+        return to_kernel(gradient)[0]
+
+    def on_cpu(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        return kernel_gradient(x, gradient, kernel.shape, strides, pads)
+
+    return to_input(gradient)[0], lax.platform_dependent(x, gradient, cpu=on_cpu, default=plain)
+
+
+convolution.defvjp(_forward, _backward)
+
+
+def kernel_gradient(
+    x: jax.Array, gradient: jax.Array, shape: Sizes, strides: Sizes, pads: Pads
+) -> jax.Array:
+    """Returns the gradient of a kernel of `shape`: a product a tap, ROWS by ROWS, within a cache.
+
+    x: (batch, *spatial, channels); gradient: of the output, (batch, *spatial, features).
+    """
+
+    batch, counts = gradient.shape[0], gradient.shape[1:-1]
+    group = _largest_divisor(batch, at_most=ROWS // math.prod(counts))
+
+    def add_group(total: jax.Array, clips: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        images, gradient = clips
+        views = taps(images, shape[:-2], counts, strides)
+        rows = gradient.reshape(-1, shape[-1])
+        products = [_product(view.reshape(-1, shape[-2]).T, rows) for view in views]
+        return total + jnp.stack(products), None
+
+    images = _padded(x, pads)
+    images, gradient = (y.reshape(-1, group, *y.shape[1:]) for y in (images, gradient))
+    zero = jnp.zeros((math.prod(shape[:-2]), *shape[-2:]))
+    return lax.scan(add_group, zero, (images, gradient))[0].reshape(shape).astype(x.dtype)
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Returns the matrix product, summed up in float32 whatever the type of its factors."""
+    return jnp.matmul(left, right, preferred_element_type=jnp.float32)
+
+
+def _largest_divisor(number: int, *, at_most: int) -> int:
+    return max(d for d in range(1, number + 1) if number % d == 0 and (d == 1 or d <= at_most))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def maximum_of_products(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> jax.Array:
+    """Returns the max pool of the convolution of x (batch, height, width, 1), strides 1.
+
+    A product for each place in the pool's window, and the largest so far: a clip at a time, within
+    a cache. Of values that tie, the first counts.
+    """
+    return _products_forward(x, kernel, pads, pool)[0]
+
+
+Places = list[tuple[int, ...]]
+
+
+def _places(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[Places, Sizes]:
+    """Returns the places in the pool's window, and how many windows there are along each axis."""
+    sizes = [
+        size + sum(pad) - width + 1
+        for size, pad, width in zip(x.shape[1:-1], pads, kernel.shape, strict=False)
+    ]
+    pool = tuple(map(min, pool, sizes))
+    return list(itertools.product(*map(range, pool))), tuple(map(int.__floordiv__, sizes, pool))
+
+
+def _products_forward(
+    x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+    places, counts = _places(x, kernel, pads, pool)
+    weights = kernel.reshape(-1, kernel.shape[-1])
+
+    def hear(image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        largest = _columns(image, kernel, places[0], counts, pool).T @ weights
+        found = jnp.zeros(largest.shape, jnp.uint8)
+        for number, place in enumerate(places[1:], start=1):
+            product = _columns(image, kernel, place, counts, pool).T @ weights
+            found = jnp.where(product > largest, jnp.uint8(number), found)
+            largest = jnp.maximum(product, largest)
+        return largest, found
+
+    largest, found = lax.map(hear, _padded(x, pads))
+    shape = (x.shape[0], *counts, kernel.shape[-1])
+    return largest.reshape(shape), (x, kernel, found)
+
+
+def _products_backward(
+    pads: Pads,
+    pool: Sizes,
+    saved: tuple[jax.Array, jax.Array, jax.Array],
+    gradient: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel, found = saved
+    places, counts = _places(x, kernel, pads, pool)
+    weights = kernel.reshape(-1, kernel.shape[-1])
+    padded, unpad = jax.vjp(lambda x: _padded(x, pads), x)
+
+    def add_clip(total: jax.Array, clip: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        image, found, gradient = clip
+        to_image = jnp.zeros_like(image)
+        for number, place in enumerate(places):
+            chosen = jnp.where(found == number, gradient, 0)
+            columns, back = jax.vjp(lambda i, p=place: _columns(i, kernel, p, counts, pool), image)
+            total += _product(columns, chosen)
+            to_image += back(weights @ chosen.T)[0]
+        return total, to_image
+
+    rows = gradient.reshape(found.shape)
+    zero = jnp.zeros(weights.shape)
+    to_weights, to_padded = lax.scan(add_clip, zero, (padded, found, rows))
+    return unpad(to_padded)[0], to_weights.reshape(kernel.shape).astype(kernel.dtype)
+
+
+maximum_of_products.defvjp(_products_forward, _products_backward)
+
+
+def _columns(
+    image: jax.Array, kernel: jax.Array, place: Sizes, counts: Sizes, pool: Sizes
+) -> jax.Array:
+    """Returns (taps, windows): what the kernel meets at a place of each of the pool's windows."""
+    views = taps(image[None], kernel.shape[:-2], counts, pool, place)
+    return jnp.stack([view.ravel() for view in views])
+
+
+def taps(
+    images: jax.Array, sizes: Sizes, counts: Sizes, strides: Sizes, place: Sizes = (0, 0, 0)
+) -> list[jax.Array]:
+    """Returns, for each tap of a kernel of `sizes`, what it meets in images, without padding.
+
+    images: (clips, *spatial, channels). Each is (clips, *counts, channels): every `strides`-th from
+    the tap's own place plus `place` on.
+    """
+    views = []
+    for tap in itertools.product(*map(range, sizes)):
+        first = [t + p for t, p in zip(tap, place, strict=False)]
+        last = [f + s * (n - 1) + 1 for f, s, n in zip(first, strides, counts, strict=True)]
+        start, limit = (0, *first, 0), (images.shape[0], *last, images.shape[-1])
+        views.append(lax.slice(images, start, limit, (1, *strides, 1)))
+    return views
+
+
+def _padded(x: jax.Array, pads: Pads) -> jax.Array:
+    return jnp.pad(x, ((0, 0), *pads, (0, 0)))
