@@ -10,13 +10,14 @@ from deepgenre import kmeans, log, pipeline, rbm
 from deepgenre.config import Config
 from deepgenre.features import features
 from deepgenre.models.dbn import pooled_bands, with_pretrained
-from deepgenre.models.spherical_kmeans import BANKS
+from deepgenre.models.spherical_kmeans import BANKS, Bank, describe
 from deepgenre.nearest import choose
 from deepgenre.plan import Plan
 from deepgenre.state import State, with_weights
 from deepgenre.store import Records
 
-PATCHES_A_CLIP = 42
+PATCHES_A_CLIP = 60
+LEAST_DEVIATION = 1e-3  # added to a deviation, so that what never changes stays small
 
 
 def without_labels(state: State, plan: Plan, config: Config) -> State:
@@ -46,17 +47,12 @@ def with_rbm(state: State, windows: jax.Array, config: Config) -> State:
 
 
 def with_kmeans(state: State, windows: jax.Array, config: Config) -> State:
-    """Returns the state with filters that spherical k-means learnt; patches at random places."""
+    """Returns the state with filters that spherical k-means learnt from patches at random places,
+    and with the mean and deviation over the windows of every number that describes one."""
     rng = np.random.default_rng(config.seed)
     learnt = {}
     for bank in BANKS:
-        cut = jax.jit(bank.patches)
-        patches = []
-        for window in windows:
-            found = np.asarray(cut(window[None])[0])
-            found = found.reshape(-1, found.shape[-1])
-            patches.append(found[rng.integers(len(found), size=PATCHES_A_CLIP)])
-        rows = np.concatenate(patches)
+        rows = _patches(bank, windows, rng)
         mean, matrix = kmeans.whitening(rows, bank.components)
         centroids = kmeans.spherical_kmeans(
             (rows - mean) @ matrix, bank.filters, rng, config.pretrain_epochs
@@ -64,8 +60,25 @@ def with_kmeans(state: State, windows: jax.Array, config: Config) -> State:
         learnt[f"{bank.name}_mean"] = mean
         learnt[f"{bank.name}_whitening"] = matrix
         learnt[f"{bank.name}_centroids"] = centroids.T
+    describing = jax.jit(describe)
+    groups = [jax.device_get(describing(window[None], learnt)) for window in windows]
+    for name in groups[0]:
+        values = np.concatenate([group[name] for group in groups])
+        learnt[f"mean_of_{name}"] = values.mean(axis=0)
+        learnt[f"deviation_of_{name}"] = values.std(axis=0) + LEAST_DEVIATION
     arrays = jax.tree.map(jnp.asarray, learnt)
     return with_weights(state, state.params, {**state.batch_stats, **arrays})
+
+
+def _patches(bank: Bank, windows: jax.Array, rng: np.random.Generator) -> np.ndarray:
+    """Returns some patches of each window, float32 (patches, values)."""
+    cut = jax.jit(bank.patches)
+    chosen = []
+    for window in windows:
+        found = np.asarray(cut(window[None])[0])
+        found = found.reshape(-1, found.shape[-1])
+        chosen.append(found[rng.integers(len(found), size=PATCHES_A_CLIP)])
+    return np.concatenate(chosen)
 
 
 def _windows(plan: Plan, seed: int) -> jax.Array:

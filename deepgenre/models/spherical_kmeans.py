@@ -4,28 +4,30 @@ S. Dieleman and B. Schrauwen, "Multiscale approaches to music audio feature lear
 after A. Coates and A. Ng, "Learning feature representations with k-means", 2012: filters are the
 centroids of whitened patches, learnt without labels at several lengths of time, and a clip is what
 they answer to it, pooled over time. Different here: answers are cosines above a threshold, pooled
-to mean, deviation and the mean of the largest; one bank slides over the bands too; what summary
-statistics say (MFCCs, rhythm) stands beside them; the head is linear.
+to mean, deviation and the mean of the largest; two banks slide over the bands too; statistics of
+the whole clip stand beside them; the head is linear.
 """
 
 import dataclasses
-import itertools
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 
-from deepgenre.models.layers import Dtype, head
+from deepgenre.models.layers import Dtype
+from deepgenre.models.summary_statistics import STATISTICS, mean_and_deviation
 
 THRESHOLD = 0.2  # of a cosine: below it a filter is silent
 LARGEST = 8  # answers whose mean stands for the maximum
-REGISTERS = 4  # parts of the band axis over which the bank of small patches is pooled
-EPSILON = 1e-5
-MFCCS = 24
-GROUPS = 16  # of bands, for rhythm
-LAGS = 40  # frames of autocorrelation
+REGISTERS = 4  # parts of the band axis over which a bank of small patches is pooled
+CLIP = 4.0  # deviations: what lies further is taken to lie there
+BANK_WEIGHT = 1.41  # of a bank among the groups; a group of statistics counts 1
+# Groups small enough to find similar songs by.
+EMBEDDING = ("mfcc_dynamics", "contrast", "covariance_of_change", "togetherness")
+
+Learnt = Mapping[str, jax.Array]  # '<bank>_mean', '<bank>_whitening', '<bank>_centroids'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,75 +48,103 @@ class Bank:
         views = jnp.stack([x[:, i : i + count] for i in range(self.frames)], axis=2)
         if not self.bands:
             return views.reshape(*views.shape[:2], 1, -1)
-        places = range(0, x.shape[2] - self.bands + 1, 6)
+        places = range(0, x.shape[2] - self.bands + 1, 8)
         cut = jnp.stack([views[:, ::3, :, p : p + self.bands] for p in places], axis=2)
         flat = cut.reshape(*cut.shape[:3], -1)
         return flat - flat.mean(axis=-1, keepdims=True)
+
+    def shapes(self, values: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of what is learnt, for patches of so many values."""
+        components = min(values, self.components)
+        return {
+            f"{self.name}_mean": (values,),
+            f"{self.name}_whitening": (values, components),
+            f"{self.name}_centroids": (components, self.filters),
+        }
+
+    def answers(self, x: jax.Array, learnt: Learnt) -> jax.Array:
+        """Returns how alike a clip and the filters are, pooled: (batch, numbers)."""
+        white = self.patches(x) - learnt[f"{self.name}_mean"][None, None, None]
+        white = unit(white @ learnt[f"{self.name}_whitening"])
+        cosines = white @ unit(learnt[f"{self.name}_centroids"], axis=0)
+        heard = nn.relu(cosines - THRESHOLD)
+        registers = jnp.array_split(heard, min(REGISTERS, heard.shape[2]), axis=2)
+        return jnp.concatenate([pooled(register.mean(axis=2)) for register in registers], axis=-1)
 
 
 BANKS = (
     Bank("frames_1", frames=1, filters=256, components=40, centred=False),
     Bank("frames_4", frames=4, filters=256, components=80),
-    Bank("frames_8", frames=8, filters=256, components=120),
-    Bank("patches", frames=8, filters=192, components=60, bands=32),
+    Bank("frames_8", frames=8, filters=384, components=120),
+    Bank("patches_8", frames=8, filters=256, components=60, bands=32),
+    Bank("patches_4", frames=4, filters=192, components=50, bands=24),
 )
 
 
-class SphericalKMeans(nn.Module):
-    """Linear classifier of k-means answers and statistics.
+def describe(x: jax.Array, learnt: Learnt) -> dict[str, jax.Array]:
+    """Returns the groups of numbers that describe clips, each (batch, numbers), by name."""
+    groups = {name: statistic(x) for name, statistic in STATISTICS.items()}
+    return groups | {bank.name: bank.answers(x, learnt) for bank in BANKS}
 
-    Only the head is trained by gradient: filters and whitening are no parameters but stand beside
-    batch norm's statistics. `pretrain.with_kmeans` learns them; until then they are random.
+
+class SphericalKMeans(nn.Module):
+    """Logistic regression on a clip's description.
+
+    Only the head is trained by gradient: filters, whitening, and the mean and deviation of each
+    number over the training clips are no parameters but stand where batch norm has statistics.
+    `pretrain.with_kmeans` learns them; until then filters are random. A group counts as much as
+    another, however many numbers it has, so that plain weight decay suits all.
     """
 
     num_classes: int
-    dropout: float = 0.5
+    dropout: float = 0.0
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which the features are standardised
+    axis_name: str | None = None  # of batch norm, which there is none of
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 41, bands >= 32. Sows the standardised features as intermediates/embedding.
+        frames >= 41, bands >= 32. Sows some of the numbers as intermediates/embedding.
         """
         x = x.astype(jnp.float32)
-        found = [band_statistics(x), rhythm_statistics(x)]
-        for bank in BANKS:
-            answers = nn.relu(self._cosines(bank, bank.patches(x)) - THRESHOLD)
-            registers = jnp.array_split(answers, min(REGISTERS, answers.shape[2]), axis=2)
-            found += [pooled(register.mean(axis=2)) for register in registers]
-        features = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.98,
-            use_bias=False,
-            use_scale=False,
-            axis_name=self.axis_name if train else None,
-        )(jnp.concatenate(found, axis=-1))
-        features = jnp.clip(features, -5, 5).astype(self.dtype)
-        return head(self, features, self.num_classes, self.dropout, train)
+        groups = jax.lax.stop_gradient(describe(x, self._learnt(x)))
+        standard = {name: self._standardised(name, values) for name, values in groups.items()}
+        sown = jnp.concatenate([standard[name] for name in EMBEDDING], axis=-1)
+        self.sow("intermediates", "embedding", sown)
+        weighted = [
+            values * np.sqrt(_weight(name) / values.shape[-1]) for name, values in standard.items()
+        ]
+        features = jnp.concatenate(weighted, axis=-1).astype(self.dtype)
+        features = nn.Dropout(self.dropout, deterministic=not train)(features)
+        logits = nn.Dense(
+            self.num_classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="logits"
+        )
+        return logits(features).astype(jnp.float32)
 
-    def _cosines(self, bank: Bank, patches: jax.Array) -> jax.Array:
-        """Returns (batch, time, bands, filters): how alike patches and centroids are."""
-        size = patches.shape[-1]
-        components = min(size, bank.components)
-        shapes = {
-            "mean": (size,),
-            "whitening": (size, components),
-            "centroids": (components, bank.filters),
-        }
-        learnt = {
+    def _learnt(self, x: jax.Array) -> Learnt:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for bank in BANKS:
+            values = jax.eval_shape(bank.patches, x).shape[-1]
+            shapes |= bank.shapes(values)
+        return {
             name: self.variable(
-                "batch_stats", f"{bank.name}_{name}", lambda s=shape: _random(self, s)
+                "batch_stats",
+                name,
+                lambda shape=shape: 0.1 * jax.random.normal(self.make_rng("params"), shape),
             ).value
             for name, shape in shapes.items()
         }
-        white = (patches - learnt["mean"][None, None, None]) @ learnt["whitening"]
-        return unit(white) @ unit(learnt["centroids"], axis=0)
+
+    def _standardised(self, name: str, values: jax.Array) -> jax.Array:
+        shape = values.shape[-1:]
+        mean = self.variable("batch_stats", f"mean_of_{name}", jnp.zeros, shape).value
+        deviation = self.variable("batch_stats", f"deviation_of_{name}", jnp.ones, shape).value
+        return jnp.clip((values - mean[None]) / deviation[None], -CLIP, CLIP)
 
 
-def _random(module: nn.Module, shape: tuple[int, ...]) -> jax.Array:
-    return 0.1 * jax.random.normal(module.make_rng("params"), shape)
+def _weight(group: str) -> float:
+    return 1.0 if group in STATISTICS else BANK_WEIGHT
 
 
 def unit(x: jax.Array, axis: int = -1) -> jax.Array:
@@ -126,42 +156,3 @@ def pooled(answers: jax.Array) -> jax.Array:
     """Returns (batch, 3 filters) of (batch, frames, filters): mean, deviation, the largest's."""
     largest = jax.lax.top_k(answers.swapaxes(1, 2), min(LARGEST, answers.shape[1]))[0]
     return jnp.concatenate([mean_and_deviation(answers), largest.mean(axis=-1)], axis=-1)
-
-
-def mean_and_deviation(x: jax.Array) -> jax.Array:
-    """Returns (batch, 2 features) of (batch, frames, features)."""
-    return jnp.concatenate([x.mean(axis=1), jnp.sqrt(x.var(axis=1) + EPSILON)], axis=-1)
-
-
-def band_statistics(x: jax.Array) -> jax.Array:
-    """Returns (batch, 3 bands + 4 MFCCs): mean, deviation, deviation of change, skewness."""
-    basis = np.asarray(scipy.fft.dct(np.eye(x.shape[2]), type=2, axis=1, norm="ortho"))
-    mfcc = x @ jnp.asarray(basis[:, :MFCCS], jnp.float32)
-    found = []
-    for series in (x, mfcc):
-        change = jnp.sqrt(jnp.diff(series, axis=1).var(axis=1) + EPSILON)
-        found += [mean_and_deviation(series), change]
-    third = ((mfcc - mfcc.mean(axis=1, keepdims=True)) ** 3).mean(axis=1)
-    return jnp.concatenate([*found, third / (mfcc.std(axis=1) ** 3 + 1e-3)], axis=-1)
-
-
-def rhythm_statistics(x: jax.Array) -> jax.Array:
-    """Returns (batch, features): power of modulations, autocorrelation of onsets, and how groups
-    of bands go together."""
-    batch, frames, bands = x.shape
-    groups = x[..., : bands // GROUPS * GROUPS].reshape(batch, frames, GROUPS, -1).mean(axis=-1)
-    centred = groups - groups.mean(axis=1, keepdims=True)
-    window = jnp.asarray(np.hanning(frames), jnp.float32)[None, :, None]
-    power = jnp.square(jnp.abs(jnp.fft.rfft(centred * window, axis=1))) / frames
-    edges = np.unique(np.geomspace(2, power.shape[1], 11).astype(int))
-    bins = [power[:, a:b].mean(axis=1) for a, b in itertools.pairwise(edges)]
-    onsets = nn.relu(jnp.diff(groups, axis=1))
-    strength = jnp.stack([onsets[..., :4].sum(-1), onsets.sum(-1), onsets[..., 10:].sum(-1)], -1)
-    strength = strength - strength.mean(axis=1, keepdims=True)
-    length = strength.shape[1]
-    lags = [(strength[:, : length - k] * strength[:, k:]).sum(axis=1) for k in range(LAGS)]
-    autocorrelation = jnp.stack(lags[1:], axis=1) / (lags[0] + 1e-3)[:, None]
-    together = jnp.einsum("bti,btj->bij", unit(centred, axis=1), unit(centred, axis=1))
-    rows, columns = np.triu_indices(GROUPS, 1)
-    found = [jnp.log1p(jnp.concatenate(bins, axis=-1)), autocorrelation, together[:, rows, columns]]
-    return jnp.concatenate([part.reshape(batch, -1) for part in found], axis=-1)

@@ -1,0 +1,29 @@
+"""Logistic regression on what k-means learnt, for GTZAN's 442 fault-filtered training clips alone.
+
+    python -m deepgenre.main --config=configs/gtzan_kmeans.py --data_dir=FILE.npz
+
+Filters are learnt from the training clips without labels; then only the head is trained, to the
+minimum of a convex loss: whole clips as they are, plain weight decay. Beside the networks of
+configs/gtzan_best.py it makes the ensemble that ships as `gtzan`. Scores and seeds: README.md.
+"""
+
+from deepgenre import config as defaults
+from deepgenre.config import Config
+
+
+def get_config() -> Config:
+    """Returns the config."""
+    config = defaults.get_config()
+    config.dataset = "gtzan"
+    config.split = "fault_filtered"
+    config.frontend.hop_length = 1712
+    config.model = "spherical_kmeans"
+    config.pretrain_epochs = 12
+    config.num_epochs = 40
+    config.eval_every_epochs = 10
+    config.batch_size = 32
+    config.optimizer = "sgd"
+    config.learning_rate = 0.3
+    config.schedule = "cosine"
+    config.weight_decay = 2e-3
+    return config
