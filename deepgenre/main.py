@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from deepgenre import log
-from deepgenre.config import Config
 from deepgenre.errors import InterruptedRunError, UserError
+
+if TYPE_CHECKING:
+    from deepgenre.config import Config
 
 HEARING = ("predict", "embed", "organize")  # modes that take files on the command line
 SHIPPED = "gtzan"  # the weights that come with the program
@@ -234,13 +236,13 @@ MODES: Mapping[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def _config() -> Config:
+def _config() -> "Config":
     if _CONFIG.value is None:
         raise UserError("--config: give a config file, e.g. --config=configs/gtzan.py")
     return _CONFIG.value
 
 
-def _data_dir(config: Config) -> Path:
+def _data_dir(config: "Config") -> Path:
     return Path(_DATA_DIR.value or f"data/{config.dataset}")
 
 

@@ -21,6 +21,8 @@ FLOORS = [
         "calibration",
         "contradictions",
         "stamps",
+        "mel",
+        "windowing",
     },
     {
         "frontend",
@@ -49,7 +51,7 @@ FLOORS = [
         "retag",
     },
     {"config", "spec", "transcode", "pipeline", "resume"},
-    {"optim", "state", "features", "hear"},
+    {"optim", "state", "features", "hear", "restored"},
     {"step", "checkpoint", "prepare"},
     {"import_musicnn"},
     {"weights", "plan", "transfer", "listen"},
