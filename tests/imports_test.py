@@ -64,7 +64,7 @@ FLOORS = [
     {"main"},
 ]
 # Within a package, from the ground up too.
-PACKAGES = {"models": ["layers"], "datasets": ["clip", "discover"]}
+PACKAGES = {"models": ["convolution", "layers"], "datasets": ["clip", "discover"]}
 
 
 def floor_of(module: str) -> int:
