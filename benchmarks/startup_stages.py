@@ -25,14 +25,14 @@ def predict(song: Path) -> Iterator[Stage]:
     import jax
     import numpy as np
 
-    from deepgenre import devices, hear, listen, main, predict, weights
+    from deepgenre import command, devices, hear, listen, predict, weights
 
     assert predict  # what the mode imports
     yield "imports", time.time()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "backend", time.time()
-    restored = weights.load(main.SHIPPED)
+    restored = weights.load(command.SHIPPED)
     score = listen.scorer(restored)
     yield "weights", time.time()
     levels = [window for _, cut in hear.windows(song, restored.spec) for window in cut]
@@ -47,22 +47,22 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     """Yields the stages of a run until its first step is done; the store must be prepared."""
     import jax
 
-    from deepgenre import devices, fit, main, optim, plan, prepare, start, train
+    from deepgenre import command, devices, fit, main, optim, plan, prepare, start, train
     from deepgenre.checkpoint import Checkpoints
     from deepgenre.step import compile_train_step
 
     assert train  # what the mode imports
     yield "imports", time.time()
     main._parse_flags(["startup_stages", *arguments])
-    config = main._config()
+    config = command.config()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "config and backend", time.time()
-    planned = plan.make_plan(config, prepare.prepare(config, main._data_dir(config)))
+    planned = plan.make_plan(config, prepare.prepare(config, command.data_dir(config)))
     yield "store and split", time.time()
     schedule = optim.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
     tx = optim.make_optimizer(config, schedule)
-    with Checkpoints(main._workdir()) as checkpoints:
+    with Checkpoints(command.workdir()) as checkpoints:
         state, tx = start.first_state(planned, config, tx, checkpoints)
     jax.block_until_ready(state)
     yield "initial weights", time.time()

@@ -60,7 +60,8 @@ FLOORS = [
     {"fit", "calibrate", "embed", "library_report"},
     {"similar", "organize"},
     {"train"},
-    {"demo"},
+    {"demo", "command"},
+    {"modes"},
     {"main"},
 ]
 # Within a package, from the ground up too.
