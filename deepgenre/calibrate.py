@@ -18,12 +18,12 @@ from deepgenre.calibration import (
     fit_temperature,
     negative_log_likelihood,
 )
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.evaluate import scored
 from deepgenre.export import checked
 from deepgenre.plan import part_rows
 from deepgenre.prepare import prepare
+from deepgenre.restored import Restored
 from deepgenre.store import Row
 
 PART = "valid"

@@ -5,7 +5,6 @@ arXiv:1706.04599: scores become right on average, and their order stays. Numpy a
 """
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 
 TEMPERATURES = (0.05, 20.0)  # a fit outside says that the scores mean nothing
@@ -33,6 +32,7 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool
 
     scores: (songs, classes). labels: class indices (songs,), or 0 and 1 (songs, classes) of tags.
     """
+    import scipy.optimize  # slow to import, and needed only where a temperature is fitted
 
     def loss(log_temperature: float) -> float:
         calibrated = calibrate(scores, float(np.exp(log_temperature)), multi_label=multi_label)

@@ -4,7 +4,6 @@ This is the only file that knows Orbax.
 """
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,19 +16,9 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from deepgenre import spec as specs
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.state import State
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """Weights and all that is needed to use them."""
-
-    spec: Spec
-    variables: dict[str, Any]  # 'params' and 'batch_stats', as linen takes them
-    step: int
-    metrics: Mapping[str, float]  # of validation, when they were saved
-    licence: str = ""  # text under which they may be used, where it is not their maker's alone
 
 
 class Checkpoints:

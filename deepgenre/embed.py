@@ -12,12 +12,12 @@ from flax import traverse_util
 
 from deepgenre import log, vectors
 from deepgenre import spec as specs
-from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.listen import Heard, listen
 from deepgenre.log import visible
+from deepgenre.restored import Restored
 from deepgenre.stamps import stamp
 from deepgenre.vectors import Song, Vectors
 

@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from deepgenre import log, metrics, pipeline
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.plan import part_rows
 from deepgenre.prepare import prepare
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.step import ScoreStep, compile_score_step
 from deepgenre.store import Records, Row, replacing

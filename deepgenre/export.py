@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from deepgenre import log, weights
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 
 
 def run(restored: Restored, output: Path | None, dtype: str) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.fft
 
 from deepgenre.errors import UserError
+from deepgenre.mel import hann_window, mel_filters
 from deepgenre.nearest import choose
 
 # Each kind, and what the store keeps of it. 'mfcc' stores log-mel levels: the DCT is taken on the
@@ -145,17 +146,14 @@ def _mel_power(
 @functools.lru_cache(maxsize=8)
 def _window_and_filters(frontend: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
     """Returns librosa's Hann window (n_fft,) and Slaney mel filters (1 + n_fft // 2, n_mels)."""
-    import librosa  # slow to import, and needed only where audio is heard
-
-    window = librosa.filters.get_window("hann", frontend.n_fft, fftbins=True)
-    filters = librosa.filters.mel(
-        sr=frontend.sample_rate_hz,
-        n_fft=frontend.n_fft,
-        n_mels=frontend.n_mels,
-        fmin=frontend.fmin_hz,
-        fmax=frontend.top_hz,
+    filters = mel_filters(
+        frontend.sample_rate_hz,
+        frontend.n_fft,
+        frontend.n_mels,
+        frontend.fmin_hz,
+        frontend.top_hz,
     )
-    return window.astype(np.float32), np.ascontiguousarray(filters.T)
+    return hann_window(frontend.n_fft), np.ascontiguousarray(filters.T)
 
 
 def quantise(decibels: np.ndarray, dynamic_range_db: float) -> np.ndarray:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deepgenre import audio, pipeline
+from deepgenre import audio
 from deepgenre import frontend as front_end
 from deepgenre.errors import UserError
 from deepgenre.spec import Spec
+from deepgenre.windowing import window, window_starts
 
 # Where windows start, float64 (windows,) in seconds from the file's start, and the levels of each,
 # (window_frames, stored_bands).
@@ -49,6 +50,6 @@ def _windows(pieces: Iterable[np.ndarray], name: object, spec: Spec) -> Iterator
 
 def _piece_windows(piece: np.ndarray, spec: Spec) -> Windows:
     levels = front_end.levels(piece, spec.frontend)
-    starts = pipeline.window_starts(levels.shape[0], spec.window_frames, spec.hop_frames)
-    cut = [pipeline.window(levels, start, spec.window_frames) for start in starts]
+    starts = window_starts(levels.shape[0], spec.window_frames, spec.hop_frames)
+    cut = [window(levels, start, spec.window_frames) for start in starts]
     return np.array(starts) / spec.frontend.frames_per_second, cut

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from deepgenre import config as defaults
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.tf_checkpoint import read_checkpoint
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deepgenre import import_musicnn, log, weights
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.nearest import choose
+from deepgenre.restored import Restored
 
 # Each takes the file to read, None to download it, and returns networks by name.
 SOURCES: Mapping[str, Callable[[Path | None], Mapping[str, Restored]]] = {

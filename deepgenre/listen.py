@@ -17,8 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from deepgenre import hear
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.step import compile_hear_step
 

@@ -1,14 +1,18 @@
 """What a run says while it works: progress lines on the terminal, metrics to files."""
 
+import functools
 import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 
 def progress(
@@ -57,14 +61,12 @@ class MetricsLog:
 
     def __init__(self, folder: Path, *, step: int) -> None:
         """Opens both files for appending after `step`."""
-        from tensorboardX import SummaryWriter  # 0.3 s: only a run that logs pays for it
-
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         kept = _lines_until(path, step) if path.exists() else []
         path.write_text("".join(kept), encoding="utf-8")
         self._stream = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._folder, self._purge_step = folder, step + 1 if step else None
 
     def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
         """Appends one line, at once on disk, and one point a number to the event file."""
@@ -73,6 +75,12 @@ class MetricsLog:
         for name, value in scalars.items():
             if isinstance(value, int | float):
                 self._events.add_scalar(f"{split}/{name}", value, step)
+
+    @functools.cached_property
+    def _events(self) -> "SummaryWriter":
+        from tensorboardX import SummaryWriter  # slow to import: not on the way to the first step
+
+        return SummaryWriter(str(self._folder), purge_step=self._purge_step)
 
     def close(self) -> None:
         """Flushes and closes both files."""

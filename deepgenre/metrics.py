@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 Metrics = dict[str, float]
 SMALLEST = 1e-7  # scores are kept this far from 0 and 1 where a logarithm is taken
@@ -63,6 +62,9 @@ def tag_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]
 
     Each tag must have a positive and a negative clip.
     """
+    # Slow to import, and not on the way to a training step or a prediction.
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     columns = list(zip(labels.T, scores.T, strict=True))
     return {
         "roc_auc": np.array([roc_auc_score(truth, column) for truth, column in columns]),

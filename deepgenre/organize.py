@@ -19,13 +19,13 @@ import numpy as np
 import soundfile
 
 from deepgenre import embed, ffmpeg, file_tags, library_report, log, playlists, predict, retag
-from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand, mentioned
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.library_report import Report, Song
 from deepgenre.listen import with_windows
 from deepgenre.log import visible
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.store import replacing, write_json_lines
 from deepgenre.tags import UNKNOWN, Choice, choose_tags

@@ -13,6 +13,7 @@ import numpy as np
 from deepgenre.classes import encode
 from deepgenre.interrupt import end_with_parent
 from deepgenre.store import Records, Row
+from deepgenre.windowing import window, window_starts
 
 Element = dict[str, np.ndarray]
 PAD_CLIP = -1
@@ -50,27 +51,6 @@ class RandomWindow(grain.transforms.RandomMap):
         spare = element["levels"].shape[0] - self.num_frames
         start = int(rng.integers(0, spare + 1)) if spare > 0 else 0
         return {**element, "levels": window(element["levels"], start, self.num_frames)}
-
-
-def window(levels: np.ndarray, start: int, num_frames: int) -> np.ndarray:
-    """Returns (num_frames, bands) from frame `start` on, padded with level 0 at the end."""
-    cut = levels[start : start + num_frames]
-    if cut.shape[0] == num_frames:
-        return cut
-    return np.pad(cut, ((0, num_frames - cut.shape[0]), (0, 0)))
-
-
-def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[int]:
-    """Returns the first frames of the windows that cover a clip, evenly spread.
-
-    They are a hop apart at most. A clip at most a tenth longer than a window gives one window,
-    from its middle: whole clips of a dataset differ by some frames.
-    """
-    spare = num_frames - window_frames
-    if spare <= window_frames // 10:
-        return [max(0, spare // 2)]
-    count = 1 + -(-spare // hop_frames)
-    return [round(start) for start in np.linspace(0, spare, count)]
 
 
 def training_batches(

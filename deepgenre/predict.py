@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import aggregate, log, resume, taggram
-from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.interrupt import stop_requests
 from deepgenre.listen import listen, with_windows
 from deepgenre.log import visible
 from deepgenre.outputs import Prediction, Write
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.stamps import Stamp, stamp
 from deepgenre.tags import Choice, choose_tags

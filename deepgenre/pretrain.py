@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepgenre import kmeans, log, pipeline, rbm
+from deepgenre import kmeans, log, rbm, windowing
 from deepgenre.config import Config
 from deepgenre.features import features
 from deepgenre.models.dbn import pooled_bands, with_pretrained
@@ -89,7 +89,7 @@ def _windows(plan: Plan, seed: int) -> jax.Array:
     for index in range(len(records)):
         levels = records[index]
         start = random.integers(max(1, levels.shape[0] - plan.spec.window_frames + 1))
-        cut.append(pipeline.window(levels, int(start), plan.spec.window_frames))
+        cut.append(windowing.window(levels, int(start), plan.spec.window_frames))
     return jnp.asarray(np.stack(cut))
 
 

@@ -11,13 +11,13 @@ from typing import TextIO
 import numpy as np
 
 from deepgenre import embed, log, search, vectors
-from deepgenre.checkpoint import Restored
 from deepgenre.datasets.discover import expand
 from deepgenre.errors import UserError
 from deepgenre.listen import listen
 from deepgenre.log import visible
 from deepgenre.nearest import choose
 from deepgenre.outputs import csv_cell, encodable
+from deepgenre.restored import Restored
 from deepgenre.store import replacing
 from deepgenre.vectors import Vectors
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from deepgenre import aggregate, audio, hear, weights
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.listen import Heard, listen, scorer
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 
 Song = str | os.PathLike[str] | np.ndarray

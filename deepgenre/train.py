@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from deepgenre import checkpoint, devices, evaluate, log
-from deepgenre.checkpoint import Restored
 from deepgenre.config import Config, check
 from deepgenre.errors import UserError
 from deepgenre.fit import fit, merit_name
 from deepgenre.plan import Plan, make_plan
 from deepgenre.prepare import Prepared, prepare
+from deepgenre.restored import Restored
 
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from deepgenre import spec as specs
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.state import State, with_weights
 

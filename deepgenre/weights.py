@@ -19,11 +19,11 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from deepgenre import checkpoint, import_musicnn, models
+from deepgenre import import_musicnn, models
 from deepgenre import spec as specs
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.nearest import unknown
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.store import replacing
 
@@ -105,6 +105,8 @@ def _member(spec: Spec) -> dict[str, Any]:
 def _load_one(source: str) -> Restored:
     path = Path(source)
     if path.is_dir():
+        from deepgenre import checkpoint  # Orbax takes long to import: not to read one file
+
         restored = checkpoint.restore(path)
     elif path.is_file():
         restored = read(path)

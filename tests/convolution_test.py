@@ -77,6 +77,21 @@ def test_pool_of_one_channel_equals_xla(height, width, kernel, pool, batch, feat
     )
 
 
+@pytest.mark.parametrize("taps", [(3, 3), (1, 4), (2, 3), (5, 5)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 1))])
+def test_one_channel_is_convolved_with_any_kernel_and_padding(taps, padding):
+    x, kernel = normal(2, 11, 9, 1), normal(*taps, 1, 5, seed=2)
+    layout = ("NHWC", "HWIO", "NHWC")
+    assert_close(
+        with_gradients(lambda x, k: convolve(x, k, (1, 1), padding), x, kernel),
+        with_gradients(
+            lambda x, k: lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=layout),
+            x,
+            kernel,
+        ),
+    )
+
+
 def test_silence_sends_its_gradient_to_one_place_only():
     x, weights = jnp.zeros((2, 8, 6, 1)), normal(3, 3, 1, 2)
     found = with_gradients(lambda x, k: convolve(x, k, (1, 1), "SAME", pool=(4, 3)), x, weights)
@@ -125,10 +140,11 @@ def test_a_block_pools_and_activates_in_either_order(batch_norm):
     np.testing.assert_allclose(found, plain, atol=1e-5)
 
 
-def test_other_platforms_get_xlas_convolutions_alone():
+@pytest.mark.parametrize("pool", [(), (2, 2)])
+def test_other_platforms_get_xlas_convolutions_alone(pool):
     """Lowered for a GPU, nothing of a step's convolutions is made of products."""
     kernel = normal(3, 3, 1, 4)
-    loss = jax.jit(jax.grad(lambda k, x: convolve(x, k, (1, 1), "SAME", pool=(2, 2)).sum()))
+    loss = jax.jit(jax.grad(lambda k, x: convolve(x, k, (1, 1), "SAME", pool=pool).sum()))
     for platform, products in (("cuda", 0), ("cpu", 1)):
         lowered = loss.trace(kernel, normal(2, 8, 8, 1)).lower(lowering_platforms=(platform,))
         text = lowered.as_text()

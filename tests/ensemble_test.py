@@ -11,8 +11,8 @@ import tiny
 
 from deepgenre import spec as specs
 from deepgenre import weights
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 
 LEVELS = np.random.default_rng(0).normal(size=(3, 298, 16)).astype(np.float32)
 

@@ -21,6 +21,8 @@ FLOORS = [
         "calibration",
         "contradictions",
         "stamps",
+        "mel",
+        "windowing",
     },
     {
         "frontend",
@@ -49,7 +51,7 @@ FLOORS = [
         "retag",
     },
     {"config", "spec", "transcode", "pipeline", "resume"},
-    {"optim", "state", "features", "hear"},
+    {"optim", "state", "features", "hear", "restored"},
     {"step", "checkpoint", "prepare"},
     {"import_musicnn"},
     {"weights", "plan", "transfer", "listen"},
@@ -58,7 +60,8 @@ FLOORS = [
     {"fit", "calibrate", "embed", "library_report"},
     {"similar", "organize"},
     {"train"},
-    {"demo"},
+    {"demo", "command"},
+    {"modes"},
     {"main"},
 ]
 # Within a package, from the ground up too.

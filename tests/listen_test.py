@@ -12,9 +12,9 @@ import pytest
 import soundfile
 import tiny
 
-from deepgenre import frontend, listen, models, pipeline
-from deepgenre.checkpoint import Restored
+from deepgenre import frontend, listen, models, windowing
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 from deepgenre.step import compile_hear_step
 
 FRONTEND = frontend.FrontEnd(n_mels=16, n_mfcc=8, hop_length=128, n_fft=1024)
@@ -66,8 +66,8 @@ def test_the_scores_are_those_of_the_windows_one_by_one(songs):
     pieces = np.array_split(waveform, 8)  # of 23 seconds, about 3 each
     for first, piece in zip(np.cumsum([0, *map(len, pieces)]), pieces, strict=False):
         levels = frontend.levels(piece, spec.frontend)
-        for start in pipeline.window_starts(len(levels), spec.window_frames, spec.hop_frames):
-            window = pipeline.window(levels, start, spec.window_frames)
+        for start in windowing.window_starts(len(levels), spec.window_frames, spec.hop_frames):
+            window = windowing.window(levels, start, spec.window_frames)
             scores = np.asarray(step(restored.variables, window[None])["scores"][0])
             np.testing.assert_allclose(heard.scores[row], scores, atol=1e-5)
             assert heard.start_seconds[row] == pytest.approx((first + start * 128) / tiny.RATE_HZ)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from deepgenre import metrics
 
@@ -51,3 +52,20 @@ def test_wilson_interval_of_a_published_example():
 def test_confusion_counts_true_by_said():
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
     assert metrics.confusion(scores, np.array([0, 0, 1]), 2).tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("decimals", [1, 8])  # 1: most scores tie
+def test_tag_metrics_are_scikit_learns(decimals: int):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (60, 9), np.uint8)
+    labels[:, 0], labels[:, 1] = (
+        np.arange(60) == 7,
+        np.arange(60) != 7,
+    )  # one positive, one negative
+    scores = rng.random((60, 9), np.float32).round(decimals)
+    found = metrics.tag_metrics(scores, labels)
+    for tag in range(9):
+        truth, said = labels[:, tag], scores[:, tag]
+        assert found["roc_auc"][tag] == pytest.approx(roc_auc_score(truth, said), abs=1e-12)
+        wanted = average_precision_score(truth, said)
+        assert found["average_precision"][tag] == pytest.approx(wanted, abs=1e-12)

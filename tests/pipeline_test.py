@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from deepgenre import pipeline, store
 from deepgenre.store import Records, Row
+from deepgenre.windowing import window_starts
 
 BANDS = 4
 FRAMES = [30, 50, 20, 41, 35, 20, 64, 33, 29, 77, 40]  # of the clips
@@ -99,7 +100,7 @@ def test_another_seed_gives_another_order(records: Records):
 @given(st.integers(1, 5_000), st.integers(1, 700), st.integers(1, 700))
 def test_windows_cover_a_clip(num_frames: int, window_frames: int, hop_frames: int):
     hop_frames = min(hop_frames, window_frames)
-    starts = pipeline.window_starts(num_frames, window_frames, hop_frames)
+    starts = window_starts(num_frames, window_frames, hop_frames)
     assert starts == sorted(set(starts))
     assert starts[0] >= 0
     if len(starts) == 1:
@@ -125,4 +126,4 @@ def test_scoring_sees_every_window_of_every_clip_once(records: Records, rows: li
                 seen.setdefault(int(clip), []).append((int(window[0, 0]) - 20 * clip) % 256)
     assert sorted(seen) == list(range(len(FRAMES)))
     for clip, starts in seen.items():
-        assert starts == pipeline.window_starts(FRAMES[clip], 24, 12)
+        assert starts == window_starts(FRAMES[clip], 24, 12)

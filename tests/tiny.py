@@ -19,9 +19,9 @@ from array_record.python import array_record_data_source  # noqa: F401 (likewise
 from deepgenre import config as defaults
 from deepgenre import main
 from deepgenre import spec as specs
-from deepgenre.checkpoint import Restored
 from deepgenre.devices import shard
 from deepgenre.frontend import FrontEnd
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.state import initial_state
 from deepgenre.step import Recipe, compile_train_step

@@ -11,8 +11,9 @@ import pytest
 import tiny
 from jax import numpy as jnp
 
-from deepgenre.checkpoint import Checkpoints, Restored
+from deepgenre.checkpoint import Checkpoints
 from deepgenre.errors import UserError
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 from deepgenre.spec import build as build_module
 from deepgenre.state import State, initial_state

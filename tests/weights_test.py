@@ -8,9 +8,9 @@ from safetensors.numpy import save_file
 from deepgenre import config as defaults
 from deepgenre import spec as specs
 from deepgenre import weights
-from deepgenre.checkpoint import Restored
 from deepgenre.errors import UserError
 from deepgenre.frontend import FrontEnd
+from deepgenre.restored import Restored
 from deepgenre.spec import Spec
 
 

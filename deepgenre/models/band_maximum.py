@@ -3,7 +3,8 @@
 A kernel that spans many bands is slid over them by a discrete Fourier transform along the bands.
 Its shifts, n in number, are counted from the middle one: shifts m and -m are E + O and E - O, whose
 maximum is E + |O|, so that half of the inverse transform does. With musicnn's kernels this takes a
-quarter of the multiplications of the convolution.
+quarter of the multiplications of the convolution. A kernel of one band, moved over some frames, is
+one matrix for all bands.
 """
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 CHUNK_FRAMES = 17  # transformed at a time: what is made of them stays in a core's cache
+PRODUCT_FRAMES = 16  # made by one product; more waste zeros, fewer make the product too narrow
 
 
 def band_maximum(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -19,7 +21,7 @@ def band_maximum(x: jax.Array, kernel: jax.Array) -> jax.Array:
     x: float32 (batch, frames, bands); kernel: float32 (frames, bands, channels). Padding is "same"
     over frames and "valid" over bands. The only place that chooses the lowering by platform.
     """
-    on_cpu = by_convolution if kernel.shape[1] == 1 else by_fourier_transform
+    on_cpu = by_products if kernel.shape[1] == 1 else by_fourier_transform
     return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=by_convolution)
 
 
@@ -41,6 +43,35 @@ def by_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return shifts.max(axis=2)
 
 
+def by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns `band_maximum` to float32 rounding, of kernels that are one band wide."""
+    batch, frames, _ = x.shape
+    taps, _, channels = kernel.shape
+    moved = [
+        jnp.pad(kernel[:, 0], ((frame, PRODUCT_FRAMES - 1 - frame), (0, 0)))
+        for frame in range(PRODUCT_FRAMES)
+    ]
+    weights = jnp.concatenate(moved, axis=1)  # (frames heard, PRODUCT_FRAMES x channels)
+
+    def chunk_maximum(chunk: jax.Array) -> jax.Array:
+        """(frames heard, bands) -> (PRODUCT_FRAMES, channels)."""
+        return (chunk.T @ weights).max(axis=0).reshape(PRODUCT_FRAMES, channels)
+
+    chunks = _chunks(x, taps, PRODUCT_FRAMES)
+    return jax.lax.map(chunk_maximum, chunks).reshape(batch, -1, channels)[:, :frames]
+
+
+def _chunks(x: jax.Array, taps: int, chunk_frames: int) -> jax.Array:
+    """Returns (chunks of all clips, chunk_frames + taps - 1, bands): what chunks of output hear."""
+    _, frames, num_bands = x.shape
+    before, after = same_padding(taps)
+    count = -(-frames // chunk_frames)
+    padded = jnp.pad(x, ((0, 0), (before, after + count * chunk_frames - frames), (0, 0)))
+    starts = range(0, count * chunk_frames, chunk_frames)
+    heard = [padded[:, start : start + chunk_frames + taps - 1] for start in starts]
+    return jnp.stack(heard, axis=1).reshape(-1, chunk_frames + taps - 1, num_bands)
+
+
 def by_fourier_transform(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Returns `band_maximum` to float32 rounding, CHUNK_FRAMES at a time."""
     batch, frames, num_bands = x.shape
@@ -59,13 +90,8 @@ def by_fourier_transform(x: jax.Array, kernel: jax.Array) -> jax.Array:
         odd = sines @ (z @ imaginary_weights).reshape(num_bins, -1)
         return (even + jnp.abs(odd)).max(axis=0).reshape(CHUNK_FRAMES, channels)
 
-    count = -(-frames // CHUNK_FRAMES)
-    before, after = same_padding(taps)
-    padded = jnp.pad(x, ((0, 0), (before, after + count * CHUNK_FRAMES - frames), (0, 0)))
-    starts = range(0, count * CHUNK_FRAMES, CHUNK_FRAMES)
-    chunks = [padded[:, start : start + CHUNK_FRAMES + taps - 1] for start in starts]
-    stacked = jnp.stack(chunks, axis=1).reshape(batch * count, -1, num_bands)
-    return jax.lax.map(chunk_maximum, stacked).reshape(batch, -1, channels)[:, :frames]
+    chunks = _chunks(x, taps, CHUNK_FRAMES)
+    return jax.lax.map(chunk_maximum, chunks).reshape(batch, -1, channels)[:, :frames]
 
 
 def _bases(num_bands: int, num_shifts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

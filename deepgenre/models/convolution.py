@@ -1,8 +1,9 @@
 """Convolution, alone or with a max pool after it: the one place that lowers them by platform.
 
-XLA's convolutions are fast on GPUs and, on CPUs, forward and towards the input. On CPUs two things
-are matrix products here instead: the gradient of the kernel, and the convolution of images of one
-channel, which memory would bound. `by_xla` and `pool_of_convolution` say what is computed.
+XLA's convolutions are fast on GPUs and, on CPUs, forward and towards the input. On CPUs, here, the
+gradient of the kernel is made of matrix products; and images of one channel, whose convolution
+memory would bound, of sums that are never kept. `by_xla` and `pool_of_convolution` say what is
+computed.
 """
 
 import functools
@@ -17,6 +18,7 @@ from jax import lax
 
 from deepgenre.models.pooling import max_pool
 
+MOST_TAPS = 9  # of a kernel whose convolution is summed up: 3 x 3
 ROWS = 8192  # of a product, at most, unless a clip has more
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -44,13 +46,18 @@ def convolve(
     if not pool:
         return convolution(x, kernel, strides, pads)
     plain = functools.partial(pool_of_convolution, strides=strides, pads=pads, pool=pool)
-    if x.ndim != 4 or x.shape[-1] != 1 or set(strides) != {1}:
+    if not _is_thin(x, strides):
         return plain(x, kernel)
 
     def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return maximum_of_products(x, kernel, pads, tuple(pool))
 
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+
+
+def _is_thin(x: jax.Array, strides: Sizes) -> bool:
+    """Whether x are images of one channel, every place of which is convolved."""
+    return x.ndim == 4 and x.shape[-1] == 1 and set(strides) == {1}
 
 
 def by_xla(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
@@ -70,13 +77,17 @@ def pool_of_convolution(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolution(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
     """Returns `by_xla`, whose gradient towards the kernel is made of products on a CPU."""
-    return by_xla(x, kernel, strides, pads)
+    plain = functools.partial(by_xla, strides=strides, pads=pads)
+    if not _is_thin(x, strides) or math.prod(kernel.shape[:-1]) > MOST_TAPS:
+        return plain(x, kernel)
+    on_cpu = functools.partial(sum_of_products, pads=pads)
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
 
 
 def _forward(
     x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return by_xla(x, kernel, strides, pads), (x, kernel)
+    return convolution(x, kernel, strides, pads), (x, kernel)
 
 
 def _backward(
@@ -96,6 +107,18 @@ def _backward(
 
 
 convolution.defvjp(_forward, _backward)
+
+
+def sum_of_products(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array:
+    """Returns the convolution of x (batch, height, width, 1), strides 1, as a sum of moved inputs.
+
+    XLA fuses it with the batch norm, activation and pool that follow: it never lies in memory.
+    """
+    counts = [s + sum(p) - k + 1 for s, p, k in zip(x.shape[1:], pads, kernel.shape, strict=False)]
+    views = taps(_padded(x, pads).astype(jnp.float32), kernel.shape[:2], tuple(counts), (1, 1))
+    weights = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1]).astype(jnp.float32)
+    total = sum(view * weight for view, weight in zip(views, weights, strict=True))
+    return jnp.asarray(total, x.dtype)
 
 
 def kernel_gradient(

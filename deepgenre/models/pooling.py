@@ -1,27 +1,55 @@
 """Pools without overlap. Activations are (batch, *spatial, channels)."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+
+FEW = 8  # values of which the largest is found two at a time
 
 
 def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
     """Returns x, (batch, *spatial, channels), with each spatial axis pooled without overlap.
 
     A rest that fills no window is dropped, a window longer than the axis shrinks to it; of values
-    that tie, the first counts. The place of the maximum is looked up, because the gradient of
-    `jnp.max` tests for equality, and is silently lost where XLA computes a value twice and rounds
-    it differently (jax issue 40564; seen on a CPU after batch norm). It is also cheaper on a CPU
-    than `reduce_window` and its gradient.
+    that tie, the first counts.
     """
     for axis, width in enumerate(window, start=1):
         if width > 1:
-            x = _windows(x, axis, width)
-            chosen = jnp.argmax(x, axis=axis + 1, keepdims=True)
-            places = jax.lax.broadcasted_iota(chosen.dtype, x.shape, axis + 1)
-            x = jnp.where(places == chosen, x, 0).sum(axis=axis + 1)
+            x = _largest(_windows(x, axis, width), axis + 1)
     return x
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _largest(x: jax.Array, axis: int) -> jax.Array:
+    """Returns x without `axis`: its largest value.
+
+    Two at a time, where they are few: on a CPU 1.6 times faster, for a whole network, than to look
+    the place up, which only the gradient needs.
+    """
+    if x.shape[axis] > FEW:
+        return x.max(axis=axis)
+    places = range(x.shape[axis])
+    return functools.reduce(
+        jnp.maximum, [jax.lax.index_in_dim(x, place, axis, keepdims=False) for place in places]
+    )
+
+
+@_largest.defjvp
+def _largest_jvp(
+    axis: int, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Looks the place of the maximum up.
+
+    The gradient of `jnp.max` tests for equality, and is silently lost where XLA computes a value
+    twice and rounds it differently (jax issue 40564; seen on a CPU after batch norm). This is also
+    cheaper on a CPU than `reduce_window` and its gradient.
+    """
+    (x,), (change,) = primals, tangents
+    chosen = jnp.argmax(x, axis=axis, keepdims=True)
+    is_chosen = chosen == jax.lax.broadcasted_iota(chosen.dtype, x.shape, axis)
+    return jnp.where(is_chosen, x, 0).sum(axis=axis), jnp.where(is_chosen, change, 0).sum(axis=axis)
 
 
 def global_max(x: jax.Array) -> jax.Array:
