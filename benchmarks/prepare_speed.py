@@ -26,6 +26,7 @@ from pathlib import Path
 
 import librosa
 import numpy as np
+import soundfile
 from absl import app, flags
 from threadpoolctl import threadpool_limits
 
@@ -39,7 +40,7 @@ from deepgenre.frontend import FrontEnd
 _FILES = flags.DEFINE_multi_string("files", None, "Files, folders or lists.", required=True)
 _NUM_FILES = flags.DEFINE_integer("num_files", 40, "Files of each format.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Times that each is measured.")
-_PROCESSES = flags.DEFINE_integer("processes", os.cpu_count(), "Most processes of the pool.")
+_PROCESSES = flags.DEFINE_integer("processes", os.cpu_count() or 1, "Most processes of the pool.")
 _OUTPUT = flags.DEFINE_string("output", "prepare_speed.json", "File for all that was measured.")
 
 FRONTEND = FrontEnd()
@@ -68,7 +69,7 @@ def spectrogram_of_librosa(samples: np.ndarray) -> np.ndarray:
 
 def stages(paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
     """Returns, by name, what does one stage of all files."""
-    rates_hz = [round(librosa.get_samplerate(path)) for path in paths]
+    rates_hz = [soundfile.info(path).samplerate for path in paths]
     files = list(zip(paths, rates_hz, strict=True))
     decoded = [(audio.load(path, rate_hz), rate_hz) for path, rate_hz in files]
     resampled = [audio.resample(mono, rate_hz, RATE_HZ) for mono, rate_hz in decoded]

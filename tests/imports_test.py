@@ -21,6 +21,7 @@ FLOORS = [
         "calibration",
         "contradictions",
         "stamps",
+        "order",
     },
     {
         "frontend",
@@ -49,7 +50,7 @@ FLOORS = [
         "retag",
     },
     {"config", "spec", "transcode", "pipeline", "resume"},
-    {"optim", "state", "features", "hear"},
+    {"optim", "state", "features", "hear", "feed"},
     {"step", "checkpoint", "prepare"},
     {"import_musicnn"},
     {"weights", "plan", "transfer", "listen"},
