@@ -39,6 +39,7 @@ FLOORS = [
     },
     {
         "augment",
+        "device_frontend",
         "models",
         "datasets",
         "plots",
