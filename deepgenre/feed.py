@@ -80,6 +80,5 @@ def _laid_frames(records: Records, window_frames: int) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=2)
 def _cut(levels: jax.Array, places: jax.Array, window_frames: int) -> jax.Array:
     """Returns (windows, window_frames, bands) from `places` of (frames, bands) on."""
-    return jax.vmap(lambda place: jax.lax.dynamic_slice_in_dim(levels, place, window_frames))(
-        places
-    )
+    cut = functools.partial(jax.lax.dynamic_slice_in_dim, levels, slice_size=window_frames)
+    return jax.vmap(cut)(places)
