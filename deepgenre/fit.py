@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,10 +18,12 @@ from deepgenre.augment import Augmentation
 from deepgenre.checkpoint import Checkpoints
 from deepgenre.config import Config
 from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.feed import feeding
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.metrics import Metrics
 from deepgenre.optim import Schedule, make_optimizer, make_schedule, plateau_scale
+from deepgenre.order import Order
 from deepgenre.plan import Plan
 from deepgenre.spec import Spec
 from deepgenre.start import first_state
@@ -169,24 +172,23 @@ def recipe_of(config: Config) -> Recipe:
     )
 
 
-def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, np.ndarray]]:
-    """Yields batches from `start` on, laid over this process's devices where there are several."""
+def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]]:
+    """Yields the batches of the training step, from number `start` on."""
     spec, rows = plan.spec, plan.parts["train"]
+    records = Records(plan.store, rows, spec.frontend.stored_dtype)
+    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed)
+    read, feed = feeding(records, plan.input_frames)
     batches = pipeline.training_batches(
-        Records(plan.store, rows, spec.frontend.stored_dtype),
+        order,
         pipeline.encode_labels(rows, spec.classes, spec.multi_label),
-        num_frames=plan.input_frames,
-        batch_size=config.batch_size,
-        seed=config.seed,
+        read,
         first_batch=start,
         num_workers=config.num_workers,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
     with contextlib.closing(batches):
-        for batch in batches:
-            several = jax.device_count() > 1
-            yield devices.shard(batch, jax.local_device_count()) if several else batch
+        yield from map(feed, batches)
 
 
 @dataclasses.dataclass

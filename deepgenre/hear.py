@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from deepgenre import audio
+from deepgenre import audio, device_frontend
 from deepgenre import frontend as front_end
 from deepgenre.errors import UserError
 from deepgenre.spec import Spec
@@ -25,6 +26,11 @@ def windows(path: Path, spec: Spec) -> Iterator[Windows]:
     out: relative to its own maximum, silence is as loud as can be.
     """
     return _windows(audio.pieces(path, spec.frontend.sample_rate_hz, spec.clip_seconds), path, spec)
+
+
+def on_gpu() -> bool:
+    """Whether the device makes the levels too: a GPU has the time, while the host decodes."""
+    return jax.default_backend() == "gpu"
 
 
 def waveform_windows(waveform: np.ndarray, name: object, spec: Spec) -> Iterator[Windows]:
@@ -49,7 +55,8 @@ def _windows(pieces: Iterable[np.ndarray], name: object, spec: Spec) -> Iterator
 
 
 def _piece_windows(piece: np.ndarray, spec: Spec) -> Windows:
-    levels = front_end.levels(piece, spec.frontend)
+    make = device_frontend.heard if on_gpu() else front_end.levels
+    levels = make(piece, spec.frontend)
     starts = window_starts(levels.shape[0], spec.window_frames, spec.hop_frames)
     cut = [window(levels, start, spec.window_frames) for start in starts]
     return np.array(starts) / spec.frontend.frames_per_second, cut

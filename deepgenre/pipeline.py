@@ -5,34 +5,64 @@ where a run stopped, for any number of workers and processes.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
 
 from deepgenre.classes import encode
 from deepgenre.interrupt import end_with_parent
+from deepgenre.order import Order
 from deepgenre.store import Records, Row
 from deepgenre.windowing import window, window_starts
 
 Element = dict[str, np.ndarray]
 PAD_CLIP = -1
+ENDLESS = 1 << 48  # batches
+READ_THREADS = min(8, os.cpu_count() or 1)  # each a batch; memory holds twice as many, not hundreds
+
+
+Read = Callable[[np.ndarray, np.ndarray], Element]  # of clips and of frames where windows begin
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """Random access to one process's share of each batch of an order.
+
+    Processes take every n-th clip after all are drawn, so the global batch does not depend on how
+    many they are.
+    """
+
+    order: Order
+    labels: np.ndarray  # int32 (clips,) or uint8 (clips, classes)
+    read: Read
+    process_index: int
+    process_count: int
+
+    def __len__(self) -> int:
+        """Returns a number of batches that no run comes to."""
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> Element:
+        """Returns what `read` gives, and 'labels'."""
+        share = slice(self.process_index, None, self.process_count)
+        clips, starts = (drawn[share] for drawn in self.order.batch(index))
+        return {**self.read(clips, starts), "labels": self.labels[clips]}
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledRecords:
-    """Random access to {'levels': (frames, bands), 'labels': encoded} of a split's rows."""
+class ReadWindows:
+    """Reads from the store: {'levels': (clips, num_frames, bands)}."""
 
     records: Records
-    labels: np.ndarray  # int32 (clips,) or uint8 (clips, classes)
+    num_frames: int
 
-    def __len__(self) -> int:
-        """Returns the number of clips."""
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> Element:
-        """Returns one clip, whole."""
-        return {"levels": self.records[index], "labels": self.labels[index]}
+    def __call__(self, clips: np.ndarray, starts: np.ndarray) -> Element:
+        """Returns the windows that begin at `starts` of `clips`."""
+        places = zip(clips, starts, strict=True)
+        cut = [window(self.records[clip], start, self.num_frames) for clip, start in places]
+        return {"levels": np.stack(cut)}
 
 
 def encode_labels(rows: Sequence[Row], classes: Sequence[str], multi_label: bool) -> np.ndarray:
@@ -40,42 +70,26 @@ def encode_labels(rows: Sequence[Row], classes: Sequence[str], multi_label: bool
     return np.stack([encode(row.labels, classes, multi_label) for row in rows])
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomWindow(grain.transforms.RandomMap):
-    """Cuts `num_frames` at a random place; a shorter clip is padded with level 0, the floor."""
-
-    num_frames: int
-
-    def random_map(self, element: Element, rng: np.random.Generator) -> Element:
-        """Returns the element with levels of exactly `num_frames`."""
-        spare = element["levels"].shape[0] - self.num_frames
-        start = int(rng.integers(0, spare + 1)) if spare > 0 else 0
-        return {**element, "levels": window(element["levels"], start, self.num_frames)}
-
-
 def training_batches(
-    records: Records,
+    order: Order,
     labels: np.ndarray,
+    read: Read,
     *,
-    num_frames: int,
-    batch_size: int,
-    seed: int,
     first_batch: int = 0,
     num_workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
-    """Returns an endless iterator of this process's share of shuffled batches; close it after use.
+    """Returns an endless iterator of this process's share of batches; close it after use.
 
-    Batches are {'levels': (batch_size / process_count, num_frames, bands), 'labels'}.
-    Every epoch is a new permutation of the clips. Processes take every n-th element after crops
-    are drawn, so the global batch does not depend on how many they are.
+    A batch is what `read` makes of clips and their first frames, and 'labels'. It is read ahead by
+    threads, in each of `num_workers` processes or, with 0, in this one.
     """
-    clips = grain.MapDataset.source(LabelledRecords(records, labels))
-    elements = clips.seed(seed).shuffle().repeat().random_map(RandomWindow(num_frames))
-    share = elements[process_index::process_count]
-    batches = share.batch(batch_size // process_count, drop_remainder=True)
-    stream = batches[first_batch:].to_iter_dataset()
+    batches = grain.MapDataset.source(
+        TrainingBatches(order, labels, read, process_index, process_count)
+    )
+    ahead = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=2 * READ_THREADS)
+    stream = batches[first_batch:].to_iter_dataset(ahead)
     if num_workers:
         options = grain.MultiprocessingOptions(num_workers=num_workers)
         stream = stream.mp_prefetch(options, worker_init_fn=_start_worker)

@@ -193,6 +193,7 @@ class Records:
             raise _damaged(store, error) from error
         self._positions = [int(first[row.measured.shard]) + row.measured.record for row in rows]
         self._dtype = dtype
+        self.frames = np.array([row.measured.frames for row in rows])  # int64 (rows,)
         self._bands = [row.measured.bands for row in rows]
 
     def __len__(self) -> int:

@@ -87,6 +87,6 @@ def _mono(samples: np.ndarray, from_hz: int | None, to_hz: int) -> np.ndarray:
             f"{ARRAY}: has shape {samples.shape}; give (samples,) or (samples, channels)"
         )
     mono = samples.astype(np.float32)
-    mono = mono if mono.ndim == 1 else mono.mean(axis=1)
-    audio.check_samples(mono, ARRAY)
+    mono = mono if mono.ndim == 1 else audio.mixed(mono)
+    audio.peak(mono, ARRAY)
     return audio.resample(mono, from_hz, to_hz)

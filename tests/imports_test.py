@@ -23,6 +23,7 @@ FLOORS = [
         "stamps",
         "mel",
         "windowing",
+        "order",
     },
     {
         "frontend",
@@ -40,6 +41,7 @@ FLOORS = [
     },
     {
         "augment",
+        "device_frontend",
         "models",
         "datasets",
         "plots",
@@ -51,7 +53,7 @@ FLOORS = [
         "retag",
     },
     {"config", "spec", "transcode", "pipeline", "resume"},
-    {"optim", "state", "features", "hear", "restored"},
+    {"optim", "state", "features", "hear", "restored", "feed"},
     {"step", "checkpoint", "prepare"},
     {"import_musicnn"},
     {"weights", "plan", "transfer", "listen"},

@@ -1,11 +1,14 @@
 import contextlib
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepgenre import pipeline, store
+from deepgenre.feed import held
+from deepgenre.order import Order
 from deepgenre.store import Records, Row
 from deepgenre.windowing import window_starts
 
@@ -34,10 +37,11 @@ def records(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Record
     return Records(folder, rows, np.uint8)
 
 
-def take(records: Records, count: int, **changes) -> list[dict[str, np.ndarray]]:
-    settings = {"num_frames": 24, "batch_size": 4, "seed": 7} | changes
+def take(records: Records, count: int, *, seed: int = 7, **changes) -> list[dict[str, np.ndarray]]:
+    order = Order(records.frames, window_frames=24, batch_size=4, seed=seed)
     labels = np.arange(len(records), dtype=np.int32)
-    with contextlib.closing(pipeline.training_batches(records, labels, **settings)) as batches:
+    read = pipeline.ReadWindows(records, 24)
+    with contextlib.closing(pipeline.training_batches(order, labels, read, **changes)) as batches:
         return [next(batches) for _ in range(count)]
 
 
@@ -95,6 +99,18 @@ def test_processes_share_the_same_global_batch(records: Records):
 def test_another_seed_gives_another_order(records: Records):
     first = [batch["labels"].tolist() for batch in take(records, 3)]
     assert first != [batch["labels"].tolist() for batch in take(records, 3, seed=8)]
+
+
+def test_clips_held_on_the_device_give_the_same_batches(records: Records):
+    order = Order(records.frames, window_frames=24, batch_size=4, seed=7)
+    labels = np.arange(len(records), dtype=np.int32)
+    taken = []
+    for read, feed in (held(records, 24), (pipeline.ReadWindows(records, 24), dict)):
+        with contextlib.closing(pipeline.training_batches(order, labels, read)) as batches:
+            taken.append([feed(next(batches)) for _ in range(20)])
+    assert isinstance(taken[0][0]["levels"], jax.Array)
+    assert taken[0][0]["levels"].dtype == np.uint8
+    assert_same(*taken)
 
 
 @given(st.integers(1, 5_000), st.integers(1, 700), st.integers(1, 700))
