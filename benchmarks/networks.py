@@ -35,20 +35,21 @@ from deepgenre.fit import recipe_of
 from deepgenre.optim import make_optimizer, make_schedule
 from deepgenre.plan import Plan, make_plan
 from deepgenre.prepare import Prepared, prepare
+from deepgenre.pretrain import PRETRAINED
 from deepgenre.state import initial_state, num_parameters
 from deepgenre.step import compile_train_step
 from deepgenre.store import replacing
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "GTZAN: folder, or .npz.", required=True)
 _SPLIT = flags.DEFINE_string("split", "fault_filtered", "A split of the dataset.")
-_EPOCHS = flags.DEFINE_integer("epochs", 60, "Budget: epochs of each network.")
+_EPOCHS = flags.DEFINE_integer("epochs", 30, "Budget: epochs of each network.")
 _MAX_MINUTES = flags.DEFINE_float("max_minutes", 20.0, "Longest training of one network.")
 _ONLY = flags.DEFINE_list("only", [], "Names of networks; default: all.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/networks", "Folder of the runs.")
 _OUTPUT = flags.DEFINE_string("output", "networks.json", "File of the rows.")
 
 WIDTHS = (1.0, 0.5, 0.25, 0.125)
-TIMED_STEPS = 3
+TIMED_STEPS = 2
 AUGMENTATION = Augmentation(
     time_stretch=0.25,
     pitch_shift_bands=4.0,
@@ -82,6 +83,7 @@ def common_config(name: str, width: float) -> Config:
     config.frontend.hop_length = 1712
     config.frontend.n_mfcc = 13
     config.model = name
+    config.pretrain_epochs = 10 if name in PRETRAINED else 0
     if width != 1:
         config.network.width = width
     config.window_seconds = 10.0
