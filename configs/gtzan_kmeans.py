@@ -19,8 +19,8 @@ def get_config() -> Config:
     config.frontend.hop_length = 1712
     config.model = "spherical_kmeans"
     config.pretrain_epochs = 12
-    config.num_epochs = 40
-    config.eval_every_epochs = 10
+    config.num_epochs = 15
+    config.eval_every_epochs = 5
     config.batch_size = 32
     config.optimizer = "sgd"
     config.learning_rate = 0.3

@@ -39,10 +39,11 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool
         return negative_log_likelihood(calibrated, labels, multi_label=multi_label)
 
     # Convex in 1 / T, so one minimum in log T.
+    ends = np.log(TEMPERATURES)
     found = scipy.optimize.minimize_scalar(
-        loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-5}
+        loss, bounds=ends, method="bounded", options={"xatol": 1e-5}
     )
-    return float(np.exp(found.x))
+    return float(np.exp(min((found.x, *ends), key=loss)))  # SciPy never tries the ends
 
 
 def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> float:

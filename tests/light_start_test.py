@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import tiny
 
@@ -75,8 +74,8 @@ def test_a_first_prediction_imports_little(tmp_path: Path):
     assert not modules & NOT_TO_PREDICT
 
 
-@pytest.mark.parametrize("kind", ["genres", "tags"])
-def test_a_first_step_imports_little(tmp_path: Path, kind: str):
+def test_a_first_step_imports_little(tmp_path: Path):
+    """Of genres: tags are ranked by scikit-learn, which says at once whether they can be."""
     rng = np.random.default_rng(0)
     lines = ["path,labels"]
     for number in range(12):
@@ -85,7 +84,7 @@ def test_a_first_step_imports_little(tmp_path: Path, kind: str):
         lines.append(f"{song},{'ab'[number % 2]}")
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(lines))
-    settings = [*tiny.SETTINGS, f"--config.multi_label={kind == 'tags'}"]
+    settings = [*tiny.SETTINGS, "--config.multi_label=False"]
     settings += [f"--data_dir={manifest}", f"--config.store_dir={tmp_path / 'store'}"]
     modules = modules_at_first_result(tmp_path, *settings, f"--workdir={tmp_path / 'run'}")
     assert not modules & NEVER
