@@ -109,7 +109,7 @@ class SphericalKMeans(nn.Module):
         """
         x = x.astype(jnp.float32)
         groups = jax.lax.stop_gradient(describe(x, self._learnt(x)))
-        standard = {name: self._standardised(name, values) for name, values in groups.items()}
+        standard = {name: self._standardised(name, groups[name]) for name in sorted(groups)}
         sown = jnp.concatenate([standard[name] for name in EMBEDDING], axis=-1)
         self.sow("intermediates", "embedding", sown)
         weighted = [

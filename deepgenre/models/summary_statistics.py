@@ -79,21 +79,18 @@ def modulations(x: jax.Array) -> jax.Array:
     A patch every half patch of time, in each register of bands.
     """
     centred = x - x.mean(axis=1, keepdims=True)
-    starts = range(0, max(1, x.shape[1] - PATCH + 1), PATCH // 2)
-    registers = range(0, x.shape[2] - PATCH + 1, PATCH)
+    registers = x.shape[2] // PATCH
+    centred = jnp.pad(centred, ((0, 0), (0, max(0, PATCH - x.shape[1])), (0, 0)))
+    starts = range(0, centred.shape[1] - PATCH + 1, PATCH // 2)
+    cut = [centred[:, start : start + PATCH, : registers * PATCH] for start in starts]
+    patches = jnp.stack(cut, axis=1).reshape(x.shape[0], len(cut), PATCH, registers, PATCH)
     window = jnp.asarray(np.outer(np.hanning(PATCH), np.hanning(PATCH)), jnp.float32)
-
-    def spectrum(start: int, register: int) -> jax.Array:
-        patch = centred[:, start : start + PATCH, register : register + PATCH]
-        short = PATCH - patch.shape[1]
-        patch = jnp.pad(patch, ((0, 0), (0, short), (0, 0))) * window[None]
-        found = jnp.abs(jnp.fft.fft2(patch))
-        low, mirrored = found[:, :12, :8], found[:, 1:12, -7:]  # the rest repeats, or is too fast
-        flat = [part.reshape(part.shape[0], -1) for part in (low, mirrored)]
-        return jnp.concatenate(flat, axis=-1)
-
-    means = [sum(spectrum(s, r) for s in starts) / len(starts) for r in registers]
-    return jnp.log(jnp.concatenate(means, axis=-1) + SPECTRUM_FLOOR)
+    spectrum = jnp.abs(jnp.fft.fft2(patches * window[None, None, :, None], axes=(2, 4)))
+    mean = spectrum.mean(axis=1).swapaxes(1, 2)  # (batch, registers, PATCH, PATCH)
+    low, mirrored = mean[:, :, :12, :8], mean[:, :, 1:12, -7:]  # the rest repeats, or is too fast
+    flat = [part.reshape(*part.shape[:2], -1) for part in (low, mirrored)]
+    joined = jnp.concatenate(flat, axis=-1).reshape(x.shape[0], -1)
+    return jnp.log(joined + SPECTRUM_FLOOR)
 
 
 def togetherness(x: jax.Array) -> jax.Array:
