@@ -57,6 +57,17 @@ def test_filling_up_changes_nothing(music: np.ndarray, num_samples: int):
         assert np.abs(found.astype(int) - expected).max() <= 1
 
 
+def test_what_is_filled_up_is_never_the_loudest():
+    """A click at the very end is loudest in a frame after the last that counts."""
+    clip = np.zeros(8 * 1024 + 1023, np.float32)
+    clip[-40:] = 1.0
+    clip[2000:2040] = 0.3
+    expected = frontend.levels(clip, FrontEnd())
+    found = device_frontend.heard(clip, FrontEnd())
+    assert expected.max() == found.max() == 255
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
 def test_files_are_heard_the_same_on_a_gpu(monkeypatch, music: np.ndarray, tmp_path: Path):
     soundfile.write(tmp_path / "song.wav", np.tile(music, 7), tiny.RATE_HZ)
     spec = tiny.spec(clip_seconds=8.0, frontend=FrontEnd(n_mels=16, n_mfcc=8, hop_length=256))
