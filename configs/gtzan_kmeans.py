@@ -19,11 +19,11 @@ def get_config() -> Config:
     config.frontend.hop_length = 1712
     config.model = "spherical_kmeans"
     config.pretrain_epochs = 12
-    config.num_epochs = 15
-    config.eval_every_epochs = 5
+    config.num_epochs = 30
+    config.eval_every_epochs = 10
     config.batch_size = 32
     config.optimizer = "sgd"
-    config.learning_rate = 0.3
+    config.learning_rate = 1.0
     config.schedule = "cosine"
-    config.weight_decay = 2e-3
+    config.weight_decay = 3e-4
     return config

@@ -44,14 +44,13 @@ PUBLISHED = (
     # 62,378,344 of AlexNet in one tower, with 10 classes for 1,000 and one channel for three.
     ("gwardys", (227, 227), 10, 62_378_344 - 990 * (4096 + 1) - 2 * 11 * 11 * 96),
     ("multi_scale", (1254, 128), 50, 1_998_130),
-    # The head's: four dynamics of 128 bands and 24 MFCCs, two quantiles of a band, contrast, a
-    # triangle of 20 MFCCs, 173 modulations in each of four registers, pairs of 16 groups, and three
-    # numbers of each filter (of the last two banks in four registers).
+    # The head's: dynamics of 24 MFCCs, contrast, a triangle of 20 MFCCs, 173 modulations in each of
+    # four registers, and three numbers of each filter.
     (
         "spherical_kmeans",
         (387, 128),
         10,
-        (608 + 256 + 64 + 210 + 692 + 120 + 3 * (256 + 256 + 384 + 4 * (256 + 192)) + 1) * 10,
+        (4 * 24 + 64 + 210 + 4 * 173 + 3 * (256 + 384) + 1) * 10,
     ),
     ("musicnn", (187, 96), 50, 787_159),
     ("musicnn_vgg", (187, 96), 50, 605_748),

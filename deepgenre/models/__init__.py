@@ -201,7 +201,7 @@ MODELS: Mapping[str, Network] = {
     "spherical_kmeans": Network(
         SphericalKMeans,
         "Multiscale spherical k-means, after Dieleman and Schrauwen (2013)",
-        min_frames=41,
+        min_frames=8,
         input="3 s to 30 s: mel spectrograms; pretrain it with config.pretrain_epochs",
     ),
     "dbn": Network(

@@ -4,8 +4,8 @@ S. Dieleman and B. Schrauwen, "Multiscale approaches to music audio feature lear
 after A. Coates and A. Ng, "Learning feature representations with k-means", 2012: filters are the
 centroids of whitened patches, learnt without labels at several lengths of time, and a clip is what
 they answer to it, pooled over time. Different here: answers are cosines above a threshold, pooled
-to mean, deviation and the mean of the largest; two banks slide over the bands too; statistics of
-the whole clip stand beside them; the head is linear.
+to mean, deviation and the mean of the largest; statistics of the whole clip stand beside them; the
+head is linear.
 """
 
 import dataclasses
@@ -21,40 +21,33 @@ from deepgenre.models.summary_statistics import STATISTICS, mean_and_deviation
 
 THRESHOLD = 0.2  # of a cosine: below it a filter is silent
 LARGEST = 8  # answers whose mean stands for the maximum
-REGISTERS = 4  # parts of the band axis over which a bank of small patches is pooled
 CLIP = 4.0  # deviations: what lies further is taken to lie there
-BANK_WEIGHT = 1.41  # of a bank among the groups; a group of statistics counts 1
 # Groups small enough to find similar songs by.
-EMBEDDING = ("mfcc_dynamics", "contrast", "covariance_of_change", "togetherness")
+EMBEDDING = ("mfcc_dynamics", "contrast", "covariance_of_change")
 
 Learnt = Mapping[str, jax.Array]  # '<bank>_mean', '<bank>_whitening', '<bank>_centroids'
 
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """Filters of one size."""
+    """Filters of one length, over all bands."""
 
     name: str
     frames: int
     filters: int
     components: int  # of the whitening
-    bands: int = 0  # 0: all of them
-    centred: bool = True  # whether the mean of each band over time is taken away
+    centred: bool  # whether the mean of each band over time is taken away
 
     def patches(self, x: jax.Array) -> jax.Array:
-        """Returns (batch, places in time, places in bands, values) of x (batch, frames, bands)."""
+        """Returns (batch, places, frames * bands) of x (batch, frames, bands)."""
         x = x - x.mean(axis=1, keepdims=True) if self.centred else x
         count = x.shape[1] - self.frames + 1
         views = jnp.stack([x[:, i : i + count] for i in range(self.frames)], axis=2)
-        if not self.bands:
-            return views.reshape(*views.shape[:2], 1, -1)
-        places = range(0, x.shape[2] - self.bands + 1, 8)
-        cut = jnp.stack([views[:, ::3, :, p : p + self.bands] for p in places], axis=2)
-        flat = cut.reshape(*cut.shape[:3], -1)
-        return flat - flat.mean(axis=-1, keepdims=True)
+        return views.reshape(*views.shape[:2], -1)
 
-    def shapes(self, values: int) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of what is learnt, for patches of so many values."""
+    def shapes(self, bands: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of what is learnt."""
+        values = self.frames * bands
         components = min(values, self.components)
         return {
             f"{self.name}_mean": (values,),
@@ -63,21 +56,16 @@ class Bank:
         }
 
     def answers(self, x: jax.Array, learnt: Learnt) -> jax.Array:
-        """Returns how alike a clip and the filters are, pooled: (batch, numbers)."""
-        white = self.patches(x) - learnt[f"{self.name}_mean"][None, None, None]
+        """Returns how alike a clip and the filters are, pooled: (batch, 3 filters)."""
+        white = self.patches(x) - learnt[f"{self.name}_mean"][None, None]
         white = unit(white @ learnt[f"{self.name}_whitening"])
         cosines = white @ unit(learnt[f"{self.name}_centroids"], axis=0)
-        heard = nn.relu(cosines - THRESHOLD)
-        registers = jnp.array_split(heard, min(REGISTERS, heard.shape[2]), axis=2)
-        return jnp.concatenate([pooled(register.mean(axis=2)) for register in registers], axis=-1)
+        return pooled(nn.relu(cosines - THRESHOLD))
 
 
 BANKS = (
     Bank("frames_1", frames=1, filters=256, components=40, centred=False),
-    Bank("frames_4", frames=4, filters=256, components=80),
-    Bank("frames_8", frames=8, filters=384, components=120),
-    Bank("patches_8", frames=8, filters=256, components=60, bands=32),
-    Bank("patches_4", frames=4, filters=192, components=50, bands=24),
+    Bank("frames_8", frames=8, filters=384, components=120, centred=True),
 )
 
 
@@ -105,16 +93,14 @@ class SphericalKMeans(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 41, bands >= 32. Sows some of the numbers as intermediates/embedding.
+        frames >= 8, bands >= 32. Sows some of the numbers as intermediates/embedding.
         """
         x = x.astype(jnp.float32)
         groups = jax.lax.stop_gradient(describe(x, self._learnt(x)))
         standard = {name: self._standardised(name, groups[name]) for name in sorted(groups)}
         sown = jnp.concatenate([standard[name] for name in EMBEDDING], axis=-1)
         self.sow("intermediates", "embedding", sown)
-        weighted = [
-            values * np.sqrt(_weight(name) / values.shape[-1]) for name, values in standard.items()
-        ]
+        weighted = [values / np.sqrt(values.shape[-1]) for values in standard.values()]
         features = jnp.concatenate(weighted, axis=-1).astype(self.dtype)
         features = nn.Dropout(self.dropout, deterministic=not train)(features)
         logits = nn.Dense(
@@ -123,10 +109,8 @@ class SphericalKMeans(nn.Module):
         return logits(features).astype(jnp.float32)
 
     def _learnt(self, x: jax.Array) -> Learnt:
-        shapes: dict[str, tuple[int, ...]] = {}
-        for bank in BANKS:
-            values = jax.eval_shape(bank.patches, x).shape[-1]
-            shapes |= bank.shapes(values)
+        bands = x.shape[-1]
+        shapes = {name: shape for bank in BANKS for name, shape in bank.shapes(bands).items()}
         return {
             name: self.variable(
                 "batch_stats",
@@ -141,10 +125,6 @@ class SphericalKMeans(nn.Module):
         mean = self.variable("batch_stats", f"mean_of_{name}", jnp.zeros, shape).value
         deviation = self.variable("batch_stats", f"deviation_of_{name}", jnp.ones, shape).value
         return jnp.clip((values - mean[None]) / deviation[None], -CLIP, CLIP)
-
-
-def _weight(group: str) -> float:
-    return 1.0 if group in STATISTICS else BANK_WEIGHT
 
 
 def unit(x: jax.Array, axis: int = -1) -> jax.Array:

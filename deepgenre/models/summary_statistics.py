@@ -16,7 +16,7 @@ EPSILON = 1e-5
 MFCCS = 24
 COVARIANCE_MFCCS = 20
 COVARIANCE_FLOOR = 0.003  # of the mean variance, added to each: no logarithm of nothing
-GROUP_BANDS = 8  # bands that contrast and correlation take together
+GROUP_BANDS = 8  # bands whose peak and valley are compared
 PATCH = 32  # frames and bands of a patch whose modulations are measured
 SPECTRUM_FLOOR = 0.15
 
@@ -26,28 +26,19 @@ def mean_and_deviation(x: jax.Array) -> jax.Array:
     return jnp.concatenate([x.mean(axis=1), _deviation(x)], axis=-1)
 
 
-def dynamics(x: jax.Array) -> jax.Array:
-    """Returns, of each band, deviation, those of change over 1 and 4 frames, and skewness."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    skewness = (centred**3).mean(axis=1) / (_deviation(x) ** 3 + 1e-3)
-    changes = [_deviation(x[:, lag:] - x[:, :-lag]) for lag in (1, 4)]
-    return jnp.concatenate([_deviation(x), *changes, skewness], axis=-1)
-
-
 def mfcc_dynamics(x: jax.Array) -> jax.Array:
-    """Returns `dynamics` of MFCCS cepstral coefficients."""
-    return dynamics(_mfccs(x, MFCCS))
-
-
-def quantiles(x: jax.Array) -> jax.Array:
-    """Returns how far the 10 % and 90 % quantiles of each band lie from its median."""
-    low, middle, high = jnp.quantile(x, jnp.array([0.1, 0.5, 0.9]), axis=1)
-    return jnp.concatenate([low - middle, high - middle], axis=-1)
+    """Returns, of MFCCs, deviation, those of change over 1 and 4 frames, and skewness."""
+    mfcc = _mfccs(x, MFCCS)
+    centred = mfcc - mfcc.mean(axis=1, keepdims=True)
+    skewness = (centred**3).mean(axis=1) / (_deviation(mfcc) ** 3 + 1e-3)
+    changes = [_deviation(mfcc[:, lag:] - mfcc[:, :-lag]) for lag in (1, 4)]
+    return jnp.concatenate([_deviation(mfcc), *changes, skewness], axis=-1)
 
 
 def contrast(x: jax.Array) -> jax.Array:
     """Returns mean and deviation of peak above mean, and mean above valley, in groups of bands."""
-    groups = _groups(x)
+    count = x.shape[2] // GROUP_BANDS
+    groups = x[..., : count * GROUP_BANDS].reshape(*x.shape[:2], count, GROUP_BANDS)
     mean = groups.mean(axis=-1)
     return mean_and_deviation(
         jnp.concatenate([groups.max(axis=-1) - mean, mean - groups.min(axis=-1)], axis=-1)
@@ -93,35 +84,16 @@ def modulations(x: jax.Array) -> jax.Array:
     return jnp.log(joined + SPECTRUM_FLOOR)
 
 
-def togetherness(x: jax.Array) -> jax.Array:
-    """Returns the correlation over time of each pair of groups of bands."""
-    means = _groups(x).mean(axis=-1)
-    centred = means - means.mean(axis=1, keepdims=True)
-    unit = centred * jax.lax.rsqrt(jnp.square(centred).sum(axis=1, keepdims=True) + EPSILON)
-    correlation = jnp.einsum("bti,btj->bij", unit, unit)
-    rows, columns = np.triu_indices(correlation.shape[-1], 1)
-    return correlation[:, rows, columns]
-
-
 STATISTICS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
-    "dynamics": dynamics,
     "mfcc_dynamics": mfcc_dynamics,
-    "quantiles": quantiles,
     "contrast": contrast,
     "covariance_of_change": covariance_of_change,
     "modulations": modulations,
-    "togetherness": togetherness,
 }
 
 
 def _deviation(x: jax.Array) -> jax.Array:
     return jnp.sqrt(x.var(axis=1) + EPSILON)
-
-
-def _groups(x: jax.Array) -> jax.Array:
-    """Returns (batch, frames, groups, GROUP_BANDS)."""
-    count = x.shape[2] // GROUP_BANDS
-    return x[..., : count * GROUP_BANDS].reshape(*x.shape[:2], count, GROUP_BANDS)
 
 
 def _mfccs(x: jax.Array, count: int) -> jax.Array:
