@@ -75,7 +75,7 @@ def batch_of(name: str, clips: int = 6) -> dict[str, np.ndarray]:
 
 def train(name: str, *, steps: int, num_devices: int = 1) -> tuple[Any, list[float]]:
     """Returns params and running statistics after some steps on one batch, and the losses."""
-    rate = 0.3 if name == "spherical_kmeans" else 0.03  # its head alone, from zero
+    rate = 1.0 if name == "spherical_kmeans" else 0.03  # its head alone, from zero
     tx = optax.sgd(rate, momentum=0.9)
     return tiny.steps_on_one_batch(spec_of(name), batch_of(name), tx, steps, num_devices)
 
