@@ -49,7 +49,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/networks", "Folder of the runs."
 _OUTPUT = flags.DEFINE_string("output", "networks.json", "File of the rows.")
 
 WIDTHS = (1.0, 0.5, 0.25, 0.125)
-TIMED_STEPS = 2
+TIMED_STEPS = 1
 AUGMENTATION = Augmentation(
     time_stretch=0.25,
     pitch_shift_bands=4.0,
