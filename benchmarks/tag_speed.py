@@ -31,6 +31,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -134,11 +135,14 @@ def written(path: Path, files: Sequence[Path]) -> Path:
 
 
 def songs_of(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Returns as many songs as asked for: the files, again and again by links to them."""
+    """Returns as many songs as asked for: the files, again and again as copies of them.
+
+    No links: predict hears a file once, however many lead to it.
+    """
     folder.mkdir()
     songs = [folder / f"{i:06d}{files[i % len(files)].suffix}" for i in range(_NUM_SONGS.value)]
     for song, file in zip(songs, itertools.cycle(files), strict=False):
-        song.symlink_to(file.absolute())
+        shutil.copyfile(file, song)
     return songs
 
 
