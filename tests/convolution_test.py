@@ -77,6 +77,15 @@ def test_pool_of_one_channel_equals_xla(height, width, kernel, pool, batch, feat
     )
 
 
+def test_a_pool_of_many_places_is_one_too():
+    x, kernel = normal(2, 20, 18, 1), normal(3, 3, 1, 2)
+    pads = ((1, 1), (1, 1))
+    assert_close(
+        with_gradients(lambda x, k: convolve(x, k, (1, 1), "SAME", pool=(17, 16)), x, kernel),
+        with_gradients(lambda x, k: max_pool(by_xla(x, k, (1, 1), pads), (17, 16)), x, kernel),
+    )
+
+
 @pytest.mark.parametrize("taps", [(3, 3), (1, 4), (2, 3), (5, 5)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 1))])
 def test_one_channel_is_convolved_with_any_kernel_and_padding(taps, padding):

@@ -19,6 +19,7 @@ from jax import lax
 from deepgenre.models.pooling import max_pool
 
 MOST_TAPS = 9  # of a kernel whose convolution is summed up: 3 x 3
+MOST_PLACES = 32  # of a pool's window, each of which is a product of its own
 ROWS = 8192  # of a product, at most, unless a clip has more
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -46,7 +47,7 @@ def convolve(
     if not pool:
         return convolution(x, kernel, strides, pads)
     plain = functools.partial(pool_of_convolution, strides=strides, pads=pads, pool=pool)
-    if not _is_thin(x, strides):
+    if not _is_thin(x, strides) or math.prod(pool) > MOST_PLACES:
         return plain(x, kernel)
 
     def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -128,7 +129,6 @@ def kernel_gradient(
 
     x: (batch, *spatial, channels); gradient: of the output, (batch, *spatial, features).
     """
-
     batch, counts = gradient.shape[0], gradient.shape[1:-1]
     group = _largest_divisor(batch, at_most=ROWS // math.prod(counts))
 
@@ -164,10 +164,7 @@ def maximum_of_products(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes
     return _products_forward(x, kernel, pads, pool)[0]
 
 
-Places = list[tuple[int, ...]]
-
-
-def _places(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[Places, Sizes]:
+def _places(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[list[Sizes], Sizes]:
     """Returns the places in the pool's window, and how many windows there are along each axis."""
     sizes = [
         size + sum(pad) - width + 1
