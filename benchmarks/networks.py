@@ -26,19 +26,20 @@ import numpy as np
 from absl import app, flags
 
 from deepgenre import config as defaults
-from deepgenre import log, models, train
-from deepgenre import spec as specs
-from deepgenre.augment import Augmentation
+from deepgenre import log, models
 from deepgenre.config import Config
+from deepgenre.data.augmentation import Augmentation
+from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
-from deepgenre.fit import recipe_of
-from deepgenre.optim import make_optimizer, make_schedule
-from deepgenre.plan import Plan, make_plan
-from deepgenre.prepare import Prepared, prepare
-from deepgenre.pretrain import PRETRAINED
-from deepgenre.state import initial_state, num_parameters
-from deepgenre.step import compile_train_step
-from deepgenre.store import replacing
+from deepgenre.files import replacing
+from deepgenre.training import train
+from deepgenre.training.loop import recipe_of
+from deepgenre.training.optimizer import make_optimizer, make_schedule
+from deepgenre.training.plan import Plan, make_plan
+from deepgenre.training.pretrain import PRETRAINED
+from deepgenre.training.step import compile_train_step
+from deepgenre.weights import spec as specs
+from deepgenre.weights.state import initial_state, num_parameters
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "GTZAN: folder, or .npz.", required=True)
 _SPLIT = flags.DEFINE_string("split", "fault_filtered", "A split of the dataset.")
@@ -136,7 +137,9 @@ def result_of(name: str, prepared: Prepared, data_dir: Path, workdir: Path) -> R
         minutes = plan.total_steps * seconds / 60
         row = Result(name, width, parameters, config.batch_size / seconds, minutes, None)
         if minutes <= _MAX_MINUTES.value:
-            log.say("%s: width %g, %d parameters, about %.1f min", name, width, parameters, minutes)
+            log.info(
+                "%s: width %g, %d parameters, about %.1f min", name, width, parameters, minutes
+            )
             return trained(row, config, data_dir, workdir / f"{name}-{width:g}")
         untrained = untrained or row
         jax.clear_caches()

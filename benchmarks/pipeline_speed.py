@@ -34,16 +34,17 @@ import numpy as np
 from absl import app, flags
 
 from deepgenre import config as defaults
-from deepgenre import feed, log, pipeline, store
-from deepgenre import spec as specs
-from deepgenre.fit import RUN_AHEAD, recipe_of
-from deepgenre.frontend import FrontEnd
-from deepgenre.optim import make_optimizer, make_schedule
-from deepgenre.order import Order
-from deepgenre.spec import Spec
-from deepgenre.state import State, initial_state
-from deepgenre.step import TrainStep, compile_train_step
-from deepgenre.store import Records, Row
+from deepgenre import log
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.data import device_feed, pipeline, store
+from deepgenre.data.sampling import Order
+from deepgenre.data.store import Records, Row
+from deepgenre.training.loop import RUN_AHEAD, recipe_of
+from deepgenre.training.optimizer import make_optimizer, make_schedule
+from deepgenre.training.step import TrainStep, compile_train_step
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec
+from deepgenre.weights.state import State, initial_state
 
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 2000, "Clips in the store; 80 kB each.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Clips a batch.")
@@ -108,7 +109,7 @@ class Bench:
         self.state: State = initial_state(specs.build(spec), tx, (1, FRAMES, BANDS), seed=0)
 
     @contextlib.contextmanager
-    def batches(self, fed: tuple[pipeline.Read, feed.Feed], num_workers: int = 0):
+    def batches(self, fed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0):
         """Yields the iterator of training's batches, read and fed in this way."""
         order = Order(self.records.frames, FRAMES, _BATCH_SIZE.value, seed=0)
         read, to_batch = fed
@@ -116,7 +117,7 @@ class Bench:
         with contextlib.closing(batches):
             yield map(to_batch, batches)
 
-    def reading(self, fed: tuple[pipeline.Read, feed.Feed], num_workers: int = 0) -> Rates:
+    def reading(self, fed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0) -> Rates:
         """Returns the rates at which batches reach the device."""
         with self.batches(fed, num_workers) as batches:
             next(batches)  # the start of workers does not count
@@ -138,14 +139,14 @@ class Bench:
 
     def repeat(self, found: dict[str, list[Rates]]) -> None:
         """Measures everything once, and adds it to what was found."""
-        streamed = feed.streamed(self.records, FRAMES)
+        streamed = device_feed.streamed(self.records, FRAMES)
         for workers in range(_WORKERS.value + 1):
             for pages in ("cold", "warm"):
                 if pages == "cold":
                     forget_pages(self.folder)
                 name = f"streamed, {workers} workers, {pages}"
                 found.setdefault(name, []).append(self.reading(streamed, workers))
-        held = feed.held(self.records, FRAMES)
+        held = device_feed.held(self.records, FRAMES)
         found.setdefault("held", []).append(self.reading(held))
         with self.batches(streamed) as batches:
             batch = jax.device_put(next(batches))

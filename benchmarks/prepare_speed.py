@@ -30,12 +30,14 @@ import soundfile
 from absl import app, flags
 from threadpoolctl import threadpool_limits
 
-from deepgenre import audio, log, prepare
-from deepgenre import frontend as front_end
-from deepgenre.datasets.clip import Clip
-from deepgenre.datasets.discover import expand
+from deepgenre import log
+from deepgenre.audio import frontend as front_end
+from deepgenre.audio import waveforms
+from deepgenre.audio.discover import expand
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.data import prepare
+from deepgenre.data.clip import Clip
 from deepgenre.errors import UserError
-from deepgenre.frontend import FrontEnd
 
 _FILES = flags.DEFINE_multi_string("files", None, "Files, folders or lists.", required=True)
 _NUM_FILES = flags.DEFINE_integer("num_files", 40, "Files of each format.")
@@ -50,7 +52,7 @@ Seconds = dict[str, list[float]]  # of a clip, by what was done: an entry a repe
 
 def ours(path: Path) -> np.ndarray:
     """Returns levels, uint8 (frames, bands)."""
-    return front_end.levels(audio.load(path, RATE_HZ), FRONTEND)
+    return front_end.levels(waveforms.load(path, RATE_HZ), FRONTEND)
 
 
 def papers_four_lines(path: Path) -> np.ndarray:
@@ -71,14 +73,14 @@ def stages(paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
     """Returns, by name, what does one stage of all files."""
     rates_hz = [soundfile.info(path).samplerate for path in paths]
     files = list(zip(paths, rates_hz, strict=True))
-    decoded = [(audio.load(path, rate_hz), rate_hz) for path, rate_hz in files]
-    resampled = [audio.resample(mono, rate_hz, RATE_HZ) for mono, rate_hz in decoded]
+    decoded = [(waveforms.load(path, rate_hz), rate_hz) for path, rate_hz in files]
+    resampled = [waveforms.resample(mono, rate_hz, RATE_HZ) for mono, rate_hz in decoded]
     return {
         "ours": lambda: [ours(path) for path in paths],
         "librosa": lambda: [papers_four_lines(path) for path in paths],
-        "ours, decode": lambda: [audio.load(path, rate_hz) for path, rate_hz in files],
+        "ours, decode": lambda: [waveforms.load(path, rate_hz) for path, rate_hz in files],
         "librosa, decode": lambda: [librosa.load(path, sr=None) for path in paths],
-        "ours, resample": lambda: [audio.resample(mono, hz, RATE_HZ) for mono, hz in decoded],
+        "ours, resample": lambda: [waveforms.resample(mono, hz, RATE_HZ) for mono, hz in decoded],
         "librosa, resample": lambda: [
             librosa.resample(mono, orig_sr=hz, target_sr=RATE_HZ) for mono, hz in decoded
         ],

@@ -28,10 +28,12 @@ import librosa
 import numpy as np
 from absl import app, flags
 
-from deepgenre import audio, embed, search, weights
+from deepgenre.audio import waveforms
 from deepgenre.errors import UserError
-from deepgenre.listen import listen
-from deepgenre.store import replacing
+from deepgenre.files import replacing
+from deepgenre.inference import embed, song_index
+from deepgenre.inference.infer import infer_files
+from deepgenre.weights import loading
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder in MagnaTagATune's layout.", required=True
@@ -88,7 +90,7 @@ def precision(
 
     right, allowed: bool (clips, clips). A clip without a right answer is no question: NaN.
     """
-    units = search.unit(vectors)
+    units = song_index.unit(vectors)
     cosines = np.where(allowed, units @ units.T, -np.inf)
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     hits = np.take_along_axis(right & allowed, nearest, axis=1).mean(axis=1)
@@ -145,7 +147,7 @@ def mfcc_means(clips: Sequence[Clip]) -> np.ndarray:
     means = np.stack(
         [
             librosa.feature.mfcc(
-                y=audio.load(clip.path, MFCC_RATE_HZ), sr=MFCC_RATE_HZ, n_mfcc=NUM_MFCCS
+                y=waveforms.load(clip.path, MFCC_RATE_HZ), sr=MFCC_RATE_HZ, n_mfcc=NUM_MFCCS
             ).mean(axis=1)
             for clip in clips
         ]
@@ -156,7 +158,7 @@ def mfcc_means(clips: Sequence[Clip]) -> np.ndarray:
 def embeddings(source: str, clips: Sequence[Clip]) -> np.ndarray:
     """Returns (clips, features) of weights; raises UserError where a clip cannot be heard."""
     rows = []
-    for heard in listen(weights.load(source), [clip.path for clip in clips], embed=True):
+    for heard in infer_files(loading.load(source), [clip.path for clip in clips], embed=True):
         if heard.error:
             raise UserError(heard.error)
         rows.append(embed.song_vector(heard))

@@ -25,17 +25,20 @@ def predict(song: Path) -> Iterator[Stage]:
     import jax
     import numpy as np
 
-    from deepgenre import command, devices, hear, listen, predict, weights
+    from deepgenre import devices
+    from deepgenre.cli import flags
+    from deepgenre.inference import infer, predict, windows
+    from deepgenre.weights import loading
 
     assert predict  # what the mode imports
     yield "imports", time.time()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "backend", time.time()
-    restored = weights.load(command.SHIPPED)
-    score = listen.scorer(restored)
+    restored = loading.load(flags.SHIPPED)
+    score = infer.scorer(restored)
     yield "weights", time.time()
-    levels = [window for _, cut in hear.windows(song, restored.spec) for window in cut]
+    levels = [window for _, cut in windows.windows(song, restored.spec) for window in cut]
     yield "song to windows", time.time()
     jax.block_until_ready(score(np.stack(levels)))
     yield "compile and run", time.time()
@@ -47,29 +50,32 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     """Yields the stages of a run until its first step is done; the store must be prepared."""
     import jax
 
-    from deepgenre import command, devices, fit, main, optim, plan, prepare, start, train
-    from deepgenre.checkpoint import Checkpoints
-    from deepgenre.step import compile_train_step
+    from deepgenre import devices, main
+    from deepgenre.cli import flags
+    from deepgenre.data import prepare
+    from deepgenre.training import initialization, loop, optimizer, plan, train
+    from deepgenre.training.step import compile_train_step
+    from deepgenre.weights.checkpoint import Checkpoints
 
     assert train  # what the mode imports
     yield "imports", time.time()
     main._parse_flags(["startup_stages", *arguments])
-    config = command.config()
+    config = flags.config()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "config and backend", time.time()
-    planned = plan.make_plan(config, prepare.prepare(config, command.data_dir(config)))
+    planned = plan.make_plan(config, prepare.prepare(config, flags.data_dir(config)))
     yield "store and split", time.time()
-    schedule = optim.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
-    tx = optim.make_optimizer(config, schedule)
-    with Checkpoints(command.workdir()) as checkpoints:
-        state, tx = start.first_state(planned, config, tx, checkpoints)
+    schedule = optimizer.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
+    tx = optimizer.make_optimizer(config, schedule)
+    with Checkpoints(flags.workdir()) as checkpoints:
+        state, tx = initialization.first_state(planned, config, tx, checkpoints)
     jax.block_until_ready(state)
     yield "initial weights", time.time()
-    batches = fit._batches(planned, config, 0)
+    batches = loop._batches(planned, config, 0)
     batch = next(batches)
     yield "first batch", time.time()
-    step = compile_train_step(planned.spec, tx, fit.recipe_of(config), num_devices=1)
+    step = compile_train_step(planned.spec, tx, loop.recipe_of(config), num_devices=1)
     state, _ = jax.block_until_ready(step(state, batch))
     yield "compile and step", time.time()
     jax.block_until_ready(step(state, batch))

@@ -23,12 +23,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from deepgenre import config as defaults
+from deepgenre.audio.features import dct_matrix
+from deepgenre.data.parts import Split, choose_classes, split_rows
+from deepgenre.data.prepare import Prepared, prepare
+from deepgenre.data.store import Records, Row
 from deepgenre.errors import UserError
-from deepgenre.features import dct_matrix
-from deepgenre.metrics import wilson_interval
-from deepgenre.plan import Split, choose_classes, split_rows
-from deepgenre.prepare import Prepared, prepare
-from deepgenre.store import Records, Row
+from deepgenre.evaluation.metrics import wilson_interval
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Dataset's folder, or an .npz of spectrograms.", required=True

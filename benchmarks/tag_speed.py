@@ -47,11 +47,14 @@ import soundfile
 from absl import app, flags
 
 import deepgenre
-from deepgenre import audio, devices, listen, log, weights
-from deepgenre import frontend as front_end
-from deepgenre.datasets.discover import expand
+from deepgenre import devices, log
+from deepgenre.audio import frontend as front_end
+from deepgenre.audio import waveforms
+from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError
-from deepgenre.step import compile_score_step
+from deepgenre.evaluation.scoring import compile_score_step
+from deepgenre.inference import infer
+from deepgenre.weights import loading
 
 _FILES = flags.DEFINE_multi_string("files", None, "Files, folders or lists.", required=True)
 _PACKAGE_PYTHON = flags.DEFINE_string(
@@ -116,11 +119,11 @@ def in_process(work: Callable[[], Any], count: int) -> tuple[Seconds, Any]:
 
 def windows_of(files: Sequence[Path]) -> np.ndarray:
     """Returns mel power, float16 (batches, windows, frames, bands), of the files' first windows."""
-    spec = weights.load(SHARED).spec
+    spec = loading.load(SHARED).spec
     shape = (_NUM_BATCHES.value, _BATCH_WINDOWS.value, spec.window_frames, spec.frontend.n_mels)
     found: list[np.ndarray] = []
     for file in files:
-        power = front_end.levels(audio.load(file, spec.frontend.sample_rate_hz), spec.frontend)
+        power = front_end.levels(waveforms.load(file, spec.frontend.sample_rate_hz), spec.frontend)
         whole = power.shape[0] // spec.window_frames * spec.window_frames
         found += list(power[:whole].reshape(-1, *shape[2:]))
         if len(found) >= shape[0] * shape[1]:
@@ -148,10 +151,10 @@ def songs_of(files: Sequence[Path], folder: Path) -> list[Path]:
 
 def compile_batches(name: str) -> None:
     """Compiles the network for every size of batch that a command may need; kept on disk."""
-    restored = weights.load(name)
-    spec, score = restored.spec, listen.scorer(restored)
+    restored = loading.load(name)
+    spec, score = restored.spec, infer.scorer(restored)
     shape = (spec.window_frames, spec.frontend.stored_bands)
-    for power in range(listen.BATCH_WINDOWS.bit_length()):
+    for power in range(infer.BATCH_WINDOWS.bit_length()):
         score(np.zeros((1 << power, *shape), spec.frontend.stored_dtype))
 
 
@@ -188,7 +191,7 @@ def measure_windows(files: Sequence[Path], folder: Path) -> Found:
     batches = windows_of(files)
     count = batches.shape[0] * batches.shape[1]
     np.save(folder / "windows.npy", np.log10(1 + 10_000 * batches.astype(np.float32)))
-    restored = weights.load(SHARED)
+    restored = loading.load(SHARED)
     score, variables = compile_score_step(restored.spec), jax.device_put(restored.variables)
     score(variables, batches[0]).block_until_ready()
     found: dict[str, list[Seconds]] = {SHARED: [], PACKAGE: []}

@@ -32,7 +32,7 @@ from absl import app, flags
 
 from deepgenre import log
 from deepgenre.errors import UserError
-from deepgenre.store import replacing
+from deepgenre.files import replacing
 
 _PEER_PYTHON = flags.DEFINE_string("peer_python", "", "Python that has PyTorch; '': ours alone.")
 _PEER_MODES = flags.DEFINE_list("peer_modes", ["eager", "compiled"], "How PyTorch runs.")
@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> None:
                 temporary.write_text(json.dumps(measured, indent=1) + "\n")
     except UserError as error:
         sys.exit(f"train_speed: {error}")
-    log.say("wrote %s", _OUTPUT.value)
+    log.info("wrote %s", _OUTPUT.value)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from deepgenre import config as defaults
 from deepgenre import devices
-from deepgenre import spec as specs
-from deepgenre.fit import recipe_of
-from deepgenre.frontend import FrontEnd
-from deepgenre.optim import make_optimizer, make_schedule
-from deepgenre.spec import Spec
-from deepgenre.state import initial_state
-from deepgenre.step import compile_train_step
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.training.loop import recipe_of
+from deepgenre.training.optimizer import make_optimizer, make_schedule
+from deepgenre.training.step import compile_train_step
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec
+from deepgenre.weights.state import initial_state
 
 BANDS = 128
 MATRIX_SIZE = 4096

@@ -19,7 +19,7 @@ weight decay is decoupled; an epoch hears one random window a clip, a test clip 
 
 from deepgenre import config as defaults
 from deepgenre.config import Config
-from deepgenre.nearest import choose
+from deepgenre.errors import look_up
 
 # Optimiser, learning rate and epochs.
 STAGES = {"adam": ("adam", 1e-4, 80), "sgd": ("sgd", 1e-3, 20)}
@@ -36,7 +36,7 @@ def get_config(stage: str = "adam") -> Config:
     config.model = "short_chunk_res"
     config.window_seconds = 3.69
     config.batch_size = 16
-    config.optimizer, config.learning_rate, config.num_epochs = choose(STAGES, stage, "stage")
+    config.optimizer, config.learning_rate, config.num_epochs = look_up(STAGES, stage, "stage")
     config.schedule = "constant"
     config.weight_decay = 1e-4
     config.select_by = "loss"

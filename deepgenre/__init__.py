@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deepgenre.tagger import Tagger
+    from deepgenre.inference.tagger import Tagger
 
 
 def load(weights: str = "gtzan") -> "Tagger":
@@ -11,6 +11,8 @@ def load(weights: str = "gtzan") -> "Tagger":
 
     Raises errors.UserError where there are none, or they are damaged.
     """
-    from deepgenre import tagger  # JAX takes seconds to import: not with `import deepgenre`
+    from deepgenre.inference import (
+        tagger,  # JAX takes seconds to import: not with `import deepgenre`
+    )
 
     return tagger.load(weights)

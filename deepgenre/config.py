@@ -13,10 +13,9 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from deepgenre import models
-from deepgenre.augment import Augmentation
-from deepgenre.errors import UserError
-from deepgenre.frontend import FrontEnd
-from deepgenre.nearest import unknown
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.data.augmentation import Augmentation
+from deepgenre.errors import UserError, unknown_name
 
 # A locked ConfigDict. ml_collections types every field as a union of all types, which says less
 # than nothing; `get_config` below is what says the types.
@@ -60,7 +59,7 @@ def check(config: Config) -> None:
             wanted = f"{least} to {most}" if math.isfinite(most) else f"{least} or more"
             raise UserError(f"config.{name}: must be {wanted}, is {value}")
     if config.dtype not in DTYPES:
-        raise unknown("config.dtype", config.dtype, DTYPES)
+        raise unknown_name("config.dtype", config.dtype, DTYPES)
     Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
 
 

@@ -34,12 +34,12 @@ def progress(
     )
 
 
-def say(message: str, *values: object) -> None:
+def info(message: str, *values: object) -> None:
     """Prints one line for the person at the terminal, without tearing a progress line."""
     tqdm.write(message % values if values else message, file=sys.stderr)
 
 
-def visible(text: object) -> str:
+def escape_controls(text: object) -> str:
     """Returns one line that a terminal shows as it is: control characters become escapes."""
     return "".join(
         repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter

@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import app
+from absl import flags as absl_flags
 
-from deepgenre import command, log
+from deepgenre import log
+from deepgenre.cli import flags
+from deepgenre.cli.modes import FILE_MODES, MODES
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.modes import HEARING, MODES
 
-flags.adopt_module_key_flags(command)  # `--help` tells them
+absl_flags.adopt_module_key_flags(flags)  # `--help` tells them
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,16 +24,14 @@ def main(argv: Sequence[str]) -> int:
     log.quieten_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
-    files, mode = [*command.FILES.value, *argv[1:]], command.MODE.value
+    files, mode = [*flags.FILES.value, *argv[1:]], flags.MODE.value
     try:
-        if files and mode not in HEARING:
+        if files and mode not in FILE_MODES:
             raise UserError(
-                f"{files[0]!r}: --mode={mode} takes no files, only {', '.join(HEARING)} do; "
+                f"{files[0]!r}: --mode={mode} takes no files, only {', '.join(FILE_MODES)} do; "
                 "see --help"
             )
-        devices.set_up(
-            command.COORDINATOR.value, command.NUM_PROCESSES.value, command.PROCESS_ID.value
-        )
+        devices.set_up(flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value)
         return MODES[mode](files)
     except InterruptedRunError as stop:
         return _fail(str(stop), code=130)
@@ -55,11 +55,11 @@ def _fail(message: str, code: int = 1) -> int:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
-        files = flags.FLAGS(argv)
-        command.check_config_file()
+        files = absl_flags.FLAGS(argv)
+        flags.check_config_file()
         return files
-    except (UserError, flags.Error, AttributeError, TypeError, ValueError) as error:
-        sys.exit(_fail(command.one_line(error)))
+    except (UserError, absl_flags.Error, AttributeError, TypeError, ValueError) as error:
+        sys.exit(_fail(flags.one_line(error)))
 
 
 if __name__ == "__main__":

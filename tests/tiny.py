@@ -18,13 +18,12 @@ from array_record.python import array_record_data_source  # noqa: F401 (likewise
 
 from deepgenre import config as defaults
 from deepgenre import main
-from deepgenre import spec as specs
+from deepgenre.audio.frontend import FrontEnd
 from deepgenre.devices import shard
-from deepgenre.frontend import FrontEnd
-from deepgenre.restored import Restored
-from deepgenre.spec import Spec
-from deepgenre.state import initial_state
-from deepgenre.step import Recipe, compile_train_step
+from deepgenre.training.step import Recipe, compile_train_step
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec, Weights
+from deepgenre.weights.state import initial_state
 
 ROOT = Path(__file__).parents[1]
 COMPILED = Path.home() / ".cache" / "deepgenre" / "test-compiled"
@@ -101,7 +100,7 @@ def steps_on_one_batch(
     return jax.device_get((state.params, state.batch_stats)), losses
 
 
-def untrained(spec: Spec) -> Restored:
+def untrained(spec: Spec) -> Weights:
     """Returns the spec's network with random weights, made without compiling anything."""
     shape = jax.ShapeDtypeStruct((1, spec.window_frames, spec.frontend.num_bands), np.float32)
     made = jax.eval_shape(lambda x: specs.build(spec).init(jax.random.key(0), x, False), shape)
@@ -114,7 +113,7 @@ def untrained(spec: Spec) -> Restored:
         return (rng.standard_normal(about.shape) / np.sqrt(fan_in)).astype(np.float32)
 
     kept = {name: made[name] for name in ("params", "batch_stats") if name in made}
-    return Restored(spec, jax.tree.map(leaf, kept), step=1, metrics={})
+    return Weights(spec, jax.tree.map(leaf, kept), step=1, metrics={})
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

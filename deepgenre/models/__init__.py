@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from deepgenre.errors import look_up, unknown_name
 from deepgenre.models.attention import SelfAttention
 from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
 from deepgenre.models.crnn import CRNN, LSTM
@@ -21,16 +22,10 @@ from deepgenre.models.multi_scale import MultiScale
 from deepgenre.models.musicnn import MusiCNN, MusiCNNVgg
 from deepgenre.models.paper import Paper1D, Paper1DDeep, Paper1DNorm, Paper2D, Paper2DNorm
 from deepgenre.models.resnet import ResNet18
-from deepgenre.models.sample_cnn import (
-    SampleCNN,
-    SampleCNNReSE,
-    SampleCNNReSEMulti,
-    SampleCNNSE,
-)
+from deepgenre.models.sample_cnn import SampleCNN, SampleCNNReSE, SampleCNNReSEMulti, SampleCNNSE
 from deepgenre.models.short_chunk import ShortChunk, ShortChunkRes
 from deepgenre.models.spherical_kmeans import SphericalKMeans
 from deepgenre.models.vggish import VGGish
-from deepgenre.nearest import choose, unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +213,7 @@ ENSEMBLE = "ensemble"  # of trained networks: made of several weights, not chose
 
 def network(name: str) -> Network:
     """Returns the row of a network; raises UserError naming the nearest for an unknown one."""
-    return choose(MODELS, name, "config.model")
+    return look_up(MODELS, name, "config.model")
 
 
 # Fields of a module that are not for a user to choose.
@@ -257,7 +252,7 @@ def build(
     given = {option: value for option, value in chosen.items() if value is not None}
     for option in given:
         if option not in known:
-            raise unknown(f"config.network of {name}", option, known)
+            raise unknown_name(f"config.network of {name}", option, known)
     if sample_rate_hz and hasattr(module, "sample_rate_hz"):  # networks that make an STFT
         given["sample_rate_hz"] = sample_rate_hz
     return module(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **given)

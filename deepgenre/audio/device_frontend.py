@@ -1,0 +1,69 @@
+"""Waveforms to what the store keeps of them, on the device: the numbers of `frontend.levels`.
+
+The same up to float32 rounding: a level at the border of two may come out as the other.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepgenre.audio.frontend import FULL_SCALE, MAX_LEVEL, FrontEnd, window_and_filters
+
+SMALLEST_POWER = 1e-10  # as of librosa's power_to_db
+
+
+def levels_of(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
+    """Returns `frontend.levels` of a waveform float32 (samples,), made on the default device.
+
+    The waveform is filled up to one of four sizes an octave, so that few shapes are compiled.
+    """
+    step = 1 << max(0, (waveform.size - 1).bit_length() - 3)
+    filled = np.pad(waveform, (0, -waveform.size % step))
+    frames = (
+        waveform.size if frontend.kind == "waveform" else 1 + waveform.size // frontend.hop_length
+    )
+    return np.asarray(levels(filled, waveform.size, frontend))[:frames]
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def levels(filled: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) -> jax.Array:
+    """Returns (frames, stored_bands) of the store's dtype, of a waveform float32 (samples,).
+
+    Only the first `num_samples` of `filled` count, so that waveforms of several lengths share a
+    shape; and only the first 1 + num_samples // hop_length frames of what is returned (of kind
+    'waveform' num_samples): the others mean nothing.
+    """
+    waveform = jnp.where(jnp.arange(filled.size) < num_samples, filled, 0.0)
+    if frontend.kind == "waveform":
+        return jnp.rint(jnp.clip(waveform, -1, 1) * FULL_SCALE).astype(jnp.int16)[:, None]
+    if frontend.kind == "musicnn":
+        power = _mel_power(_reflected(jnp.clip(waveform, -1, 1), num_samples, frontend), frontend)
+        return jnp.minimum(power, float(np.finfo(np.float16).max)).astype(jnp.float16)
+    power = _mel_power(jnp.pad(waveform, frontend.n_fft // 2), frontend)
+    decibels = 10.0 * jnp.log10(jnp.maximum(power, SMALLEST_POWER))
+    counts = jnp.arange(decibels.shape[0]) <= num_samples // frontend.hop_length
+    loudest = jnp.max(decibels, initial=-jnp.inf, where=counts[:, None])
+    above_floor = decibels - loudest + frontend.dynamic_range_db
+    steps = jnp.rint(above_floor * (MAX_LEVEL / frontend.dynamic_range_db))
+    return jnp.clip(steps, 0, MAX_LEVEL).astype(jnp.uint8)
+
+
+def _reflected(waveform: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) -> jax.Array:
+    """Returns the waveform with n_fft // 2 samples more at both ends, mirrored."""
+    edge = frontend.n_fft // 2
+    period = jnp.maximum(2 * (num_samples - 1), 1)  # there and back
+    places = jnp.arange(-edge, waveform.size + edge) % period
+    return waveform[jnp.minimum(places, period - places)]
+
+
+def _mel_power(padded: jax.Array, frontend: FrontEnd) -> jax.Array:
+    """Returns float32 (frames, n_mels) of a waveform with its ends."""
+    window, filters = window_and_filters(frontend)
+    num_frames = 1 + (padded.size - frontend.n_fft) // frontend.hop_length
+    first = np.arange(num_frames) * frontend.hop_length
+    frames = padded[np.add.outer(first, np.arange(frontend.n_fft))] * window[None, :]
+    spectrum = jnp.fft.rfft(frames)
+    power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return jnp.matmul(power, filters, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,1 @@
+"""Datasets to batches: clips, store, splits, sampling and pipelines."""

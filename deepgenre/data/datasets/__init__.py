@@ -1,0 +1,49 @@
+"""The table of datasets: a row a name, with how it is read and how it can be split."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deepgenre.data.clip import Dataset
+from deepgenre.data.datasets import folder, gtzan, mtat, spectrograms, synthetic
+from deepgenre.data.splits import Split, as_given, group_random
+from deepgenre.errors import UserError, look_up
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetKind:
+    """How a dataset is read from its folder, and its splits by name."""
+
+    read: Callable[..., Dataset]  # (data_dir, *, multi_label) -> Dataset
+    splits: Mapping[str, Split]
+    multi_label: bool | None = False  # None: as the config says
+    clip_seconds: float = 0.0  # length of every clip; 0: they differ
+    # (data_dir, *, executor, progress) -> files made: makes a dataset that nobody has to download
+    compose: Callable[..., int] | None = None
+
+
+OWN_SPLITS: Mapping[str, Split] = {"group_random": group_random, "as_given": as_given}
+
+DATASETS: Mapping[str, DatasetKind] = {
+    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
+    "mtat": DatasetKind(mtat.read, mtat.SPLITS, multi_label=True, clip_seconds=29.12),
+    "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None),
+    "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),
+}
+
+
+def dataset_kind(name: str) -> DatasetKind:
+    """Returns the row of a dataset; raises UserError naming the nearest for an unknown one."""
+    return look_up(DATASETS, name, "config.dataset")
+
+
+def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:
+    """Returns the clips in `data_dir`: the dataset's own layout, or an .npz of spectrograms."""
+    kind = dataset_kind(name)
+    if data_dir.suffix.lower() == ".npz":
+        if not data_dir.is_file():
+            raise UserError(f"{data_dir}: no such file; give --data_dir an .npz of spectrograms")
+        return spectrograms.read_npz(data_dir)
+    if kind.multi_label is not None:
+        multi_label = kind.multi_label
+    return kind.read(data_dir, multi_label=multi_label)

@@ -1,0 +1,287 @@
+"""Makes a manifest of your audio of Million Song Dataset tracks, with their Last.fm tags.
+
+    python -m deepgenre.datasets.million_song --metadata=track_metadata.db --tags=lastfm_tags.db \\
+        --audio=FOLDER --output=manifest.csv [--top_tags=50] [--min_tag_count=0]
+
+    --metadata  track_metadata.db (SQLite), or unique_tracks.txt (lines of
+                TRACK<SEP>SONG<SEP>ARTIST<SEP>TITLE)
+    --tags      lastfm_tags.db (SQLite), or Last.fm's JSON files: a folder, or a zip such as
+                lastfm_train.zip; repeat the flag to join several
+
+A file belongs to the track whose identifier (TR and 16 letters or digits) is in its name, or else
+to the one track whose artist and title its name spells as 'artist - title', whatever the case,
+accents and punctuation. A name that fits several tracks, or none, is counted and left out. Classes
+are the tags on most tracks of the whole collection, so they do not depend on the audio at hand.
+
+Then train with --config.dataset=folder --config.multi_label=True and the manifest as --data_dir.
+
+Sources: T. Bertin-Mahieux, D. P. W. Ellis, B. Whitman and P. Lamere, "The Million Song Dataset",
+ISMIR 2011, and the Last.fm dataset, both at http://millionsongdataset.com. No audio comes with
+them. Some of their songs are matched to the wrong track; the site lists which.
+"""
+
+import contextlib
+import json
+import re
+import sqlite3
+import sys
+import unicodedata
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import app, flags
+
+from deepgenre.audio.discover import find_audio
+from deepgenre.data.clip import Clip
+from deepgenre.data.datasets.manifest import suffix_of, write_manifest
+from deepgenre.errors import UserError
+
+TRACK_ID = re.compile(r"(?<![A-Z0-9])TR[A-Z0-9]{16}(?![A-Z0-9])")
+ARTIST_TITLE_SEPARATOR = re.compile("[\\s_]+[-\u2013\u2014][\\s_]+")  # ' - ' with any dash
+SONGS = "SELECT track_id, COALESCE(artist_name, ''), COALESCE(title, '') FROM songs"
+TAGS = (
+    "SELECT tids.tid, CAST(tags.tag AS TEXT) FROM tid_tag JOIN tids ON tid_tag.tid = tids.rowid "
+    "JOIN tags ON tid_tag.tag = tags.rowid WHERE CAST(tid_tag.val AS REAL) >= ?"
+)
+
+
+class Song(NamedTuple):
+    """What the metadata say of a track."""
+
+    artist: str
+    title: str
+
+
+def read_songs(metadata: Path) -> dict[str, Song]:
+    """Returns the songs by track identifier; raises UserError where the file is malformed."""
+    if _is_sqlite(metadata):
+        songs = {track: Song(artist, title) for track, artist, title in _query(metadata, SONGS)}
+    else:
+        songs = dict(_text_songs(metadata))
+    if not songs:
+        raise UserError(f"{str(metadata)!r} holds no track: give the whole file.")
+    return songs
+
+
+def read_tags(tags: Path, min_count: int) -> Iterator[tuple[str, str]]:
+    """Yields (track identifier, tag) for each tag of at least `min_count`.
+
+    Last.fm's counts are relative: 100 for a track's first tag, down to 0.
+
+    Raises:
+      UserError: there is nothing at `tags`, or it is malformed.
+    """
+    if tags.is_file() and _is_sqlite(tags):
+        yield from _query(tags, TAGS, min_count)
+        return
+    for name, text in _json_texts(tags):
+        try:
+            entry = json.loads(text)
+            track, counts = entry["track_id"], entry["tags"]
+            pairs = [(track, tag) for tag, count in counts if float(count) >= min_count]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f'{name!r} is no Last.fm entry {{"track_id": ..., "tags": [["rock", "100"]]}}: '
+                "leave it out."
+            ) from error
+        yield from pairs
+
+
+def match(files: Iterable[Path], songs: Mapping[str, Song]) -> tuple[dict[Path, str], Counter[str]]:
+    """Returns the track identifier of each file that has one, and how many each rule decided.
+
+    The rules: 'track id', 'artist - title', 'ambiguous' and 'unmatched'; the last two decide that
+    a file has none.
+    """
+    by_name: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for track, song in songs.items():
+        by_name[folded(song.artist), folded(song.title)].add(track)
+    matched: dict[Path, str] = {}
+    rules: Counter[str] = Counter()
+    for path in files:
+        rule = "track id"
+        tracks = set(TRACK_ID.findall(path.stem.upper())) & songs.keys()
+        if not tracks:
+            rule = "artist - title"
+            tracks = {track for name in _names(path.stem) for track in by_name.get(name, ())}
+        if len(tracks) == 1:
+            matched[path] = tracks.pop()
+        else:
+            rule = "ambiguous" if tracks else "unmatched"
+        rules[rule] += 1
+    return matched, rules
+
+
+def folded(name: str) -> str:
+    """Returns the letters and digits of a name without case or accents: 'Beyoncé!', 'beyonce'."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def choose_tags(
+    pairs: Iterable[tuple[str, str]], tracks: set[str], top_tags: int
+) -> dict[str, tuple[str, ...]]:
+    """Returns for each of `tracks` those of its tags that are among the `top_tags` most frequent.
+
+    Frequency is over all `pairs` of (track identifier, tag), ties go by name, and 0 stands for all
+    tags. A track's tags come in order of frequency, without the blanks around them.
+    """
+    counts: Counter[str] = Counter()
+    tags_of: defaultdict[str, set[str]] = defaultdict(set)
+    for track, written in pairs:
+        tag = written.strip()
+        if not tag:
+            continue
+        counts[tag] += 1
+        if track in tracks:
+            tags_of[track].add(tag)
+    ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))[: top_tags or None]
+    rank = {tag: place for place, tag in enumerate(ranked)}
+    return {
+        track: tuple(sorted(tags_of[track] & rank.keys(), key=rank.__getitem__)) for track in tracks
+    }
+
+
+def make_manifest(
+    metadata: Path,
+    tags: Sequence[Path],
+    audio: Path,
+    output: Path,
+    *,
+    min_tag_count: int = 0,
+    top_tags: int = 50,
+) -> str:
+    """Writes `output`, a clip for each matched file, and returns the report of one line.
+
+    A clip's group is its artist. A matched clip that carries none of the chosen tags is kept.
+
+    Raises:
+      UserError: an input is missing or malformed, or no file is matched, or no matched one tagged.
+    """
+    suffix_of(output)  # a misspelt name is found out before the minutes that reading takes
+    files = find_audio(audio)
+    songs = read_songs(metadata)
+    matched, rules = match(files, songs)
+    if not matched:
+        raise UserError(
+            f"Folder {str(audio)!r}: of {len(files)} audio files none is a track of "
+            f"{str(metadata)!r}: name them by track identifier or as 'artist - title'."
+        )
+    pairs = (pair for path in tags for pair in read_tags(path, min_tag_count))
+    labels = choose_tags(pairs, set(matched.values()), top_tags)
+    clips = [
+        Clip(path.as_posix(), path, labels[track], songs[track].artist)
+        for path, track in matched.items()
+    ]
+    tagged = sum(bool(clip.labels) for clip in clips)
+    if not tagged:
+        raise UserError(
+            f"{', '.join(repr(str(path)) for path in tags)} has no tag for any of the "
+            f"{len(matched)} matched files: check --tags, --min_tag_count and --top_tags."
+        )
+    write_manifest(output, clips)
+    return (
+        f"{len(files)} audio files: {rules['track id']} matched by track id, "
+        f"{rules['artist - title']} by artist and title; left out: {rules['ambiguous']} ambiguous, "
+        f"{rules['unmatched']} unmatched. {tagged} have tags, {len(clips) - tagged} have none. "
+        f"Wrote {len(clips)} clips to {str(output)!r}."
+    )
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16) == b"SQLite format 3\0"
+    except OSError as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
+
+
+def _query(database: Path, query: str, *values: object) -> Iterator[tuple]:
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+            yield from connection.execute(query, values)
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{str(database)!r} is not the database expected here ({error}): see --help."
+        ) from error
+
+
+def _text_songs(metadata: Path) -> Iterator[tuple[str, Song]]:
+    """The songs of unique_tracks.txt."""
+    try:
+        with metadata.open(encoding="utf-8", newline="\n") as stream:
+            for line, text in enumerate(stream, start=1):
+                cells = text.rstrip("\r\n").split("<SEP>")
+                if len(cells) != 4:
+                    raise UserError(
+                        f"{str(metadata)!r}, line {line} is not TRACK<SEP>SONG<SEP>ARTIST<SEP>"
+                        "TITLE: give track_metadata.db or unique_tracks.txt."
+                    )
+                yield cells[0], Song(artist=cells[2], title=cells[3])
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{str(metadata)!r} is neither SQLite nor UTF-8: give the file as it was published."
+        ) from error
+
+
+def _json_texts(tags: Path) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of the JSON files in a folder or a zip."""
+    try:
+        if tags.is_dir():
+            for path in sorted(tags.rglob("*.json")):
+                yield str(path), path.read_bytes()
+        elif zipfile.is_zipfile(tags):
+            with zipfile.ZipFile(tags) as archive:
+                for name in archive.namelist():
+                    if name.endswith(".json") and not name.startswith("__MACOSX/"):
+                        yield f"{tags}/{name}", archive.read(name)
+        else:
+            raise UserError(
+                f"{str(tags)!r} is no lastfm_tags.db, nor a folder or zip of JSON files."
+            )
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"Cannot read {str(tags)!r} ({error}): get it again.") from error
+
+
+def _names(stem: str) -> Iterator[tuple[str, str]]:
+    """The (artist, title), folded, that a file name may mean, cut at each dash in turn."""
+    for dash in ARTIST_TITLE_SEPARATOR.finditer(stem):
+        artist, title = folded(stem[: dash.start()]), folded(stem[dash.end() :])
+        if artist and title:
+            yield artist, title
+
+
+def _main(argv: Sequence[str]) -> int:
+    given = flags.FLAGS
+    try:
+        if argv[1:]:
+            raise UserError(f"Argument {argv[1]!r} is not understood: see --help.")
+        report = make_manifest(
+            Path(given.metadata),
+            [Path(path) for path in given.tags],
+            Path(given.audio),
+            Path(given.output),
+            min_tag_count=given.min_tag_count,
+            top_tags=given.top_tags,
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(report, file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("metadata", None, "track_metadata.db or unique_tracks.txt", required=True)
+    flags.DEFINE_multi_string(
+        "tags", None, "lastfm_tags.db, or a folder or zip of Last.fm's JSON files", required=True
+    )
+    flags.DEFINE_string("audio", None, "folder of audio files", required=True)
+    flags.DEFINE_string("output", None, "manifest: .csv, .tsv or .jsonl", required=True)
+    flags.DEFINE_integer("min_tag_count", 0, "0..100: weaker tags of a track do not count", 0, 100)
+    flags.DEFINE_integer("top_tags", 50, "classes: the most frequent tags; 0: all tags", 0)
+    app.run(_main)

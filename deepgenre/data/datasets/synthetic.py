@@ -1,0 +1,155 @@
+"""A small synthetic corpus, for trying everything out with nothing downloaded.
+
+Ten styles, composed and played by the program (`composition`, `rendering`): no recording of
+people playing is in it, and a score on it says that the machinery works, not how well real music
+would be heard. The files are real: WAV, FLAC, Ogg Vorbis and MP3, some stereo, some at 44,100 Hz.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from deepgenre.audio.discover import find_audio
+from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.composer.composition import compose
+from deepgenre.data.composer.rendering import render
+from deepgenre.data.composer.styles import STYLES
+from deepgenre.errors import UserError
+
+# Suffix: libsndfile's container and coding.
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    path: Path
+    style: str
+    index: int
+    seed: int
+    seconds: float
+    sample_rate_hz: int
+    channels: int
+
+
+def compose_corpus(
+    folder: Path,
+    *,
+    clips_per_style: int = 20,
+    seconds: float = 10.0,
+    seed: int = 0,
+    sample_rates_hz: tuple[int, ...] = (22050, 22050, 44100, 22050, 22050),
+    channels: tuple[int, ...] = (1, 2, 1),
+    executor: concurrent.futures.Executor | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> int:
+    """Returns how many files it wrote as `folder`/<style>/<style>.000NN.<suffix>.
+
+    Clip NN of every style has entry NN, counted round, of FORMATS, `sample_rates_hz` and
+    `channels` (1 or 2), so that none of these tells the style. Beyond these, a clip depends on
+    `seed`, `seconds`, its style and NN alone: its samples are the same from any process and in any
+    order. Files that are there already are kept, so a corpus can be resumed and extended.
+
+    `executor` composes clips in its workers; `progress` wraps the list of clips, as tqdm does.
+
+    Raises:
+      UserError: a number is out of range, or `folder` holds a corpus of another seed or length.
+    """
+    if clips_per_style < 1 or seconds <= 0 or seed < 0 or not set(channels) <= {1, 2}:
+        raise UserError(
+            f"A synthetic corpus of {clips_per_style} clips a style, {seconds} s, seed {seed} and "
+            f"channels {channels} cannot be: use at least 1 clip, more than 0 s, a seed from 0 on "
+            "and 1 or 2 channels."
+        )
+    _claim(folder, {"seed": seed, "seconds": float(seconds)})
+    suffixes = list(FORMATS)
+    tasks = []
+    for style in STYLES:
+        (folder / style).mkdir(exist_ok=True)
+        for index in range(clips_per_style):
+            name = f"{style}.{index:05d}.{suffixes[index % len(suffixes)]}"
+            rate_hz = sample_rates_hz[index % len(sample_rates_hz)]
+            task = _Task(
+                folder / style / name, style, index, seed, seconds, rate_hz,
+                channels[index % len(channels)],
+            )  # fmt: skip
+            if not task.path.exists():
+                tasks.append(task)
+    if executor is None:
+        for task in progress(tasks):
+            _write(task)
+    else:
+        for written in progress([executor.submit(_write, task) for task in tasks]):
+            written.result()
+    return len(tasks)
+
+
+def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
+    """Returns the clips of a composed corpus: the style is the label, each clip its own group.
+
+    Raises:
+      UserError: there is no clip of a style in `data_dir`.
+    """
+    clips = {
+        path.stem: Clip(key=path.stem, path=path, labels=(style,), group=path.stem)
+        for style in STYLES
+        if (data_dir / style).is_dir()
+        for path in find_audio(data_dir / style)
+        if re.fullmatch(rf"{style}\.\d{{5}}", path.stem)
+    }
+    if not clips:
+        raise UserError(
+            f"Folder {str(data_dir)!r} holds no synthetic corpus: compose one there first, or give "
+            "data_dir the folder that holds chorale/chorale.00000.wav and so on."
+        )
+    return Dataset("synthetic", tuple(clips[key] for key in sorted(clips)), multi_label)
+
+
+def _claim(folder: Path, made_with: dict[str, float]) -> None:
+    """Notes in `folder` what its corpus is made with; raises UserError if that is another."""
+    note, wanted = folder / "synthetic.json", json.dumps(made_with) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not note.exists():
+            note.write_text(wanted)
+        found = note.read_text()
+    except OSError as error:
+        raise UserError(
+            f"Cannot compose a corpus in {str(folder)!r} ({error.strerror}): use another folder."
+        ) from error
+    if found != wanted:
+        raise UserError(
+            f"{str(note)!r}: the corpus here was made with {found.strip()}, not {wanted.strip()}: "
+            "use another folder, or delete this one."
+        )
+
+
+def _write(task: _Task) -> None:
+    """Composes a clip and writes it under a temporary name, which it loses when it is whole."""
+    generator = np.random.default_rng([task.seed, zlib.crc32(task.style.encode()), task.index])
+    piece = compose(task.style, generator, task.seconds)
+    samples = render(piece, generator, task.sample_rate_hz, task.channels)
+    container, coding = FORMATS[task.path.suffix[1:]]
+    part = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")
+    try:
+        with soundfile.SoundFile(
+            part, "w", task.sample_rate_hz, task.channels, coding, format=container
+        ) as file:
+            # libsndfile 1.2 overflows its stack where it gets minutes of Vorbis at once.
+            for start in range(0, len(samples), task.sample_rate_hz):
+                file.write(samples[start : start + task.sample_rate_hz])
+        part.replace(task.path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Which clips are in which part of a prepared dataset, and the classes they are labelled with."""
+
+from collections.abc import Sequence
+
+from deepgenre.data import classes as class_names
+from deepgenre.data.datasets import dataset_kind
+from deepgenre.data.settings import DataSettings
+from deepgenre.data.splits import Parts, as_given
+from deepgenre.data.store import Row
+from deepgenre.errors import UserError, look_up
+
+Split = dict[str, list[Row]]
+
+
+def choose_classes(config: DataSettings, rows: Sequence[Row], multi_label: bool) -> tuple[str, ...]:
+    """Returns the classes: every genre by name, or the most frequent tags."""
+    if multi_label and config.top_tags:
+        return class_names.most_frequent(rows, config.top_tags)
+    names = class_names.all_labels(rows)
+    if len(names) < 2:
+        raise UserError(f"the data has one class only ({', '.join(names)}); two or more are needed")
+    return names
+
+
+def split_rows(
+    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
+) -> Split:
+    """Returns the rows of each part of the config's split."""
+    split = look_up(dataset_kind(config.dataset).splits, config.split, "config.split")
+    kept = _tagged(rows, names) if multi_label and not config.keep_untagged else rows
+    return _rows_of(split(kept, config.seed), kept)
+
+
+def part_rows(
+    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool, part: str
+) -> list[Row]:
+    """Returns the rows of one part, for evaluation: of the config's split, or as the data names it.
+
+    '': 'test' where the split has it, else 'valid'. 'all': every clip. Raises UserError where a
+    clip has a label that is not among the classes `names`, or there is no such part.
+    """
+    for row in rows:
+        if not multi_label and not set(row.labels) <= set(names):
+            raise UserError(
+                f"{row.key}: label {row.labels[0]!r} is not among the classes of these weights: "
+                f"{', '.join(names)}"
+            )
+    if part == "all":
+        return list(rows)
+    parts = split_rows(config, rows, names, multi_label)
+    if part not in parts and any(row.split for row in rows):
+        parts = {**_rows_of(as_given(rows, config.seed), rows), **parts}
+    return look_up(parts, part or ("test" if "test" in parts else "valid"), "--eval_split")
+
+
+def _rows_of(parts: Parts, rows: Sequence[Row]) -> Split:
+    by_key = {row.key: row for row in rows}
+    return {part: [by_key[key] for key in keys] for part, keys in parts.items()}
+
+
+def _tagged(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    known = set(names)
+    return [row for row in rows if known.intersection(row.labels)]

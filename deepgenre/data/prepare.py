@@ -1,0 +1,202 @@
+"""Mode `prepare`: every clip of a dataset into the store, once; reruns do what is missing."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from deepgenre import log
+from deepgenre.audio import frontend as front_end
+from deepgenre.audio import waveforms
+from deepgenre.audio.frontend import STORED_AS, FrontEnd
+from deepgenre.data import store
+from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
+from deepgenre.data.settings import DataSettings
+from deepgenre.data.store import Measured, Row
+from deepgenre.errors import UserError
+from deepgenre.interrupt import end_with_parent
+
+CLIPS_PER_SHARD = 64  # what one interruption can cost a worker
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A dataset in its store: where, the clips that are there, and why the others are not."""
+
+    folder: Path
+    dataset: Dataset
+    rows: list[Row]
+    failures: list[str]  # a line a clip that could not be prepared
+
+
+def prepare(config: DataSettings, data_dir: Path) -> Prepared:
+    """Returns the dataset's rows after preparing what the store lacks; reports what failed."""
+    _compose(config, data_dir)
+    dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
+    frontend = FrontEnd(**config.frontend)
+    folder = store_folder(config, data_dir) / frontend.store_id
+    failures = _prepare_missing(dataset, folder, frontend, config.prepare_workers)
+    measured = store.read_measured(folder)
+    rows = [
+        Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key])
+        for clip in dataset.clips
+        if clip.key in measured and _is_fresh(clip, measured[clip.key])
+    ]
+    if not rows:
+        raise UserError(
+            f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
+            f"the first: {failures[0]}"
+        )
+    store.write_index(folder, rows)
+    for failure in failures:
+        log.info("skipped: %s", failure)
+    log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
+    return Prepared(folder, dataset, rows, failures)
+
+
+def _compose(config: DataSettings, data_dir: Path) -> None:
+    """Makes the dataset, where it is one that the program composes itself."""
+    compose = dataset_kind(config.dataset).compose
+    if compose is None:
+        return
+    with executor(config.prepare_workers, num_tasks=2) as pool:
+        compose(
+            data_dir,
+            executor=pool,
+            progress=lambda clips: log.progress(
+                clips, total=len(clips), unit="clip", title="compose"
+            ),
+        )
+
+
+def run(config: DataSettings, data_dir: Path) -> int:
+    """Prepares the dataset; returns the exit code: 1 when a clip could not be prepared."""
+    failures = prepare(config, data_dir).failures
+    if failures:
+        log.info("%d clips could not be prepared: see the lines 'skipped' above", len(failures))
+    return 1 if failures else 0
+
+
+def store_folder(config: DataSettings, data_dir: Path) -> Path:
+    """Returns where the stores of a data folder live; never inside the user's own folder."""
+    if config.store_dir:
+        return Path(config.store_dir)
+    identity = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:8]
+    return Path("data") / "store" / f"{config.dataset}-{identity}"
+
+
+def _is_fresh(clip: Clip, measured: Measured) -> bool:
+    try:
+        status = clip.path.stat()
+    except OSError:  # the store outlives its source: what was prepared stays usable
+        return True
+    return (status.st_size, status.st_mtime_ns) == (
+        measured.source_bytes,
+        measured.source_mtime_ns,
+    )
+
+
+def _prepare_missing(
+    dataset: Dataset, folder: Path, frontend: FrontEnd, num_workers: int
+) -> list[str]:
+    measured = store.read_measured(folder)
+    missing = [
+        clip
+        for clip in dataset.clips
+        if clip.key not in measured or not _is_fresh(clip, measured[clip.key])
+    ]
+    if not missing:
+        return []
+    shards = [
+        missing[start : start + CLIPS_PER_SHARD]
+        for start in range(0, len(missing), CLIPS_PER_SHARD)
+    ]
+    failures: list[str] = []
+    with (
+        executor(num_workers, len(shards)) as pool,
+        log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
+    ):
+        futures = {
+            pool.submit(prepare_shard, folder, clips, frontend): len(clips) for clips in shards
+        }
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                failures.extend(future.result())
+                bar.update(futures[future])
+        except BrokenProcessPool as error:
+            raise UserError(
+                "prepare: a worker process died (out of memory?); finished shards are kept, "
+                "run again with fewer --config.prepare_workers"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return sorted(failures)
+
+
+def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> list[str]:
+    """Writes one shard of the clips that can be read; returns a line a clip that cannot."""
+    whole, failures = [], []
+    for clip in clips:
+        try:
+            levels = clip_levels(clip, frontend)
+            whole.append((store.measure(clip.key, levels, clip.path), levels))
+        except UserError as error:
+            failures.append(str(error))
+    if whole:
+        fingerprint = repr([(entry.key, entry.source_mtime_ns) for entry, _ in whole])
+        store.write_shard(folder, hashlib.sha256(fingerprint.encode()).hexdigest()[:16], whole)
+    return failures
+
+
+@contextlib.contextmanager
+def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Executor]:
+    """Yields a pool of processes, or of one thread where one process is enough.
+
+    num_workers: -1 means one a core. Workers are spawned, not forked: JAX holds threads.
+    """
+    wanted = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
+    if wanted <= 1 or num_tasks <= 1:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(wanted, context, _start_worker) as pool:
+        yield pool
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    threadpool_limits(1)  # a process a core: their matrix products must not fight for cores
+
+
+def clip_levels(clip: Clip, frontend: FrontEnd) -> np.ndarray:
+    """Returns what the store keeps of the clip: (frames, stored_bands) of the front end's type.
+
+    Audio is decoded and goes through the front end; spectrograms (a row of an .npz, a .npy) are
+    taken as they are, whatever front end made them. Raises UserError naming a bad file, or
+    spectrograms where the front end needs audio.
+    """
+    if clip.precomputed and STORED_AS[frontend.kind] != "log_mel":
+        raise UserError(
+            f"{clip.path}: holds log-mel spectrograms, but config.frontend.kind {frontend.kind!r} "
+            "is made from audio; give audio files, or use kind 'log_mel'"
+        )
+    if clip.row >= 0:
+        return spectrograms.npz_levels(clip.path, clip.row)
+    if clip.precomputed:
+        return spectrograms.npy_levels(
+            clip.path, num_bands=frontend.n_mels, range_db=frontend.dynamic_range_db
+        )
+    return front_end.levels(waveforms.load(clip.path, frontend.sample_rate_hz), frontend)

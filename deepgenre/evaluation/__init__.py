@@ -1,0 +1,1 @@
+"""Scores, metrics, calibration and figures of trained networks."""

@@ -1,0 +1,1 @@
+"""Predictions and embeddings of audio files of any length."""

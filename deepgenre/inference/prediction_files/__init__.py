@@ -1,0 +1,1 @@
+"""Files of predictions: JSON lines, CSV or Parquet; written whole or resumed."""

@@ -1,0 +1,1 @@
+"""Music libraries: playlists, tags in files with undo, similar songs."""

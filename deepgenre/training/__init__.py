@@ -1,0 +1,1 @@
+"""Training: plan, initial weights, step, loop and validation."""

@@ -1,0 +1,191 @@
+"""The training loop: steps, logs, validation, checkpoints; resumable at any step."""
+
+import contextlib
+import json
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
+
+from deepgenre import devices, log
+from deepgenre.config import Config
+from deepgenre.data import pipeline
+from deepgenre.data.augmentation import Augmentation
+from deepgenre.data.device_feed import make_feed
+from deepgenre.data.sampling import Order
+from deepgenre.data.store import Records
+from deepgenre.errors import InterruptedRunError
+from deepgenre.files import replacing
+from deepgenre.interrupt import stop_requests
+from deepgenre.log import MetricsLog
+from deepgenre.training.initialization import first_state
+from deepgenre.training.optimizer import make_optimizer, make_schedule
+from deepgenre.training.plan import Plan
+from deepgenre.training.step import Recipe, compile_train_step
+from deepgenre.training.validation import Validation, num_validations
+from deepgenre.weights import spec as specs
+from deepgenre.weights.checkpoint import Checkpoints
+from deepgenre.weights.spec import Spec
+from deepgenre.weights.state import State, num_parameters
+
+RUN_AHEAD = 2  # steps that the host is ahead of the device: keeps it busy, and the rate honest
+
+
+def fit(plan: Plan, config: Config, workdir: Path) -> None:
+    """Trains to the plan's last step from wherever the workdir's latest checkpoint left off.
+
+    Raises UserError where a loss is not finite or the workdir holds another run, and
+    InterruptedRunError when asked to stop; either way the last checkpoint is whole.
+    """
+    schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
+    tx = make_optimizer(config, schedule)
+    with Checkpoints(workdir) as checkpoints:
+        state, tx = first_state(plan, config, tx, checkpoints)
+        start = int(state.step)
+        if start >= plan.total_steps or _has_stalled(_past_losses(workdir, start), config):
+            log.info("already trained, to step %d; a new --workdir trains anew", start)
+            return
+        _write_config(workdir, plan.spec)
+        log.info(
+            "network: %s, %d parameters; %d steps of %d clips; device: %d x %s",
+            plan.spec.model,
+            num_parameters(state.params),
+            plan.total_steps,
+            config.batch_size,
+            jax.device_count(),
+            jax.devices()[0].device_kind,
+        )
+        with _metrics_log(workdir, start) as write:
+            validation = Validation(
+                plan, config, schedule, checkpoints, write, _past_losses(workdir, start)
+            )
+            _loop(state, plan, config, validation, tx)
+
+
+def _write_config(workdir: Path, spec: Spec) -> None:
+    if devices.is_main_process():
+        with replacing(workdir / "config.json") as path:
+            path.write_text(json.dumps(specs.to_json(spec), indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _metrics_log(workdir: Path, step: int) -> Iterator[Callable[..., None]]:
+    """Yields the function that logs scalars: to files in the main process, nowhere in others."""
+    if not devices.is_main_process():
+        yield lambda step, split, scalars: None
+        return
+    with contextlib.closing(MetricsLog(workdir, step=step)) as metrics_log:
+        yield metrics_log.write
+
+
+def _loop(
+    state: State,
+    plan: Plan,
+    config: Config,
+    validation: "Validation",
+    tx: optax.GradientTransformation,
+) -> None:
+    """Runs the steps that are left. The device is read only when the validation logs."""
+    start = int(state.step)
+    step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=jax.device_count())
+    if jax.device_count() > 1:
+        state = devices.replicate(state)
+    with (
+        contextlib.closing(_batches(plan, config, start)) as batches,
+        log.progress(
+            None,
+            total=plan.total_steps * config.batch_size,
+            initial=start * config.batch_size,
+            unit="clip",
+            title="train",
+        ) as bar,
+        _stop_requests() as stops_after,
+    ):
+        waiting: list[jax.Array] = []  # losses that are still on the device
+        rate_scale = validation.rate_scale()
+        for number in range(start + 1, plan.total_steps + 1):
+            state, scalars = step(state, next(batches), rate_scale)
+            waiting.append(scalars["loss"])
+            if len(waiting) > RUN_AHEAD:
+                jax.block_until_ready(waiting[-1 - RUN_AHEAD])
+            bar.update(config.batch_size)
+            validating = validation.is_due(number)
+            stopping = stops_after(number)
+            if validating or stopping or number % config.log_every_steps == 0:
+                loss = validation.log_training(number, waiting)
+                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                waiting = []
+            if validating:
+                validation.validate(number, state)
+                rate_scale = validation.rate_scale()
+                if _has_stalled(validation.losses, config):
+                    log.info(
+                        "stopped early: no better loss for %d epochs", config.early_stop_epochs
+                    )
+                    return
+            elif stopping:
+                validation.checkpoints.save(state, plan.spec, None)
+            if stopping and number < plan.total_steps:
+                raise InterruptedRunError(f"stopped at step {number}; the same command goes on")
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[int], bool]]:
+    """Yields a function that says whether to stop after a step, the same in all processes.
+
+    JAX lets several processes agree on the step once any of them gets a SIGTERM.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+    else:
+        with stop_requests() as requested:
+            yield lambda step: requested()
+
+
+def _past_losses(workdir: Path, step: int) -> list[float]:
+    """Returns the validation losses up to `step`, of the run that goes on."""
+    if not step or not (workdir / "metrics.jsonl").exists():
+        return []
+    lines = log.read_metrics(workdir)
+    return [line["loss"] for line in lines if line["split"] == "valid" and line["step"] <= step]
+
+
+def _has_stalled(losses: list[float], config: Config) -> bool:
+    """Whether the best validation loss lies `early_stop_epochs` epochs back."""
+    if not config.early_stop_epochs or not losses:
+        return False
+    stale = len(losses) - 1 - int(np.argmin(losses))
+    return stale >= num_validations(config.early_stop_epochs, config)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """Returns what a training step of this config does, beside the optimiser's work."""
+    return Recipe(
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        ema_decay=config.ema_decay,
+        augmentation=Augmentation(**config.augment),
+    )
+
+
+def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]]:
+    """Yields the batches of the training step, from number `start` on."""
+    spec, rows = plan.spec, plan.parts["train"]
+    records = Records(plan.store, rows, spec.frontend.stored_dtype)
+    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed)
+    read, feed = make_feed(records, plan.input_frames)
+    batches = pipeline.training_batches(
+        order,
+        pipeline.encode_labels(rows, spec.classes, spec.multi_label),
+        read,
+        first_batch=start,
+        num_workers=config.num_workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    with contextlib.closing(batches):
+        yield from map(feed, batches)

@@ -1,0 +1,100 @@
+"""From a prepared dataset and a config to who trains, who validates, and the spec of the run."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepgenre import models
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.config import Config
+from deepgenre.data import store
+from deepgenre.data.datasets import dataset_kind
+from deepgenre.data.parts import Split, choose_classes, split_rows
+from deepgenre.data.prepare import Prepared
+from deepgenre.data.store import Row
+from deepgenre.errors import UserError
+from deepgenre.weights.spec import Spec
+
+LONGEST_INPUT = 4  # windows: the host cuts so much out of longer clips, to spare the transfer
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One run: its data, cut into parts, and its spec."""
+
+    store: Path
+    parts: Split
+    spec: Spec
+    input_frames: int  # frames of a clip that go to the device, where the window is cut from them
+    steps_per_epoch: int
+    total_steps: int
+
+
+def make_plan(config: Config, prepared: Prepared) -> Plan:
+    """Returns the plan of a training run; raises UserError where the data cannot carry it."""
+    multi_label = prepared.dataset.multi_label
+    names = choose_classes(config, prepared.rows, multi_label)
+    parts = split_rows(config, prepared.rows, names, multi_label)
+    for part in ("train", "valid"):
+        if part not in parts:
+            raise UserError(
+                f"config.split: {config.split!r} gives no part {part!r} on this data, only "
+                f"{', '.join(parts)}; choose another split"
+            )
+    mean, deviation = store.mean_and_deviation(parts["train"])
+    frontend = _front_end(config, prepared)
+    window_frames, hop_frames = _window(config, frontend, parts["train"])
+    spec = Spec(
+        model=config.model,
+        network={k: v for k, v in config.network.to_dict().items() if v is not None},
+        classes=names,
+        multi_label=multi_label,
+        frontend=frontend,
+        mean=mean,
+        deviation=deviation,
+        window_frames=window_frames,
+        hop_frames=hop_frames,
+        clip_seconds=_typical_frames(parts["train"]) / frontend.frames_per_second,
+        config=config.to_dict(),
+    )
+    steps_per_epoch = -(-len(parts["train"]) // config.batch_size)
+    typical = _typical_frames(parts["train"])
+    return Plan(
+        store=prepared.folder,
+        parts=parts,
+        spec=spec,
+        input_frames=min(max(typical, window_frames), LONGEST_INPUT * window_frames),
+        steps_per_epoch=steps_per_epoch,
+        total_steps=config.num_epochs * steps_per_epoch,
+    )
+
+
+def _front_end(config: Config, prepared: Prepared) -> FrontEnd:
+    """Returns the front end that makes from audio what the store holds.
+
+    Precomputed spectrograms do not say their hop: where every clip of the dataset lasts the same,
+    it follows from their number of frames.
+    """
+    frontend = FrontEnd(**config.frontend)
+    seconds = dataset_kind(config.dataset).clip_seconds
+    if not prepared.dataset.precomputed or not seconds:
+        return frontend
+    samples = seconds * frontend.sample_rate_hz
+    hop_length = round(samples / (_typical_frames(prepared.rows) - 0.5))
+    return dataclasses.replace(
+        frontend, hop_length=hop_length, n_mels=prepared.rows[0].measured.bands
+    )
+
+
+def _window(config: Config, frontend: FrontEnd, rows: Sequence[Row]) -> tuple[int, int]:
+    """Returns frames of one input and frames from one to the next."""
+    shortest = models.network(config.model).min_frames
+    wanted = round(config.window_seconds * frontend.frames_per_second) or _typical_frames(rows)
+    window_frames = max(wanted, shortest)
+    hop_frames = round(config.window_hop_seconds * frontend.frames_per_second)
+    return window_frames, max(1, hop_frames or window_frames)
+
+
+def _typical_frames(rows: Sequence[Row]) -> int:
+    return statistics.median_low(row.measured.frames for row in rows)

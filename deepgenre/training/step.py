@@ -1,0 +1,118 @@
+"""The training step and the scoring step: pure functions, compiled here and nowhere else."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from deepgenre.data.augmentation import Augmentation, augment
+from deepgenre.devices import AXIS, share_of_batch
+from deepgenre.training import losses
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec, features_of
+from deepgenre.weights.state import State
+
+Batch = Mapping[str, Any]  # 'levels' (batch, frames, bands) as stored, 'labels' (batch, ...)
+TrainStep = Callable[..., tuple[State, dict[str, jax.Array]]]  # (state, batch, rate=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a training step does to clips and weights, beside the optimiser's work."""
+
+    seed: int = 0
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0  # 0: no running mean of the weights
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+
+def train_step(
+    state: State,
+    batch: Batch,
+    rate: jax.Array | float,
+    *,
+    module: nn.Module,
+    tx: optax.GradientTransformation,
+    spec: Spec,
+    recipe: Recipe,
+    axis_name: str | None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Returns the state after one step, and the loss, both averaged over the devices.
+
+    rate: the share of the schedule's learning rate at which this step is taken.
+    """
+    share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
+    augment_key, dropout_key = jax.random.split(key)
+    wanted = losses.targets(
+        batch["labels"],
+        len(spec.classes),
+        multi_label=spec.multi_label,
+        smoothing=recipe.label_smoothing,
+    )
+    levels, wanted = augment(
+        batch["levels"].astype(jnp.float32),
+        wanted,
+        augment_key,
+        recipe.augmentation,
+        spec.window_frames,
+    )
+
+    def loss_of(params: Any) -> tuple[jax.Array, Any]:
+        logits, updates = module.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            features_of(levels, spec),
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        loss = losses.loss_per_clip(logits, wanted, multi_label=spec.multi_label)
+        return loss.mean(), updates.get("batch_stats", {})
+
+    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    if axis_name:
+        loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
+    new_state = State(
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        averages=_averages(state, {"params": params, "batch_stats": batch_stats}, recipe),
+    )
+    return new_state, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+
+
+def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:
+    """Returns the running mean of the weights, which forgets its start as fast as it can."""
+    if not state.averages:
+        return {}
+    kept = jnp.minimum(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, state.averages, newest)
+
+
+def compile_train_step(
+    spec: Spec, tx: optax.GradientTransformation, recipe: Recipe, *, num_devices: int
+) -> TrainStep:
+    """Returns the step: `jit` on one device, `pmap` over several. The state it is given is spent.
+
+    Over several, the batch has a leading axis of this process's devices; the state has not.
+    """
+    axis_name = AXIS if num_devices > 1 else None
+    module = specs.build(spec, axis_name=axis_name)
+
+    step = functools.partial(
+        train_step, module=module, tx=tx, spec=spec, recipe=recipe, axis_name=axis_name
+    )
+    if axis_name is None:
+        compiled = jax.jit(step, donate_argnums=0)
+    else:
+        axes = (None, 0, None)
+        compiled = jax.pmap(step, AXIS, in_axes=axes, out_axes=None, donate_argnums=0)
+    return lambda state, batch, rate=1.0: compiled(state, batch, rate)

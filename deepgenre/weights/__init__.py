@@ -1,0 +1,1 @@
+"""Specs, checkpoints and weight files; import and export of weights."""

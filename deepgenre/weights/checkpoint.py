@@ -1,0 +1,179 @@
+"""Checkpoints by Orbax: the latest and the best, each with the spec that makes it usable alone.
+
+This is the only file that knows Orbax.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from deepgenre.errors import UserError
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec, Weights
+from deepgenre.weights.state import State
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `<workdir>/checkpoints/<finished steps>`; a context manager.
+
+    Kept: the latest, to resume from, and the one whose metrics have the highest `merit`, to use.
+    Saving is asynchronous, and a checkpoint takes its name only when it is whole.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        """Opens the folder, which may hold checkpoints already."""
+        keep = policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(1),
+                policies.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
+            ]
+        )
+        self._folder = _folder(workdir)
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep, best_fn=_merit, cleanup_tmp_directories=True
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Waits until what is being saved is on disk; UserError where that fails."""
+        with _writing(self._folder):
+            self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """Returns the finished steps of the newest checkpoint, None where there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: State, spec: Spec, metrics: Mapping[str, float] | None) -> None:
+        """Saves the state under its step.
+
+        `metrics` are validation's, with `merit` (higher is better); None between validations.
+        """
+        host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(specs.to_json(spec))
+        )
+        found = None if metrics is None else dict(metrics)
+        with _writing(self._folder):
+            self._manager.save(int(host_state.step), args=args, metrics=found, force=True)
+
+    def restore_latest(self, like: State) -> State:
+        """Returns the newest state, of the shapes of `like`; UserError where it is damaged."""
+        step = self._manager.latest_step()
+        assert step is not None
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.device_get(like)))
+            return self._manager.restore(step, args=args)["state"]
+        except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
+            raise _damaged(self._folder / str(step), error) from error
+
+    def latest_spec(self) -> Spec:
+        """Returns the newest checkpoint's spec, without reading any weights."""
+        step = self._manager.latest_step()
+        assert step is not None
+        try:
+            args = ocp.args.Composite(spec=ocp.args.JsonRestore())
+            return specs.from_json(self._manager.restore(step, args=args)["spec"])
+        except UserError:
+            raise
+        except Exception as error:  # as above
+            raise _damaged(self._folder / str(step), error) from error
+
+
+def restore(weights: Path) -> Weights:
+    """Returns the best checkpoint of a run's workdir, or the one in a checkpoint's own folder.
+
+    Raises UserError where there is none, or it is damaged.
+    """
+    if (weights / "_CHECKPOINT_METADATA").exists() and weights.name.isdigit():
+        folder, wanted = weights.parent, int(weights.name)
+    else:
+        folder, wanted = _folder(weights), None
+    if not folder.is_dir():
+        raise UserError(
+            f"{weights}: holds no checkpoints; give --weights the --workdir of a finished run"
+        )
+    step = wanted if wanted is not None else _best_step(folder)
+    if step is None:
+        raise UserError(f"{folder}: holds no whole checkpoint; train first")
+    path = folder.absolute() / str(step)
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            state = reader.restore(path / "state")
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            spec = specs.from_json(reader.restore(path / "spec"))
+        variables = state["averages"] or {name: state[name] for name in ("params", "batch_stats")}
+        return Weights(spec, variables, step, _read_metrics(folder, step) or {})
+    except UserError:
+        raise
+    except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
+        raise _damaged(path, error) from error
+
+
+def _merit(metrics: Any) -> float:
+    return metrics["merit"]
+
+
+def _best_step(folder: Path) -> int | None:
+    """Returns the best step of those kept, judged as the run judged; the latest without metrics."""
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    judged = {}
+    for step in steps:
+        metrics = _read_metrics(folder, step)
+        if metrics is not None:
+            judged[step] = _merit(metrics)
+    if judged:
+        return max(judged, key=lambda step: (judged[step], step))
+    return max(steps, default=None)
+
+
+def _read_metrics(folder: Path, step: int) -> dict[str, float] | None:
+    path = folder / str(step) / "metrics" / "metrics"
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        raise _damaged(folder / str(step), error) from error
+
+
+def _folder(workdir: Path) -> Path:
+    return (workdir / "checkpoints").absolute()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raises UserError for what Orbax, writing in the background, meets: a full disk, say."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{folder}: a checkpoint could not be written ({_reason(error)}); the last whole one "
+            "is kept, the same command goes on from it"
+        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path}: the checkpoint is damaged or foreign ({_reason(error)}); use another one"
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-100:]}"

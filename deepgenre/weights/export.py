@@ -1,0 +1,33 @@
+"""Mode `export`: the weights of a run as one `.safetensors` file, to hand on."""
+
+from pathlib import Path
+
+from deepgenre import log
+from deepgenre.errors import UserError
+from deepgenre.weights import weight_file
+from deepgenre.weights.spec import Weights
+
+
+def run(restored: Weights, output: Path | None, dtype: str) -> int:
+    """Writes the weights and all that is needed to use them; returns exit code 0.
+
+    dtype: 'float32', or 'float16' for half the size.
+    """
+    output = checked(output)
+    size_bytes = weight_file.write(output, restored, dtype=dtype)
+    log.info(
+        "wrote %s: %s, step %d, %d classes, %.1f MB",
+        output,
+        restored.spec.model,
+        restored.step,
+        len(restored.spec.classes),
+        size_bytes / 1e6,
+    )
+    return 0
+
+
+def checked(output: Path | None) -> Path:
+    """Returns the name of the weights file to write; raises UserError where it is none."""
+    if output is None or output.suffix != ".safetensors":
+        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+    return output

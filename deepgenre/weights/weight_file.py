@@ -1,0 +1,76 @@
+"""Weight files: one `.safetensors` file with tensors and a JSON header.
+
+Loading never runs code. The header holds the spec, the step and metrics, the licence, and a digest
+of everything, so that a file that was changed or cut short is refused.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from deepgenre.errors import UserError
+from deepgenre.files import replacing
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Weights
+
+
+def read(path: Path) -> Weights:
+    """Returns what a weights file holds; raises UserError where it is damaged or foreign."""
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            header = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is no whole .safetensors file ({error}); get it again") from error
+    if "deepgenre" not in header:
+        raise UserError(f"{path}: was not written by deepgenre; make one with --mode=export")
+    if header.get("digest") != _digest(header["deepgenre"], tensors):
+        raise UserError(f"{path}: was changed after it was written; get it again")
+    about = json.loads(header["deepgenre"])
+    variables = traverse_util.unflatten_dict(tensors, sep="/")
+    return Weights(
+        spec=specs.from_json(about["spec"]),
+        variables={"params": variables["params"], "batch_stats": variables.get("batch_stats", {})},
+        step=about["step"],
+        metrics=about["metrics"],
+        licence=about["licence"],
+    )
+
+
+def write(path: Path, restored: Weights, *, dtype: str) -> int:
+    """Writes weights as one file; returns its size in bytes.
+
+    dtype: 'float32' or 'float16' of the stored numbers; networks compute in float32 either way.
+    """
+    variables = {name: tree for name, tree in restored.variables.items() if tree}
+    tensors = {
+        name: np.ascontiguousarray(np.asarray(leaf), dtype=dtype)
+        for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
+    }
+    about = json.dumps(
+        {
+            "spec": specs.to_json(restored.spec),
+            "step": restored.step,
+            "metrics": dict(restored.metrics),
+            "licence": restored.licence,
+        }
+    )
+    header = {"deepgenre": about, "digest": _digest(about, tensors)}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+        temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
+    return path.stat().st_size
+
+
+def _digest(about: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tensors[name].shape}".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+import os
+import struct
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from deepgenre.audio import waveforms
+from deepgenre.errors import UserError
+
+RATE_HZ = 22_050
+
+
+def noise(seconds: float, rate_hz: int, channels: int = 1) -> np.ndarray:
+    """Returns quiet low noise, float64 (samples, channels): what any codec can carry."""
+    rng = np.random.default_rng(channels)
+    samples = rng.standard_normal((round(seconds * rate_hz), channels))
+    return 0.1 * np.cumsum(samples, axis=0) / np.sqrt(len(samples))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100])
+def test_load_is_librosa_load(tmp_path: Path, suffix: str, channels: int, rate_hz: int):
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, noise(1.3, rate_hz, channels), rate_hz)
+    expected, _ = librosa.load(path, sr=RATE_HZ, mono=True)
+    loaded = waveforms.load(path, RATE_HZ)
+    assert loaded.dtype == np.float32
+    np.testing.assert_array_equal(loaded, expected)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_rates_and_channels(tmp_path: Path, rate_hz: int, channels: int):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(0.5, rate_hz, channels), rate_hz)
+    expected, _ = librosa.load(path, sr=RATE_HZ, mono=True)
+    np.testing.assert_array_equal(waveforms.load(path, RATE_HZ), expected)
+
+
+def test_name_may_hold_anything_and_the_suffix_may_lie(tmp_path: Path):
+    mp3 = tmp_path / "clip.mp3"
+    soundfile.write(mp3, noise(1.0, RATE_HZ), RATE_HZ)
+    renamed = tmp_path / "Ænima жұлдыз 星 #1 'x'.wav"
+    renamed.write_bytes(mp3.read_bytes())
+    np.testing.assert_array_equal(waveforms.load(renamed, RATE_HZ), waveforms.load(mp3, RATE_HZ))
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    """Writes one file of each kind of bad; returns what the message must say, by path."""
+    whole = folder / "whole.wav"
+    soundfile.write(whole, noise(1.0, RATE_HZ), RATE_HZ)
+    made = {
+        "0 bytes": folder / "empty.wav",
+        "cut short": folder / "cut.wav",
+        "not audio": folder / "text.mp3",
+        "silent": folder / "silent.flac",
+        "NaN": folder / "nan.wav",
+        "no audio samples": folder / "headeronly.wav",
+        "No such file": folder / "missing.wav",
+        "directory": folder / "folder.wav",
+    }
+    made["0 bytes"].touch()
+    made["cut short"].write_bytes(whole.read_bytes()[:20_000])
+    made["not audio"].write_text("this is a shopping list\n" * 50)
+    soundfile.write(made["silent"], np.zeros(RATE_HZ), RATE_HZ)
+    poisoned = noise(1.0, RATE_HZ)
+    poisoned[500] = np.nan
+    soundfile.write(made["NaN"], poisoned, RATE_HZ, subtype="FLOAT")
+    soundfile.write(made["no audio samples"], np.zeros(0), RATE_HZ)
+    made["directory"].mkdir()
+    return made
+
+
+def test_bad_files_say_in_one_line_what_is_wrong(tmp_path: Path):
+    for reason, path in bad_files(tmp_path).items():
+        with pytest.raises(UserError) as error:
+            waveforms.load(path, RATE_HZ)
+        message = str(error.value)
+        assert str(path) in message
+        assert reason in message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str, share: float):
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    soundfile.write(whole, noise(4.0, RATE_HZ, 2), RATE_HZ)
+    assert waveforms.load(whole, RATE_HZ).size == 4 * RATE_HZ
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=str(cut)) as error:
+        waveforms.load(cut, RATE_HZ)
+    if share > 0.5 and suffix != "flac":  # libsndfile's own words there
+        assert "cut short" in str(error.value)
+
+
+def wav(*, rate_hz: int = RATE_HZ, data_bytes: int | None = None) -> bytes:
+    """Returns a WAV file of a second of tone, with what its header says of it."""
+    samples = (9_000 * np.sin(0.1 * np.arange(RATE_HZ))).astype("<i2").tobytes()
+    size = len(samples) if data_bytes is None else data_bytes
+    return b"".join(
+        [
+            b"RIFF", struct.pack("<I", min(size, 0xFFFFFFDB) + 36), b"WAVEfmt ",
+            struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, 2 * rate_hz & 0xFFFFFFFF, 2, 16),
+            b"data", struct.pack("<I", size), samples,
+        ]
+    )  # fmt: skip
+
+
+def test_a_header_that_a_pipe_left_open_promises_nothing(tmp_path: Path):
+    for data_bytes in (None, 0xFFFFFFFF):
+        (tmp_path / "clip.wav").write_bytes(wav(data_bytes=data_bytes))
+        assert waveforms.load(tmp_path / "clip.wav", RATE_HZ).size == RATE_HZ
+    (tmp_path / "clip.wav").write_bytes(wav(data_bytes=2 * RATE_HZ + 100))
+    with pytest.raises(UserError, match="cut short"):
+        waveforms.load(tmp_path / "clip.wav", RATE_HZ)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 2**31 - 1])
+def test_a_senseless_rate_does_not_fill_the_memory(tmp_path: Path, rate_hz: int):
+    (tmp_path / "clip.wav").write_bytes(wav(rate_hz=rate_hz))
+    with pytest.raises(UserError, match=rf"clip.wav: says that it has {rate_hz} samples a second"):
+        waveforms.load(tmp_path / "clip.wav", RATE_HZ)
+
+
+@pytest.mark.parametrize("frames", [0, 2**36 - 1])  # 0: not known
+def test_a_senseless_length_does_not_fill_the_memory(tmp_path: Path, frames: int):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, noise(1.0, RATE_HZ), RATE_HZ)
+    content = bytearray(path.read_bytes())
+    rate_to_length = int.from_bytes(content[18:26], "big") >> 36 << 36 | frames
+    content[18:26] = rate_to_length.to_bytes(8, "big")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"clip.flac: its header promises more samples than memory"):
+        waveforms.load(path, RATE_HZ)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file(tmp_path: Path):
+    path = tmp_path / "secret.wav"
+    soundfile.write(path, noise(1.0, RATE_HZ), RATE_HZ)
+    path.chmod(0)
+    with pytest.raises(UserError, match="Permission denied"):
+        waveforms.load(path, RATE_HZ)

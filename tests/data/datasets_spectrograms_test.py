@@ -1,0 +1,209 @@
+"""Spectrograms that others computed: what is read, and what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepgenre.data.datasets import spectrograms
+from deepgenre.errors import UserError
+
+SHARED = Path(
+    os.environ.get("DEEPGENRE_SHARED", Path(__file__).resolve().parents[3] / "shared"), "data"
+)
+NAMES = np.array(["rock.2", "blues.1", "rock.1"])
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> Path:
+    rng = np.random.default_rng(0)
+    whole = {"mel": rng.integers(0, 256, (3, 4, 5)).astype(np.uint8), "name": NAMES} | arrays
+    np.savez_compressed(path, **{name: array for name, array in whole.items() if array.size})  # type: ignore[arg-type]
+    return path
+
+
+def save_npy(folder: Path, array: np.ndarray) -> Path:
+    np.save(folder / "clip.npy", array)
+    return folder / "clip.npy"
+
+
+def test_npz_is_a_table_and_its_rows_are_levels(tmp_path):
+    path = save_npz(tmp_path / "mine.npz")
+    dataset = spectrograms.read_npz(path)
+    assert (dataset.name, dataset.multi_label) == ("mine", False)
+    assert [clip.key for clip in dataset.clips] == ["blues.1", "rock.1", "rock.2"]
+    assert [clip.labels for clip in dataset.clips] == [("blues",), ("rock",), ("rock",)]
+    assert [clip.row for clip in dataset.clips] == [1, 2, 0]
+    assert {(clip.path, clip.split, clip.group == clip.key) for clip in dataset.clips} == {
+        (path, "", True)
+    }
+    with np.load(path) as arrays:
+        for clip in dataset.clips:
+            levels = spectrograms.npz_levels(clip.path, clip.row)
+            assert (levels.shape, levels.dtype) == ((5, 4), np.uint8)
+            np.testing.assert_array_equal(levels, arrays["mel"][clip.row].T)
+
+
+def test_npz_with_labels_groups_and_parts(tmp_path):
+    path = save_npz(
+        tmp_path / "x.npz",
+        name=np.array(["c", "b", "a"]),
+        label=np.array(["pop", "jazz", "jazz"]),
+        group=np.array(["P", "Q", "Q"]),
+        split=np.array(["train", "test", ""]),
+    )
+    first, _, last = spectrograms.read_npz(path).clips
+    assert (first.key, first.labels, first.group, first.split) == ("a", ("jazz",), "Q", "")
+    assert (last.key, last.labels, last.group, last.split) == ("c", ("pop",), "P", "train")
+
+
+def test_a_rewritten_npz_is_read_anew(tmp_path):
+    path = save_npz(tmp_path / "x.npz")
+    spectrograms.npz_levels(path, 0)
+    save_npz(path, mel=np.full((3, 4, 5), 9, np.uint8))
+    os.utime(path, ns=(0, 0))
+    assert set(spectrograms.npz_levels(path, 0).flat) == {9}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"mel": np.array([])}, "no array 'mel'"),
+        ({"name": np.array([])}, "no array 'name'"),
+        ({"mel": np.zeros((3, 4), np.uint8)}, r"'mel' is uint8 \(3, 4\)"),
+        ({"mel": np.zeros((3, 4, 5), np.float32)}, "'mel' is float32"),
+        ({"mel": np.zeros((2, 4, 5), np.uint8)}, r"'name' is <U7 \(3,\).*\(2,\)"),
+        ({"label": np.array(["a", "b"])}, r"'label' is <U1 \(2,\)"),
+        ({"split": np.array([0, 1, 2])}, r"'split' is int64 \(3,\)"),
+        ({"group": np.array([["a", "b", "c"]])}, r"'group' is <U1 \(1, 3\)"),
+        ({"name": np.array(["a.1", "a.2", "a.1"])}, "'a.1' is there twice"),
+        ({"name": np.array(["a.1", "a.2", "a3"])}, "'a3' is not '<label>.<rest>'"),
+        ({"name": np.array(["a.1", "a.2", None], object)}, "cannot be read.*without pickles"),
+    ],
+)
+def test_npz_that_makes_no_sense_is_refused(tmp_path, arrays, message):
+    path = save_npz(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match=message) as info:
+        spectrograms.read_npz(path)
+    assert str(info.value).startswith(f"{path}: ")
+
+
+def test_unreadable_npz_is_refused(tmp_path):
+    path = save_npz(tmp_path / "x.npz")
+    whole = path.read_bytes()
+    for content in (b"", b"no zip", whole[:-40], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"x.npz: cannot be read"):
+            spectrograms.read_npz(path)
+    for missing in (tmp_path / "absent.npz", tmp_path):
+        with pytest.raises(UserError, match="cannot be read"):
+            spectrograms.npz_levels(missing, 0)
+
+
+def test_a_row_that_is_not_there_is_refused(tmp_path):
+    path = save_npz(tmp_path / "x.npz")
+    for row in (-1, 3):
+        with pytest.raises(UserError, match=rf"has 3 clips and no row {row}"):
+            spectrograms.npz_levels(path, row)
+
+
+@given(cut=st.floats(0, 1), place=st.floats(0, 1), byte=st.integers(0, 255))
+def test_damage_gives_levels_or_one_line(tmp_path_factory, cut, place, byte):
+    folder = tmp_path_factory.mktemp("damaged")
+    npz = save_npz(folder / "x.npz")
+    npy = save_npy(folder, np.zeros((6, 9), np.float32))
+    for path, read in (
+        (npz, lambda: spectrograms.npz_levels(npz, 0)),
+        (npy, lambda: spectrograms.npy_levels(npy, num_bands=6, range_db=80)),
+    ):
+        content = bytearray(path.read_bytes())
+        content[int(place * (len(content) - 1))] = byte
+        path.write_bytes(content[: int(len(content) * max(cut, 0.5))])
+        try:
+            levels = read()
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert levels.dtype == np.uint8
+
+
+def test_npy_floats_are_decibels_below_the_maximum(tmp_path):
+    decibels = np.array([[7.0, -33.0, -73.0], [-13.0, -200.0, 6.9]], np.float32)
+    path = save_npy(tmp_path, decibels)
+    levels = spectrograms.npy_levels(path, num_bands=2, range_db=80.0)
+    # -40 dB of 80 lies between levels 127 and 128; rint goes to the even one.
+    assert levels.tolist() == [[255, 191], [128, 0], [0, 255]]
+    assert levels.dtype == np.uint8
+    doubled = save_npy(tmp_path, 2 * decibels)
+    np.testing.assert_array_equal(
+        spectrograms.npy_levels(doubled, num_bands=2, range_db=160.0), levels
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_orientation_is_seen_by_the_number_of_bands(tmp_path, dtype, order):
+    rng = np.random.default_rng(0)
+    array = np.asarray(rng.integers(0, 80, (6, 11)), dtype=dtype, order=order)
+    bands_first = spectrograms.npy_levels(save_npy(tmp_path, array), num_bands=6, range_db=80)
+    frames_first = spectrograms.npy_levels(save_npy(tmp_path, array.T), num_bands=6, range_db=80)
+    assert bands_first.shape == (11, 6)
+    assert bands_first.flags.c_contiguous
+    np.testing.assert_array_equal(bands_first, frames_first)
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(bands_first, array.T)
+
+
+def test_npy_square_is_bands_first(tmp_path):
+    square = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    levels = spectrograms.npy_levels(save_npy(tmp_path, square), num_bands=3, range_db=80)
+    np.testing.assert_array_equal(levels, square.T)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(6, np.float32), r"shape \(6,\)"),
+        (np.zeros((1, 6, 9), np.float32), r"shape \(1, 6, 9\)"),
+        (np.zeros((7, 9), np.float32), r"shape \(7, 9\).*6 bands"),
+        (np.zeros((6, 0), np.float32), "npy: "),
+        (np.zeros((6, 9), np.int16), "is int16"),
+        (np.zeros((6, 9), np.complex64), "is complex64"),
+        (np.full((6, 9), np.nan, np.float32), "NaN or infinity"),
+        (np.where(np.eye(6, 9), -np.inf, 0.0), "NaN or infinity"),
+        (np.array([[{}] * 9] * 6), "cannot be read"),
+    ],
+)
+def test_npy_that_makes_no_sense_is_refused(tmp_path, array, message):
+    path = save_npy(tmp_path, array)
+    with pytest.raises(UserError, match=message) as info:
+        spectrograms.npy_levels(path, num_bands=6, range_db=80)
+    assert str(info.value).startswith(f"{path}: ")
+
+
+def test_unreadable_npy_is_refused(tmp_path):
+    path = save_npy(tmp_path, np.zeros((6, 9), np.float32))
+    whole = path.read_bytes()
+    endless = whole[:8] + (20_000).to_bytes(2, "little") + b" " * 20_000  # numpy says 3 lines
+    for content in (b"", b"no numpy", whole[:100], whole[:-1], endless):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"clip.npy: cannot be read") as info:
+            spectrograms.npy_levels(path, num_bands=6, range_db=80)
+        assert "\n" not in str(info.value)
+    with pytest.raises(UserError, match="cannot be read"):
+        spectrograms.npy_levels(tmp_path / "absent.npy", num_bands=6, range_db=80)
+
+
+def test_reads_the_real_spectrograms():
+    path = SHARED / "gtzan_mel" / "gtzan_mel_dev.npz"
+    if not path.exists():
+        pytest.skip(f"real GTZAN spectrograms are not at {path}")
+    clips = spectrograms.read_npz(path).clips
+    assert len(clips) == 709
+    assert len({clip.labels for clip in clips}) == 10
+    for clip in clips[::100]:
+        levels = spectrograms.npz_levels(path, clip.row)
+        assert levels.shape == (387, 128)
+        assert levels.max() > 240

@@ -1,0 +1,68 @@
+"""From scores to tags; tags that contradict each other."""
+
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from deepgenre.errors import UserError
+from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, not_contradicted
+
+CLASSES = ("rock", "vocal", "no vocals", "male voice", "Female Vocalists", "fast", "slow", "drums",
+           "no drums", "loud", "quiet")  # fmt: skip
+
+
+def chosen(choice: Choice, **scores: float) -> tuple[str, ...]:
+    return choose_tags(np.array([*scores.values()]), [*scores], choice)
+
+
+def test_choice_by_hand():
+    scores = {"a": 0.2, "b": 0.9, "c": 0.5, "d": 0.5}
+    assert chosen(Choice(), **scores) == ("b", "c", "d", "a")
+    assert chosen(Choice(top_k=2), **scores) == ("b", "c")
+    assert chosen(Choice(threshold=0.5), **scores) == ("b", "c", "d")
+    assert chosen(Choice(threshold=0.95), **scores) == (UNKNOWN,)
+    assert chosen(Choice(unknown_below=0.95), **scores) == (UNKNOWN,)
+    assert chosen(Choice(unknown_below=0.9), **scores) == ("b", "c", "d", "a")
+
+
+@pytest.mark.parametrize("wrong", [{"top_k": 0}, {"threshold": 1.1}, {"unknown_below": -0.1},
+                                   {"threshold": float("nan")}])  # fmt: skip
+def test_senseless_choices_name_their_flag(wrong):
+    with pytest.raises(UserError, match=rf"^--{next(iter(wrong))}: must be"):
+        Choice(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"vocal": 0.4, "no vocals": 0.3, "singing": 0.1}, {"vocal", "singing"}),
+        ({"vocal": 0.2, "no vocals": 0.3, "male voice": 0.25}, {"no vocals"}),
+        ({"vocal": 0.5, "man": 0.2, "female": 0.3, "woman": 0.1}, {"vocal", "female", "woman"}),
+        ({"fast": 0.1, "slow": 0.2}, {"slow"}),
+        ({"quiet": 0.2, "loud": 0.2}, {"loud"}),  # a tie: the first side
+        ({"drum": 0.2, "drums": 0.1, "no drums": 0.15}, {"drum", "drums"}),
+        ({"not rock": 0.6, "rock": 0.3}, {"not rock"}),
+        ({"No Piano": 0.1, "PIANO": 0.3}, {"PIANO"}),
+        ({"rock": 0.1, "blues": 0.0}, {"rock", "blues"}),
+        ({"no vocals": 0.1, "no voice": 0.2}, {"no vocals", "no voice"}),
+    ],
+)
+def test_contradictions_by_hand(scores, expected):
+    assert {*chosen(Choice(consistent=True), **scores)} == expected
+    assert {*chosen(Choice(top_k=9), **scores)} == {*scores}  # only on request
+
+
+@given(hnp.arrays(np.float64, len(CLASSES), elements=st.floats(0, 1)))
+def test_what_stays_never_contradicts(scores):
+    stays = not_contradicted(scores, CLASSES)
+    kept = {name for name, stay in zip(CLASSES, stays, strict=True) if stay}
+    assert "rock" in kept
+    assert not kept >= {"vocal", "no vocals"}
+    assert not kept >= {"male voice", "no vocals"}
+    for left, right in (("fast", "slow"), ("drums", "no drums"), ("loud", "quiet")):
+        assert len(kept & {left, right}) == 1
+        by_name: dict[str, float] = dict(zip(CLASSES, scores, strict=True))
+        (won,) = kept & {left, right}
+        assert by_name[won] == max(by_name[left], by_name[right])

@@ -1,0 +1,108 @@
+"""Playlists of any labels and any file names: what is written is found again."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepgenre.audio.discover import expand
+from deepgenre.errors import UserError
+from deepgenre.library import playlists
+
+
+@given(st.lists(st.text(), unique=True, max_size=8))
+def test_any_labels_become_safe_and_different_file_names(labels):
+    names = playlists.file_names(labels)
+    assert list(names) == labels
+    assert len({name.casefold() for name in names.values()}) == len(labels)
+    for name in names.values():
+        assert name.endswith(".m3u8")
+        assert name.isprintable()
+        assert len(name.encode()) <= 200
+        assert not set(name) & set('<>:"/\\|?*')
+        stem = name.removesuffix(".m3u8")
+        assert stem
+        assert stem == stem.strip()
+        assert not stem.startswith((".", "-", "~"))
+        assert not stem.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["hip hop", "r&b"], ["hip hop", "r&b"]),
+        (["../../etc/passwd"], ["_.._etc_passwd"]),
+        (["rock/pop", "rock:pop", "Rock?pop"], ["rock_pop", "rock_pop (2)", "Rock_pop (3)"]),
+        (["NUL", "com1", "aux.x", "-rf", "."], ["_NUL", "_com1", "_aux.x", "_-rf", "_"]),
+        (["a (2)", "a", "A"], ["a (2)", "a", "A (3)"]),
+        (["é" * 200], ["é" * 60]),
+        (["x\ny\0z"], ["x_y_z"]),
+    ],
+)
+def test_names_by_hand(labels, names):
+    assert list(playlists.file_names(labels).values()) == [f"{name}.m3u8" for name in names]
+
+
+def song(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(8000), 8000, format="FLAC")
+    return path
+
+
+HOSTILE = [
+    "a.flac", "#hash.flac", "  blank first.flac", "-rf ~ $(x) `y` & 'q' \"w\".flac", "ç 星.flac",
+    "100%20.flac", "..flac", "file:x.flac", "back\\slash.flac", "tab\there.flac",
+    "\x1b[31mred.flac",
+]  # fmt: skip
+
+
+def test_hostile_names_are_found_again_through_the_playlist(tmp_path, monkeypatch):
+    songs = [song(tmp_path / "music" / "a b" / name) for name in HOSTILE]
+    songs.append(song(tmp_path / "lists" / "inside.flac"))
+    for path in songs:
+        playlists.check_listable(path)
+    entries = {"x": [(path, 61.6) for path in songs]}
+    written = playlists.write(tmp_path / "lists", ["x", "none"], entries)
+    text = written["x"].read_text(encoding="utf-8")
+    assert text.startswith("#EXTM3U\n#PLAYLIST:x\n#EXTINF:62,a\n../music/a b/a.flac\n")
+    assert "./inside.flac\n" in text
+    assert written["none"].read_text() == "#EXTM3U\n#PLAYLIST:none\n"
+    monkeypatch.chdir("/")
+    assert [p.resolve() for p in expand([str(written["x"])])] == [p.resolve() for p in songs]
+
+
+def test_a_playlist_leads_to_its_songs_from_a_linked_folder(tmp_path):
+    path = song(tmp_path / "deep" / "er" / "music" / "x.flac")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    (tmp_path / "deep" / "lists").mkdir()
+    (tmp_path / "lists").symlink_to(tmp_path / "deep" / "lists")
+    for place in ("link/music", "link/../er/music", "deep/lists/../er/music"):
+        linked = tmp_path / place / "x.flac"
+        written = playlists.write(tmp_path / "lists", ["x"], {"x": [(linked, 1)]})
+        assert expand([str(written["x"])])[0].resolve() == path
+
+
+@pytest.mark.parametrize(
+    "name", ["line\nbreak.flac", "cr\r.flac", "end .flac ", "no utf \udcff.flac"]
+)
+def test_names_that_no_playlist_can_hold_are_refused(name, tmp_path):
+    with pytest.raises(UserError, match="no playlist can hold it") as refused:
+        playlists.check_listable(Path(os.fspath(tmp_path), name))
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@given(st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=40))
+def test_a_name_is_refused_or_comes_back_from_the_list(name):
+    path = Path("/music") / name
+    try:
+        playlists.check_listable(path)
+    except UserError:
+        return
+    lines = playlists.text("x", [(path, 1.0)], Path("/lists")).encode().decode().split("\n")
+    assert len(lines) == 5
+    assert os.path.normpath(os.path.join("/lists", lines[3].strip())) == os.path.normpath(path)  # noqa: PTH118

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from deepgenre import config as defaults
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.errors import UserError
+from deepgenre.weights import loading, weight_file
+from deepgenre.weights import spec as specs
+from deepgenre.weights.spec import Spec, Weights
+
+
+@pytest.fixture(scope="module")
+def restored() -> Weights:
+    config = defaults.get_config()
+    frontend = FrontEnd(n_mels=16, n_mfcc=8)
+    spec = Spec(
+        "paper_1d", {"batch_norm": True}, ("ä, b", "c"), False, frontend, 99.5, 40.25, 298, 149,
+        30.0, config.to_dict(),
+    )  # fmt: skip
+    module = specs.build(spec)
+    variables = module.init(jax.random.key(0), np.zeros((1, 298, 16), np.float32), train=False)
+    kept = {name: jax.device_get(variables[name]) for name in ("params", "batch_stats")}
+    return Weights(spec, kept, step=7, metrics={"accuracy": 0.5, "merit": 0.5})
+
+
+def test_round_trip(tmp_path: Path, restored: Weights):
+    path = tmp_path / "w.safetensors"
+    size_bytes = weight_file.write(path, restored, dtype="float32")
+    assert size_bytes == path.stat().st_size
+    found = loading.load(str(path))
+    assert specs.to_json(found.spec) == specs.to_json(restored.spec)
+    assert found.step == 7
+    assert found.metrics == restored.metrics
+    jax.tree.map(np.testing.assert_array_equal, found.variables, restored.variables)
+
+
+def test_half_precision_is_half_the_size(tmp_path: Path, restored: Weights):
+    full = weight_file.write(tmp_path / "full.safetensors", restored, dtype="float32")
+    half = weight_file.write(tmp_path / "half.safetensors", restored, dtype="float16")
+    assert half < 0.51 * full
+    found = loading.load(str(tmp_path / "half.safetensors"))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
+        found.variables,
+        restored.variables,
+    )
+
+
+@pytest.mark.parametrize("place", [200, -1, -5_000])
+def test_changed_file_is_refused(tmp_path: Path, restored: Weights, place: int):
+    path = tmp_path / "w.safetensors"
+    weight_file.write(path, restored, dtype="float16")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"w.safetensors"):
+        loading.load(str(path))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 30_000])
+def test_cut_file_is_refused(tmp_path: Path, restored: Weights, kept: int):
+    path = tmp_path / "w.safetensors"
+    weight_file.write(path, restored, dtype="float16")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"no whole .safetensors"):
+        loading.load(str(path))
+
+
+def test_foreign_file_is_refused(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    save_file({"x": np.zeros(3)}, path)
+    with pytest.raises(UserError, match="not written by deepgenre"):
+        loading.load(str(path))
+
+
+def test_tensors_of_another_network_are_refused(tmp_path: Path, restored: Weights):
+    path = tmp_path / "w.safetensors"
+    params = {**restored.variables["params"], "extra": {"kernel": np.zeros(3, np.float32)}}
+    other = Weights(restored.spec, {**restored.variables, "params": params}, 7, {})
+    weight_file.write(path, other, dtype="float32")
+    with pytest.raises(UserError, match=r"do not fit the network 'paper_1d'.*extra"):
+        loading.load(str(path))
+
+
+def test_names_are_looked_up_and_the_nearest_is_said(
+    tmp_path: Path, restored: Weights, monkeypatch
+):
+    monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(tmp_path))
+    weight_file.write(tmp_path / "my_tagger.safetensors", restored, dtype="float32")
+    assert loading.load("my_tagger").spec.classes == ("ä, b", "c")
+    with pytest.raises(UserError, match="did you mean 'my_tagger'"):
+        loading.load("my_taggr")
+    with pytest.raises(UserError, match=r"nowhere/w.safetensors: no such weights"):
+        loading.load("nowhere/w.safetensors")

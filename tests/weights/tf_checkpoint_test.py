@@ -1,0 +1,169 @@
+"""The checkpoint reader, on checkpoints that this file writes by the published format."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepgenre.errors import UserError
+from deepgenre.weights.tf_checkpoint import DTYPES, MAGIC, crc32c, read_checkpoint
+
+TENSORS = {
+    "conv2d/bias": np.arange(3, dtype=np.float32),
+    "conv2d/kernel": np.random.default_rng(0).normal(size=(7, 5, 1, 3)).astype(np.float32),
+    "conv2d/kernel/Adam": np.zeros((7, 5, 1, 3), np.float32),
+    "conv2d_1/kernel": np.random.default_rng(1).normal(size=(30, 4)),
+    "empty": np.zeros((0, 4), np.float32),
+    "global_step": np.asarray(70_000, np.int64),
+    "half": np.asarray([1.5, -2.0], np.float16),
+}
+
+
+def bitwise_crc32c(data: bytes) -> int:
+    """The definition: one bit at a time."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def masked(data: bytes) -> int:
+    crc = bitwise_crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def block(entries: list[tuple[bytes, bytes]]) -> bytes:
+    out, previous = b"", b""
+    for key, value in entries:
+        shared = 0
+        while shared < min(len(key), len(previous)) and key[shared] == previous[shared]:
+            shared += 1
+        delta = key[shared:]
+        out += varint(shared) + varint(len(delta)) + varint(len(value)) + delta + value
+        previous = key
+    return out + struct.pack("<II", 0, 1)
+
+
+def entry(array: np.ndarray, offset: int) -> bytes:
+    number = next(n for n, dtype in DTYPES.items() if np.dtype(dtype) == array.dtype)
+    shape = b"".join(field(2, field(1, size)) for size in array.shape)
+    stored = array.tobytes()
+    message = field(1, number) + field(2, shape) + field(4, offset) + field(5, len(stored))
+    return message + varint(6 << 3 | 5) + struct.pack("<I", masked(stored))
+
+
+def write(
+    tensors: dict[str, np.ndarray],
+    *,
+    num_files: int = 1,
+    compression: int = 0,
+    header: bool = True,
+) -> tuple[bytes, bytes]:
+    """The bytes of the index and of the data file; two tensors a block of the index."""
+    entries, data = [(b"", field(1, num_files))] if header else [], b""
+    for name in sorted(tensors):
+        entries.append((name.encode(), entry(tensors[name], len(data))))
+        data += tensors[name].tobytes()
+    index, handles = b"", []
+
+    def append(content: bytes) -> bytes:
+        nonlocal index
+        handle = varint(len(index)) + varint(len(content))
+        stored = content + bytes([compression])
+        index += stored + struct.pack("<I", masked(stored))
+        return handle
+
+    for start in range(0, len(entries), 2):
+        chunk = entries[start : start + 2]
+        handles.append((chunk[-1][0], append(block(chunk))))
+    footer = append(block([])) + append(block(handles))
+    return index + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC), data
+
+
+def test_reads_names_shapes_types_and_values() -> None:
+    read = read_checkpoint(*WRITTEN, "x")
+    assert list(read) == sorted(TENSORS)
+    for name, tensor in TENSORS.items():
+        assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
+        np.testing.assert_array_equal(read[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("data", "crc"),
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+    ],
+)
+def test_crc32c_of_the_standard_vectors(data: bytes, crc: int) -> None:
+    """RFC 3720, section B.4."""
+    assert crc32c(data) == crc
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=700))
+def test_crc32c_is_that_of_the_definition(data: bytes) -> None:
+    assert crc32c(data) == bitwise_crc32c(data)
+
+
+WRITTEN = write(TENSORS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(0, 1, exclude_max=True), st.booleans())
+def test_a_file_cut_short_is_a_user_error(kept: float, cut_index: bool) -> None:
+    index, data = WRITTEN
+    if cut_index:
+        index = index[: int(kept * len(index))]
+    else:
+        data = data[: int(kept * len(data))]
+    with pytest.raises(UserError, match="footer" if cut_index else "ends before tensor"):
+        read_checkpoint(index, data, "weights")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())
+def test_a_changed_byte_is_a_user_error(place: float, change: int, in_index: bool) -> None:
+    index, data = map(bytearray, WRITTEN)
+    changed = index if in_index else data
+    # The footer's own padding carries nothing and no checksum.
+    at = int(place * (len(changed) - (48 if in_index else 0)))
+    changed[at] ^= change
+    with pytest.raises(UserError, match="checksum"):
+        read_checkpoint(bytes(index), bytes(data), "x")
+
+
+@pytest.mark.parametrize("foreign", [b"", b"PK\x03\x04" * 40, b'{"a": 1}' * 20, bytes(500)])
+def test_a_foreign_file_is_a_user_error(foreign: bytes) -> None:
+    with pytest.raises(UserError, match="footer"):
+        read_checkpoint(foreign, b"", "x")
+
+
+def test_what_is_not_supported_is_said() -> None:
+    with pytest.raises(UserError, match="one data file"):
+        read_checkpoint(*write(TENSORS, num_files=2), "x")
+    with pytest.raises(UserError, match="compressed"):
+        read_checkpoint(*write(TENSORS, compression=1), "x")
+    with pytest.raises(UserError, match="one data file"):
+        read_checkpoint(*write(TENSORS, header=False), "x")
