@@ -35,10 +35,10 @@ def predict(song: Path) -> Iterator[Stage]:
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "backend", time.time()
-    restored = loading.load(flags.SHIPPED)
-    score = infer.scorer(restored)
+    weights = loading.load(flags.SHIPPED)
+    score = infer.scorer(weights)
     yield "weights", time.time()
-    levels = [window for _, cut in windows.windows(song, restored.spec) for window in cut]
+    levels = [window for _, cut in windows.windows(song, weights.spec) for window in cut]
     yield "song to windows", time.time()
     jax.block_until_ready(score(np.stack(levels)))
     yield "compile and run", time.time()

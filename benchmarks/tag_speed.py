@@ -151,8 +151,8 @@ def songs_of(files: Sequence[Path], folder: Path) -> list[Path]:
 
 def compile_batches(name: str) -> None:
     """Compiles the network for every size of batch that a command may need; kept on disk."""
-    restored = loading.load(name)
-    spec, score = restored.spec, infer.scorer(restored)
+    weights = loading.load(name)
+    spec, score = weights.spec, infer.scorer(weights)
     shape = (spec.window_frames, spec.frontend.stored_bands)
     for power in range(infer.BATCH_WINDOWS.bit_length()):
         score(np.zeros((1 << power, *shape), spec.frontend.stored_dtype))
@@ -191,8 +191,8 @@ def measure_windows(files: Sequence[Path], folder: Path) -> Found:
     batches = windows_of(files)
     count = batches.shape[0] * batches.shape[1]
     np.save(folder / "windows.npy", np.log10(1 + 10_000 * batches.astype(np.float32)))
-    restored = loading.load(SHARED)
-    score, variables = compile_score_step(restored.spec), jax.device_put(restored.variables)
+    weights = loading.load(SHARED)
+    score, variables = compile_score_step(weights.spec), jax.device_put(weights.variables)
     score(variables, batches[0]).block_until_ready()
     found: dict[str, list[Seconds]] = {SHARED: [], PACKAGE: []}
     for _ in range(_REPEATS.value):

@@ -19,12 +19,12 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Composes, prepares, trains, evaluates, predicts held-out files, and sums up in words."""
     found = train.train(config, data_dir, workdir)
     prepared = prepare(config, data_dir)
-    restored = checkpoint.restore(workdir)
-    parts = split_rows(config, prepared.rows, restored.spec.classes, multi_label=False)
+    weights = checkpoint.restore(workdir)
+    parts = split_rows(config, prepared.rows, weights.spec.classes, multi_label=False)
     paths = {clip.key: clip.path for clip in prepared.dataset.clips}
     held_out = random.Random(config.seed).sample(parts["test"], HEARD)
     log.info("\nFive files that the network has never heard (the folder is the true style):")
-    code = predict.run(restored, [str(paths[row.key]) for row in held_out], predict.Options())
+    code = predict.run(weights, [str(paths[row.key]) for row in held_out], predict.Options())
     log.info(_summary(config, data_dir, workdir, len(parts["train"]), found["test"]))
     return code
 

@@ -28,9 +28,9 @@ def _eval(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    restored = loading.load(*flags.weights())
-    data_dir = flags.data_dir(config_of(restored.spec))
-    return evaluate.run(restored, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
+    weights = loading.load(*flags.weights())
+    data_dir = flags.data_dir(config_of(weights.spec))
+    return evaluate.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
 
 
 def _predict(files: Sequence[str]) -> int:
@@ -75,9 +75,9 @@ def _calibrate(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    restored = loading.load(*flags.weights())
-    data_dir = flags.data_dir(config_of(restored.spec))
-    return calibrate.run(restored, data_dir, flags.output(), flags.DTYPE.value)
+    weights = loading.load(*flags.weights())
+    data_dir = flags.data_dir(config_of(weights.spec))
+    return calibrate.run(weights, data_dir, flags.output(), flags.DTYPE.value)
 
 
 def _export(files: Sequence[str]) -> int:

@@ -29,28 +29,28 @@ from deepgenre.weights.spec import Weights, config_of
 PART = "valid"
 
 
-def run(restored: Weights, data_dir: Path, output: Path | None, dtype: str) -> int:
+def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> int:
     """Writes the weights with a temperature; prints it with the calibration errors; returns 0."""
     output = checked(output)
-    config = config_of(restored.spec)
+    config = config_of(weights.spec)
     prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, restored.spec.classes, restored.spec.multi_label, PART)
-    calibrated, found = fitted(restored, prepared.folder, rows)
+    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, PART)
+    calibrated, found = fitted(weights, prepared.folder, rows)
     weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(rows), output)
     print(json.dumps(found))
     return 0
 
 
-def fitted(restored: Weights, store: Path, rows: Sequence[Row]) -> tuple[Weights, dict[str, float]]:
+def fitted(weights: Weights, store: Path, rows: Sequence[Row]) -> tuple[Weights, dict[str, float]]:
     """Returns the weights with the temperature that fits these clips, and what it changes.
 
     Their metrics are then those of these clips, at that temperature.
     """
-    spec = restored.spec
+    spec = weights.spec
     if not rows:
         raise UserError(f"--data_dir: its part {PART!r} holds no clip to calibrate on")
-    scores, labels = score_rows(restored, store, rows)
+    scores, labels = score_rows(weights, store, rows)
     kind: dict[str, bool] = {"multi_label": spec.multi_label}
     temperature = fit_temperature(scores, labels, **kind)
     after = calibrate(scores, temperature, **kind)
@@ -63,4 +63,4 @@ def fitted(restored: Weights, store: Path, rows: Sequence[Row]) -> tuple[Weights
     }
     measured = metrics.evaluate(calibrate(scores, temperature, **kind), labels, **kind)
     spec = dataclasses.replace(spec, temperature=temperature)
-    return dataclasses.replace(restored, spec=spec, metrics={**measured, **found}), found
+    return dataclasses.replace(weights, spec=spec, metrics={**measured, **found}), found

@@ -17,10 +17,10 @@ from deepgenre.files import replacing
 from deepgenre.weights.spec import Spec, Weights, config_of
 
 
-def evaluate(restored: Weights, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
+def evaluate(weights: Weights, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
     """Returns the metrics of the weights on these rows; writes them and figures to a folder."""
-    spec = restored.spec
-    scores, labels = score_rows(restored, store, rows)
+    spec = weights.spec
+    scores, labels = score_rows(weights, store, rows)
     found = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
     _write_report(folder, spec, rows, scores, labels, found)
     return found
@@ -48,15 +48,15 @@ def _write_report(
         figures.confusion(folder / "confusion.png", scores, labels, spec.classes)
 
 
-def run(restored: Weights, data_dir: Path, part: str, workdir: Path) -> int:
+def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     """Evaluates weights on a part of a dataset; prints the metrics as JSON; returns exit code 0."""
-    config = config_of(restored.spec)
+    config = config_of(weights.spec)
     prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, restored.spec.classes, restored.spec.multi_label, part)
+    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, part)
     if not rows:
         raise UserError(f"--eval_split: {part!r} holds no clip")
     folder = workdir / f"eval-{part or 'default'}"
-    found = evaluate(restored, prepared.folder, rows, folder)
-    log.info("evaluated %d clips of step %d; wrote %s", len(rows), restored.step, folder)
+    found = evaluate(weights, prepared.folder, rows, folder)
+    log.info("evaluated %d clips of step %d; wrote %s", len(rows), weights.step, folder)
     print(json.dumps(found))
     return 0

@@ -40,20 +40,22 @@ def confusion(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Seque
 
 def tag_bars(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Draws each tag's average precision, best first, beside its chance level."""
-    judged = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-    precision = metrics.tag_metrics(scores[:, judged], labels[:, judged])["average_precision"]
+    evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
+    precision = metrics.tag_metrics(scores[:, evaluated], labels[:, evaluated])["average_precision"]
     order = np.argsort(precision)
-    figure, axes = plt.subplots(figsize=(7, 1.5 + 0.2 * len(judged)), layout="constrained")
-    axes.barh(np.arange(len(judged)), precision[order], color="#4477aa", label="average precision")
-    chance = np.asarray(labels[:, judged].mean(axis=0))
+    figure, axes = plt.subplots(figsize=(7, 1.5 + 0.2 * len(evaluated)), layout="constrained")
     axes.barh(
-        np.arange(len(judged)),
+        np.arange(len(evaluated)), precision[order], color="#4477aa", label="average precision"
+    )
+    chance = np.asarray(labels[:, evaluated].mean(axis=0))
+    axes.barh(
+        np.arange(len(evaluated)),
         chance[order],
         color="#ccbb44",
         height=0.35,
         label="chance",
     )
-    axes.set_yticks(np.arange(len(judged)), np.array(classes)[judged][order])
+    axes.set_yticks(np.arange(len(evaluated)), np.array(classes)[evaluated][order])
     axes.set(xlim=(0, 1), xlabel="average precision", title=f"{len(labels)} clips")
     axes.legend(loc="lower right")
     _save(figure, path)

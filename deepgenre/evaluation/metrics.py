@@ -39,20 +39,20 @@ def _tag_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
     """
     clipped = np.clip(scores, SMALLEST, 1 - SMALLEST)
     entropy = -np.where(labels == 1, np.log(clipped), np.log(1 - clipped))
-    judged = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-    per_tag = tag_metrics(scores[:, judged], labels[:, judged])
+    evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
+    per_tag = tag_metrics(scores[:, evaluated], labels[:, evaluated])
     top = scores.argmax(axis=1)
     return {
-        "roc_auc": float(per_tag["roc_auc"].mean()) if judged.size else float("nan"),
+        "roc_auc": float(per_tag["roc_auc"].mean()) if evaluated.size else float("nan"),
         "roc_auc_chance": 0.5,
         "average_precision": float(per_tag["average_precision"].mean())
-        if judged.size
+        if evaluated.size
         else float("nan"),
-        "average_precision_chance": float(labels[:, judged].mean()) if judged.size else 0.0,
+        "average_precision_chance": float(labels[:, evaluated].mean()) if evaluated.size else 0.0,
         "argmax_accuracy": float((top == labels.argmax(axis=1)).mean()),
         "top1_hit": float(labels[np.arange(len(labels)), top].mean()),
         "loss": float(entropy.mean()),
-        "tags_judged": int(judged.size),
+        "tags_evaluated": int(evaluated.size),
         "clips": len(labels),
     }
 

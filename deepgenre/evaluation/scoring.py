@@ -91,14 +91,12 @@ def clip_scores(
     return (sums / windows).astype(np.float32)
 
 
-def score_rows(
-    restored: Weights, store: Path, rows: Sequence[Row]
-) -> tuple[np.ndarray, np.ndarray]:
+def score_rows(weights: Weights, store: Path, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the weights' `clip_scores` of these rows, and the rows' labels, encoded."""
-    spec = restored.spec
+    spec = weights.spec
     scores = clip_scores(
         compile_score_step(spec),
-        restored.variables,
+        weights.variables,
         spec,
         store,
         rows,

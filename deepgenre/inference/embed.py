@@ -27,7 +27,7 @@ SAVE_EVERY_SECONDS = 60.0  # a killed run loses no more work
 WITHOUT_EFFECT = ("classes", "multi_label", "config", "temperature")
 
 
-def run(restored: Weights, arguments: Sequence[str], output: Path | None) -> int:
+def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
     """Writes a vector a file (see `vectors`); returns 1 if a file failed, else 0.
 
     An output that is there is gone on with.
@@ -37,18 +37,18 @@ def run(restored: Weights, arguments: Sequence[str], output: Path | None) -> int
     files = expand(arguments)
     if not files:
         raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
-    failures = update(restored, files, output)
+    failures = update(weights, files, output)
     log.info("wrote %s", output)
     return 1 if failures else 0
 
 
-def update(restored: Weights, files: Sequence[Path], index: Path) -> list[str]:
+def update(weights: Weights, files: Sequence[Path], index: Path) -> list[str]:
     """Makes an index hold these files and no others; returns why files could not be heard.
 
     Files that it holds and that did not change are not heard again. When the run is asked to stop,
     or is killed, what was heard stays.
     """
-    model = identity(restored)
+    model = identity(weights)
     old = song_index.read(index) if index.exists() else Vectors(model, ())
     song_index.check_model(index, old, model)
     wanted = [path.absolute() for path in files]
@@ -65,7 +65,7 @@ def update(restored: Weights, files: Sequence[Path], index: Path) -> list[str]:
             whole = tuple(songs[path] for path in wanted if path in songs)
             song_index.write(index, Vectors(model, whole))
 
-    steps = _hear(restored, todo, songs, failures)
+    steps = _hear(weights, todo, songs, failures)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_now_and_then(steps, save, stop_requested)
     if len(songs) + len(failures) < len(wanted):
@@ -76,12 +76,12 @@ def update(restored: Weights, files: Sequence[Path], index: Path) -> list[str]:
 
 
 def _hear(
-    restored: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
+    weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
 ) -> Generator[None]:
     """Adds each file to the songs or the failures; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
-        for heard in infer_files(restored, todo, embed=True):
+        for heard in infer_files(weights, todo, embed=True):
             bar.update()
             if heard.error:
                 failures.append(escape_controls(heard.error))
@@ -113,12 +113,12 @@ def song_vector(heard: FileOutputs) -> np.ndarray:
     return heard.embeddings.mean(axis=0)
 
 
-def identity(restored: Weights) -> str:
+def identity(weights: Weights) -> str:
     """Returns a digest of all that a song's vector depends on but the song: weights and input."""
-    about = {k: v for k, v in specs.to_json(restored.spec).items() if k not in WITHOUT_EFFECT}
-    about["dtype"] = restored.spec.config["dtype"]
+    about = {k: v for k, v in specs.to_json(weights.spec).items() if k not in WITHOUT_EFFECT}
+    about["dtype"] = weights.spec.config["dtype"]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    tensors = traverse_util.flatten_dict(restored.variables, sep="/")
+    tensors = traverse_util.flatten_dict(weights.variables, sep="/")
     for name in sorted(tensors):
         tensor = np.asarray(tensors[name])
         digest.update(f"{name}{tensor.dtype}{tensor.shape}".encode())

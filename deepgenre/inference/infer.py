@@ -56,14 +56,14 @@ class _Song:
 Batch = list[tuple[_Song, np.ndarray]]  # windows, each with the song that it is of
 
 
-def scorer(restored: Weights) -> Scorer:
+def scorer(weights: Weights) -> Scorer:
     """Returns the function of levels (windows, frames, bands) to what the network makes of them.
 
     Weights stay on the device. What comes back may have more rows: batches are padded to a power
     of two, so that few shapes are compiled and a short song does not pay for a long one's.
     """
-    step = compile_infer_step(restored.spec)
-    variables = jax.device_put(restored.variables)
+    step = compile_infer_step(weights.spec)
+    variables = jax.device_put(weights.variables)
 
     def score(levels: np.ndarray) -> dict[str, jax.Array]:
         padded = 1 << (levels.shape[0] - 1).bit_length()
@@ -72,17 +72,17 @@ def scorer(restored: Weights) -> Scorer:
     return score
 
 
-def with_windows(restored: Weights, window_seconds: float, hop_seconds: float) -> Weights:
+def with_windows(weights: Weights, window_seconds: float, hop_seconds: float) -> Weights:
     """Returns the weights, to hear windows of another length or another step; 0: as they are.
 
     Raises UserError where the network takes windows of one length only.
     """
-    spec = restored.spec
+    spec = weights.spec
     for flag, seconds in (("window", window_seconds), ("hop", hop_seconds)):
         if not 0 <= seconds <= LONGEST_SECONDS:
             raise UserError(f"--{flag}_seconds: must be 0 to {LONGEST_SECONDS}, is {seconds}")
     if not window_seconds and not hop_seconds:
-        return restored
+        return weights
     rate = spec.frontend.frames_per_second
     window_frames = round(window_seconds * rate) or spec.window_frames
     changed = dataclasses.replace(
@@ -94,17 +94,17 @@ def with_windows(restored: Weights, window_seconds: float, hop_seconds: float) -
     shape = (1, window_frames, spec.frontend.stored_bands)
     levels = jax.ShapeDtypeStruct(shape, spec.frontend.stored_dtype)
     try:
-        jax.eval_shape(compile_infer_step(changed), restored.variables, levels)
+        jax.eval_shape(compile_infer_step(changed), weights.variables, levels)
     except (UserError, flax.errors.ScopeParamShapeError) as error:
         raise UserError(
             f"--window_seconds: {spec.model} with these weights cannot hear windows of "
             f"{window_seconds} s; it was trained on {spec.window_frames / rate:.2f} s"
         ) from error
-    return dataclasses.replace(restored, spec=changed)
+    return dataclasses.replace(weights, spec=changed)
 
 
 def infer_files(
-    restored: Weights,
+    weights: Weights,
     files: Sequence[Path],
     *,
     embed: bool = False,
@@ -116,12 +116,12 @@ def infer_files(
     Files are read by threads, ahead of the device by a bounded amount; windows of many files share
     a batch. `score`: of `scorer`, where it is to be kept for the next call.
     """
-    score = score or scorer(restored)
+    score = score or scorer(weights)
     songs: collections.deque[_Song] = collections.deque()  # in order, not yet yielded
     rows: Batch = []  # not yet scored
     scored: tuple[Batch, dict[str, jax.Array]] | None = None  # what the device works on
 
-    with _reading_ahead(files, restored.spec, read) as pieces:
+    with _reading_ahead(files, weights.spec, read) as pieces:
         for path, piece in pieces:
             if not songs or songs[-1].ended:
                 songs.append(_Song(path))
@@ -132,12 +132,12 @@ def infer_files(
                 if scored:  # one batch behind: the host goes on while the device works
                     _hand_out(*scored)
                 scored = batch, made
-            yield from _finished(songs, restored.spec, embed)
+            yield from _finished(songs, weights.spec, embed)
     if scored:
         _hand_out(*scored)
     if rows:
         _hand_out(rows, score(np.stack([levels for _, levels in rows])))
-    yield from _finished(songs, restored.spec, embed)
+    yield from _finished(songs, weights.spec, embed)
 
 
 def _take(song: _Song, piece: Piece) -> Batch:

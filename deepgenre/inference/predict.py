@@ -32,19 +32,19 @@ class Options:
     choice: Choice = dataclasses.field(default_factory=Choice)
 
 
-def run(restored: Weights, arguments: Sequence[str], options: Options) -> int:
+def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     """Predicts every file; prints a table, writes the output; returns 1 if a file failed, else 0.
 
     When it is asked to stop, the output holds what was heard until then.
     """
-    aggregation.check(options.aggregation, restored.spec)
-    restored = with_windows(restored, options.window_seconds, options.hop_seconds)
+    aggregation.check(options.aggregation, weights.spec)
+    weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     fingerprints = {path: fingerprint(path) for path in expand(arguments)}
     if not fingerprints:
         raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
     with (
         stop_requests() as stop_requested,
-        _opened(options, restored.spec, fingerprints) as (todo, write),
+        _opened(options, weights.spec, fingerprints) as (todo, write),
     ):
         if len(todo) < len(fingerprints):
             log.info(
@@ -52,7 +52,7 @@ def run(restored: Weights, arguments: Sequence[str], options: Options) -> int:
             )
         heard, failures = 0, []
         with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
-            for prediction in _predictions(restored, todo, fingerprints, options):
+            for prediction in _predictions(weights, todo, fingerprints, options):
                 heard += 1
                 bar.update()
                 write(prediction)
@@ -61,7 +61,7 @@ def run(restored: Weights, arguments: Sequence[str], options: Options) -> int:
                     log.info("failed: %s", failures[-1])
                 else:
                     with bar.external_write_mode():
-                        print(table_line(prediction, restored.spec))
+                        print(table_line(prediction, weights.spec))
                 if stop_requested():
                     break
     if options.output:
@@ -85,15 +85,15 @@ def _opened(
 
 
 def _predictions(
-    restored: Weights,
+    weights: Weights,
     files: Sequence[Path],
     fingerprints: Mapping[Path, Fingerprint | None],
     options: Options,
 ) -> Iterator[Prediction]:
     """Yields what was heard in each file, in their order; writes taggrams where asked to."""
-    spec = restored.spec
+    spec = weights.spec
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for heard in infer_files(restored, files):
+    for heard in infer_files(weights, files):
         if heard.error:
             yield Prediction(heard.path, fingerprints[heard.path], None, error=heard.error)
             continue

@@ -20,15 +20,15 @@ ARRAY = Path("the array")  # how messages call what is no file
 class Tagger:
     """Weights, ready to hear: compiled code and what lies on the device stay between calls."""
 
-    def __init__(self, restored: Weights) -> None:
+    def __init__(self, weights: Weights) -> None:
         """Takes the weights to the device."""
-        self._restored = restored
-        self._score = scorer(restored)
+        self._weights = weights
+        self._score = scorer(weights)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Returns the classes, in the order of training."""
-        return self._restored.spec.classes
+        return self._weights.spec.classes
 
     def __call__(self, song: Song, *, sample_rate_hz: int | None = None) -> dict[str, float]:
         """Returns the score of each class, highest first: those that the command line says.
@@ -37,7 +37,7 @@ class Tagger:
         `sample_rate_hz`. Raises errors.UserError where there is nothing to hear in it.
         """
         heard = self._hear(song, sample_rate_hz, embed=False)
-        scores = aggregation.song_scores(heard, self._restored.spec, "mean")
+        scores = aggregation.song_scores(heard, self._weights.spec, "mean")
         order = np.argsort(-scores, kind="stable")
         return {self.classes[index]: float(scores[index]) for index in order}
 
@@ -52,7 +52,7 @@ class Tagger:
 
     def _hear(self, song: Song, sample_rate_hz: int | None, *, embed: bool) -> FileOutputs:
         if isinstance(song, np.ndarray):
-            mono = _mono(song, sample_rate_hz, self._restored.spec.frontend.sample_rate_hz)
+            mono = _mono(song, sample_rate_hz, self._weights.spec.frontend.sample_rate_hz)
 
             def read(path: Path, spec: Spec) -> Iterator[windows.Windows]:
                 return windows.waveform_windows(mono, path, spec)
@@ -62,7 +62,7 @@ class Tagger:
             raise UserError("sample_rate_hz: is for arrays; a file says its own")
         else:
             path, read = Path(song), windows.windows
-        (heard,) = infer_files(self._restored, [path], embed=embed, score=self._score, read=read)
+        (heard,) = infer_files(self._weights, [path], embed=embed, score=self._score, read=read)
         if heard.error:
             raise UserError(heard.error)
         return heard

@@ -38,16 +38,16 @@ DEFAULT_THRESHOLD = (
 
 
 def run(
-    restored: Weights, arguments: Sequence[str], options: predict.Options, *, write: bool
+    weights: Weights, arguments: Sequence[str], options: predict.Options, *, write: bool
 ) -> int:
     """Organises the files that the arguments name; returns 1 if something failed, else 0.
 
     options.output: the folder. Without `write`, what would be written into files is only printed.
     """
-    folder, spec = _folder(options.output), restored.spec
-    heard_path = folder / f"songs-{_digest(restored, options)}.jsonl"
+    folder, spec = _folder(options.output), weights.spec
+    heard_path = folder / f"songs-{_digest(weights, options)}.jsonl"
     listening = dataclasses.replace(options, output=heard_path, resume=True)
-    predict.run(restored, arguments, listening)
+    predict.run(weights, arguments, listening)
     files = expand(arguments)
     choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     songs, failures = _songs(files, heard_path, spec, choice)
@@ -69,11 +69,11 @@ def run(
     return 1 if report.failures else 0
 
 
-def _digest(restored: Weights, options: predict.Options) -> str:
+def _digest(weights: Weights, options: predict.Options) -> str:
     """Returns eight letters that differ where songs would get other scores."""
-    restored = with_windows(restored, options.window_seconds, options.hop_seconds)
-    spec = restored.spec
-    about = [embed.identity(restored), options.aggregation, spec.temperature, spec.classes]
+    weights = with_windows(weights, options.window_seconds, options.hop_seconds)
+    spec = weights.spec
+    about = [embed.identity(weights), options.aggregation, spec.temperature, spec.classes]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
 
 

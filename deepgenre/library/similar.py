@@ -46,7 +46,7 @@ class Options:
     output: Path | None = None
 
 
-def run(restored: Weights, questions: Sequence[str], options: Options) -> int:
+def run(weights: Weights, questions: Sequence[str], options: Options) -> int:
     """Prints, and writes, the nearest songs to each question; returns 1 if a file failed, else 0.
 
     An index that is missing or out of date is brought up to date with the library first.
@@ -57,12 +57,12 @@ def run(restored: Weights, questions: Sequence[str], options: Options) -> int:
     if not asked:
         raise UserError("--query: give songs to which others are to be found")
     write = look_up(WRITERS, options.output.suffix, "--output suffix") if options.output else None
-    index = options.index or _default_index(restored, options.library)
+    index = options.index or _default_index(weights, options.library)
     failures = []
     if options.library:
-        failures += embed.update(restored, expand(options.library), index)
-    songs, found_by = _ready(restored, index)
-    heard, deaf = _vectors_of(restored, [path.absolute() for path in asked], songs)
+        failures += embed.update(weights, expand(options.library), index)
+    songs, found_by = _ready(weights, index)
+    heard, deaf = _vectors_of(weights, [path.absolute() for path in asked], songs)
     answers = {
         path: _neighbours(path, v, songs, found_by, options.top_k) for path, v in heard.items()
     }
@@ -75,20 +75,20 @@ def run(restored: Weights, questions: Sequence[str], options: Options) -> int:
     return 1 if failures or deaf else 0
 
 
-def _default_index(restored: Weights, library: Sequence[str]) -> Path:
+def _default_index(weights: Weights, library: Sequence[str]) -> Path:
     """Returns where the index of a library lies: never in the library itself."""
     if not library:
         raise UserError("--library: give the songs to look among, or an --index that holds them")
     places = [str(Path(argument).absolute()) for argument in library]
-    named = json.dumps([embed.identity(restored), *places])
+    named = json.dumps([embed.identity(weights), *places])
     digest = hashlib.sha256(named.encode()).hexdigest()[:8]
     return Path("data/index") / f"{Path(places[0]).name[:80]}-{digest}.npz"
 
 
-def _ready(restored: Weights, index: Path) -> tuple[Vectors, song_index.Search]:
+def _ready(weights: Weights, index: Path) -> tuple[Vectors, song_index.Search]:
     """Returns the songs of an index and the search among them, which is built if need be."""
     songs = song_index.read(index)
-    song_index.check_model(index, songs, embed.identity(restored))
+    song_index.check_model(index, songs, embed.identity(weights))
     if not songs.songs:
         raise UserError(f"{index}: holds no song; see above why none could be heard")
     if songs.search:
@@ -107,7 +107,7 @@ def _ready(restored: Weights, index: Path) -> tuple[Vectors, song_index.Search]:
 
 
 def _vectors_of(
-    restored: Weights, asked: Sequence[Path], songs: Vectors
+    weights: Weights, asked: Sequence[Path], songs: Vectors
 ) -> tuple[dict[Path, np.ndarray], list[str]]:
     """Returns the questions' vectors, in their order, and why some have none."""
     held = {song.path: song for song in songs.songs}
@@ -116,7 +116,7 @@ def _vectors_of(
     }
     found: dict[Path, np.ndarray] = {path: held[path].vector for path in here}
     failures = []
-    for heard in infer_files(restored, [path for path in asked if path not in here], embed=True):
+    for heard in infer_files(weights, [path for path in asked if path not in here], embed=True):
         if heard.error:
             failures.append(escape_controls(heard.error))
             log.info("failed: %s", failures[-1])

@@ -8,19 +8,19 @@ from deepgenre.weights import weight_file
 from deepgenre.weights.spec import Weights
 
 
-def run(restored: Weights, output: Path | None, dtype: str) -> int:
+def run(weights: Weights, output: Path | None, dtype: str) -> int:
     """Writes the weights and all that is needed to use them; returns exit code 0.
 
     dtype: 'float32', or 'float16' for half the size.
     """
     output = checked(output)
-    size_bytes = weight_file.write(output, restored, dtype=dtype)
+    size_bytes = weight_file.write(output, weights, dtype=dtype)
     log.info(
         "wrote %s: %s, step %d, %d classes, %.1f MB",
         output,
-        restored.spec.model,
-        restored.step,
-        len(restored.spec.classes),
+        weights.spec.model,
+        weights.step,
+        len(weights.spec.classes),
         size_bytes / 1e6,
     )
     return 0

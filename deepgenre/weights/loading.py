@@ -101,11 +101,11 @@ def _load_one(source: str) -> Weights:
     if path.is_dir():
         from deepgenre.weights import checkpoint  # Orbax takes long to import: not to read one file
 
-        restored = checkpoint.restore(path)
+        weights = checkpoint.restore(path)
     elif path.is_file():
-        restored = weight_file.read(path)
+        weights = weight_file.read(path)
     elif source in named():
-        restored = weight_file.read(named()[source])
+        weights = weight_file.read(named()[source])
     elif path.suffix or path.parent != Path():
         raise UserError(f"{source}: no such weights; give a workdir, a .safetensors file or a name")
     elif source in IMPORTABLE:
@@ -115,18 +115,18 @@ def _load_one(source: str) -> Weights:
         )
     else:
         raise unknown_name("--weights", source, {*named(), *IMPORTABLE})
-    _check_fit(source, restored)
-    return restored
+    _check_fit(source, weights)
+    return weights
 
 
-def _check_fit(source: str, restored: Weights) -> None:
+def _check_fit(source: str, weights: Weights) -> None:
     """Raises UserError unless the tensors are those that the spec's network has."""
-    wanted = _shapes(_abstract_variables(restored.spec))
-    found = _shapes(restored.variables)
+    wanted = _shapes(_abstract_variables(weights.spec))
+    found = _shapes(weights.variables)
     if wanted != found:
         odd = sorted(wanted.keys() ^ found.keys()) or [n for n in wanted if wanted[n] != found[n]]
         raise UserError(
-            f"{source}: its tensors do not fit the network {restored.spec.model!r} of this "
+            f"{source}: its tensors do not fit the network {weights.spec.model!r} of this "
             f"version ({odd[0]}); use the version that made them"
         )
 

@@ -43,22 +43,22 @@ def read(path: Path) -> Weights:
     )
 
 
-def write(path: Path, restored: Weights, *, dtype: str) -> int:
+def write(path: Path, weights: Weights, *, dtype: str) -> int:
     """Writes weights as one file; returns its size in bytes.
 
     dtype: 'float32' or 'float16' of the stored numbers; networks compute in float32 either way.
     """
-    variables = {name: tree for name, tree in restored.variables.items() if tree}
+    variables = {name: tree for name, tree in weights.variables.items() if tree}
     tensors = {
         name: np.ascontiguousarray(np.asarray(leaf), dtype=dtype)
         for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
     }
     about = json.dumps(
         {
-            "spec": specs.to_json(restored.spec),
-            "step": restored.step,
-            "metrics": dict(restored.metrics),
-            "licence": restored.licence,
+            "spec": specs.to_json(weights.spec),
+            "step": weights.step,
+            "metrics": dict(weights.metrics),
+            "licence": weights.licence,
         }
     )
     header = {"deepgenre": about, "digest": _digest(about, tensors)}

@@ -36,9 +36,9 @@ def test_the_temperature_is_that_of_the_validation_part(
     before = calibration.calibration_error(scores, labels, multi_label=False)
     assert found["calibration_error_before"] == pytest.approx(before, abs=1e-5)
     assert found["calibration_loss"] <= found["calibration_loss_before"]
-    restored = loading.load(str(output))
-    assert restored.spec.temperature == found["temperature"] != 1
-    assert restored.metrics["calibration_error"] == found["calibration_error"]
+    weights = loading.load(str(output))
+    assert weights.spec.temperature == found["temperature"] != 1
+    assert weights.metrics["calibration_error"] == found["calibration_error"]
 
 
 def test_predictions_are_calibrated(calibrated, trained, tones, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def test_tag_metrics_by_hand():
     # Both rank positives first and third: (1/1 + 2/3) / 2.
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["average_precision_chance"] == pytest.approx(0.5)
-    assert found["tags_judged"] == 2
+    assert found["tags_evaluated"] == 2
     # Top tags are 0, 3, 1, 2; the first true tags are 0, 1, 0, 3.
     assert found["argmax_accuracy"] == 0.25
     assert found["top1_hit"] == 0.75
@@ -39,7 +39,7 @@ def test_tag_metrics_where_no_tag_can_be_judged():
     found = metrics.evaluate(np.full((3, 2), 0.5), np.zeros((3, 2), int), multi_label=True)
     assert np.isnan(found["roc_auc"])
     assert np.isnan(found["average_precision"])
-    assert found["tags_judged"] == 0
+    assert found["tags_evaluated"] == 0
 
 
 def test_wilson_interval_of_a_published_example():

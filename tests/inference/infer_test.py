@@ -42,12 +42,12 @@ def songs(tmp_path_factory) -> list[Path]:
 
 
 def test_files_in_order_each_as_if_it_were_alone(songs):
-    restored = untrained()
-    score = infer.scorer(restored)
-    together = list(infer.infer_files(restored, songs, embed=True, score=score))
+    weights = untrained()
+    score = infer.scorer(weights)
+    together = list(infer.infer_files(weights, songs, embed=True, score=score))
     assert [heard.path for heard in together] == songs
     for heard in (together[number] for number in (0, 1, 4, -1)):
-        (alone,) = infer.infer_files(restored, [heard.path], embed=True, score=score)
+        (alone,) = infer.infer_files(weights, [heard.path], embed=True, score=score)
         assert heard.error == alone.error
         np.testing.assert_array_equal(heard.start_seconds, alone.start_seconds)
         np.testing.assert_allclose(heard.scores, alone.scores, atol=1e-5)
@@ -60,9 +60,9 @@ def test_files_in_order_each_as_if_it_were_alone(songs):
 
 
 def test_the_scores_are_those_of_the_windows_one_by_one(songs):
-    restored = untrained()
-    spec = restored.spec
-    (heard,) = infer.infer_files(restored, [songs[1]])
+    weights = untrained()
+    spec = weights.spec
+    (heard,) = infer.infer_files(weights, [songs[1]])
     waveform, _ = soundfile.read(songs[1], dtype="float32")
     step = compile_infer_step(spec)
     row = 0
@@ -71,7 +71,7 @@ def test_the_scores_are_those_of_the_windows_one_by_one(songs):
         levels = frontend.levels(piece, spec.frontend)
         for start in sampling.window_starts(len(levels), spec.window_frames, spec.hop_frames):
             window = sampling.window(levels, start, spec.window_frames)
-            scores = np.asarray(step(restored.variables, window[None])["scores"][0])
+            scores = np.asarray(step(weights.variables, window[None])["scores"][0])
             np.testing.assert_allclose(heard.scores[row], scores, atol=1e-5)
             assert heard.start_seconds[row] == pytest.approx((first + start * 128) / tiny.RATE_HZ)
             row += 1
@@ -80,19 +80,19 @@ def test_the_scores_are_those_of_the_windows_one_by_one(songs):
 
 
 def test_few_shapes_are_compiled_and_a_short_song_does_not_pay_for_a_large_batch(songs):
-    restored = untrained()
+    weights = untrained()
     shapes = []
-    score = infer.scorer(restored)
+    score = infer.scorer(weights)
 
     def noted(levels: np.ndarray) -> dict[str, jax.Array]:
         made = score(levels)
         shapes.append((len(levels), len(made["scores"])))
         return made
 
-    list(infer.infer_files(restored, songs[:1], score=noted))
+    list(infer.infer_files(weights, songs[:1], score=noted))
     assert shapes == [(1, 1)]
     shapes.clear()
-    list(infer.infer_files(restored, songs, score=noted))
+    list(infer.infer_files(weights, songs, score=noted))
     windows, padded = zip(*shapes, strict=True)
     assert set(windows[:-1]) == {infer.BATCH_WINDOWS}
     assert padded[-1] < 2 * windows[-1]
@@ -129,21 +129,21 @@ def test_who_has_heard_enough_leaves_no_threads(songs):
 
 
 def test_other_windows(songs):
-    restored = untrained()
-    dense = infer.with_windows(restored, 0, 0.5)
+    weights = untrained()
+    dense = infer.with_windows(weights, 0, 0.5)
     (heard,) = infer.infer_files(dense, songs[3:4])
     assert np.diff(heard.start_seconds).min() <= 0.5 + 128 / tiny.RATE_HZ
-    assert dense.spec.window_frames == restored.spec.window_frames
+    assert dense.spec.window_frames == weights.spec.window_frames
     flexible = untrained(model="fcn3", network={"width": 0.1})
     wide = infer.with_windows(flexible, 5.0, 0)
     assert wide.spec.window_frames == round(5.0 * tiny.RATE_HZ / 128)
     (heard,) = infer.infer_files(wide, songs[1:2])
     assert len(heard.scores) < 23 / 5 + 1
     with pytest.raises(UserError, match=r"paper_1d .* cannot hear windows of 9.0 s; .* on 1\.73 s"):
-        infer.with_windows(restored, 9.0, 0)
+        infer.with_windows(weights, 9.0, 0)
     for wrong in (-1.0, float("nan"), 1e9):
         with pytest.raises(UserError, match="--hop_seconds: must be 0 to 3600"):
-            infer.with_windows(restored, 0, wrong)
+            infer.with_windows(weights, 0, wrong)
 
 
 def test_networks_that_weigh_windows_do_so(songs):
@@ -170,13 +170,13 @@ HEAR = """
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
     front_end = FrontEnd(sample_rate_hz=8000, n_mels=16, n_mfcc=8)
-    restored = tiny.untrained(tiny.spec(frontend=front_end, clip_seconds=45.0))
+    weights = tiny.untrained(tiny.spec(frontend=front_end, clip_seconds=45.0))
     path = Path(sys.argv[1])
     short = path.with_name("short.wav")
     soundfile.write(short, 0.1 * np.random.default_rng(0).standard_normal(8000 * 180), 8000)
-    list(infer_files(restored, [short]))
+    list(infer_files(weights, [short]))
     before = peak_mb()
-    (heard,) = infer_files(restored, [path])
+    (heard,) = infer_files(weights, [path])
     print(len(heard.scores), heard.start_seconds[-1], peak_mb() - before, heard.error)
 """
 

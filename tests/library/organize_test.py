@@ -138,10 +138,10 @@ def test_unsure_songs_are_on_no_playlist_and_keep_their_tags(organize, library, 
 
 
 def test_a_tag_network_writes_tags_and_leaves_the_genre(organize, library, trained, tmp_path):
-    restored = checkpoint.restore(trained)
-    spec = dataclasses.replace(restored.spec, multi_label=True)
+    weights = checkpoint.restore(trained)
+    spec = dataclasses.replace(weights.spec, multi_label=True)
     many = tmp_path / "tags.safetensors"
-    weight_file.write(many, dataclasses.replace(restored, spec=spec), dtype="float32")
+    weight_file.write(many, dataclasses.replace(weights, spec=spec), dtype="float32")
     song = library / "a" / "low.flac"
     file_tags.write(song, {"genre": "Polka"})
     _, said, _ = organize(f"--files={song}", "--write", network=many)

@@ -47,9 +47,9 @@ def test_embed_writes_the_mean_over_windows_of_every_song(say, library, trained,
     assert "bad.mp3: is not audio" in errors
     found = song_index.read(tmp_path / "v.npz")
     assert len(found.songs) == 13
-    restored = checkpoint.restore(trained)
-    assert found.model == embed.identity(restored)
-    (heard,) = infer.infer_files(restored, [long_song], embed=True)
+    weights = checkpoint.restore(trained)
+    assert found.model == embed.identity(weights)
+    (heard,) = infer.infer_files(weights, [long_song], embed=True)
     assert heard.embeddings is not None
     assert len(heard.embeddings) > 1
     held = {song.path: song for song in found.songs}[long_song]
@@ -119,10 +119,10 @@ def test_an_index_follows_its_library(say, library, tmp_path):
 
 def test_an_index_of_other_weights_is_refused_in_one_line(say, library, trained, tmp_path):
     say("--mode=embed", f"--files={library}/mid", "--output=v.npz")
-    restored = checkpoint.restore(trained)
-    params = dict(restored.variables["params"])
+    weights = checkpoint.restore(trained)
+    params = dict(weights.variables["params"])
     params["logits"] = {name: leaf + 1e-3 for name, leaf in params["logits"].items()}
-    other = dataclasses.replace(restored, variables=restored.variables | {"params": params})
+    other = dataclasses.replace(weights, variables=weights.variables | {"params": params})
     weight_file.write(tmp_path / "other.safetensors", other, dtype="float32")
     before = (tmp_path / "v.npz").read_bytes()
     for call in (
@@ -145,8 +145,8 @@ def test_an_indexing_that_ends_early_keeps_what_was_heard(say, library, monkeypa
     (library / "bad.mp3").unlink()
     monkeypatch.setattr(embed, "SAVE_EVERY_SECONDS", 0.0 if end == "kill" else 1e9)
 
-    def cut(restored, todo, **options):
-        for number, heard in enumerate(infer.infer_files(restored, todo, **options)):
+    def cut(weights, todo, **options):
+        for number, heard in enumerate(infer.infer_files(weights, todo, **options)):
             if number == 5 and end == "kill":
                 raise KilledError
             if number == 5:

@@ -36,8 +36,8 @@ def test_weights_that_break_end_the_run_and_are_not_saved(
     assert last.startswith(f"deepgenre: {said}the last good checkpoint is kept")
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 3
-    restored = checkpoint.restore(tmp_path)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored.variables))
+    weights = checkpoint.restore(tmp_path)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights.variables))
 
 
 def test_a_run_that_gets_no_better_stops_early_once(monkeypatch, capfd, tones, tmp_path):

@@ -24,10 +24,10 @@ def fresh(seed: int, **changes: Any) -> Weights:
     return Weights(spec, kept, step=7, metrics={"accuracy": 0.5})
 
 
-def said(restored: Weights) -> tuple[np.ndarray, np.ndarray]:
+def said(weights: Weights) -> tuple[np.ndarray, np.ndarray]:
     """Returns logits and embeddings of LEVELS."""
-    module = specs.build(restored.spec)
-    logits, state = module.apply(restored.variables, LEVELS, train=False, mutable=["intermediates"])
+    module = specs.build(weights.spec)
+    logits, state = module.apply(weights.variables, LEVELS, train=False, mutable=["intermediates"])
     sown: Any = state["intermediates"]
     return np.asarray(logits), np.asarray(sown["embedding"][0])
 

@@ -27,33 +27,33 @@ def restored() -> Weights:
     return Weights(spec, kept, step=7, metrics={"accuracy": 0.5, "merit": 0.5})
 
 
-def test_round_trip(tmp_path: Path, restored: Weights):
+def test_round_trip(tmp_path: Path, weights: Weights):
     path = tmp_path / "w.safetensors"
-    size_bytes = weight_file.write(path, restored, dtype="float32")
+    size_bytes = weight_file.write(path, weights, dtype="float32")
     assert size_bytes == path.stat().st_size
     found = loading.load(str(path))
-    assert specs.to_json(found.spec) == specs.to_json(restored.spec)
+    assert specs.to_json(found.spec) == specs.to_json(weights.spec)
     assert found.step == 7
-    assert found.metrics == restored.metrics
-    jax.tree.map(np.testing.assert_array_equal, found.variables, restored.variables)
+    assert found.metrics == weights.metrics
+    jax.tree.map(np.testing.assert_array_equal, found.variables, weights.variables)
 
 
-def test_half_precision_is_half_the_size(tmp_path: Path, restored: Weights):
-    full = weight_file.write(tmp_path / "full.safetensors", restored, dtype="float32")
-    half = weight_file.write(tmp_path / "half.safetensors", restored, dtype="float16")
+def test_half_precision_is_half_the_size(tmp_path: Path, weights: Weights):
+    full = weight_file.write(tmp_path / "full.safetensors", weights, dtype="float32")
+    half = weight_file.write(tmp_path / "half.safetensors", weights, dtype="float16")
     assert half < 0.51 * full
     found = loading.load(str(tmp_path / "half.safetensors"))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
         found.variables,
-        restored.variables,
+        weights.variables,
     )
 
 
 @pytest.mark.parametrize("place", [200, -1, -5_000])
-def test_changed_file_is_refused(tmp_path: Path, restored: Weights, place: int):
+def test_changed_file_is_refused(tmp_path: Path, weights: Weights, place: int):
     path = tmp_path / "w.safetensors"
-    weight_file.write(path, restored, dtype="float16")
+    weight_file.write(path, weights, dtype="float16")
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
@@ -62,9 +62,9 @@ def test_changed_file_is_refused(tmp_path: Path, restored: Weights, place: int):
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 30_000])
-def test_cut_file_is_refused(tmp_path: Path, restored: Weights, kept: int):
+def test_cut_file_is_refused(tmp_path: Path, weights: Weights, kept: int):
     path = tmp_path / "w.safetensors"
-    weight_file.write(path, restored, dtype="float16")
+    weight_file.write(path, weights, dtype="float16")
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"no whole .safetensors"):
         loading.load(str(path))
@@ -77,20 +77,18 @@ def test_foreign_file_is_refused(tmp_path: Path):
         loading.load(str(path))
 
 
-def test_tensors_of_another_network_are_refused(tmp_path: Path, restored: Weights):
+def test_tensors_of_another_network_are_refused(tmp_path: Path, weights: Weights):
     path = tmp_path / "w.safetensors"
-    params = {**restored.variables["params"], "extra": {"kernel": np.zeros(3, np.float32)}}
-    other = Weights(restored.spec, {**restored.variables, "params": params}, 7, {})
+    params = {**weights.variables["params"], "extra": {"kernel": np.zeros(3, np.float32)}}
+    other = Weights(weights.spec, {**weights.variables, "params": params}, 7, {})
     weight_file.write(path, other, dtype="float32")
     with pytest.raises(UserError, match=r"do not fit the network 'paper_1d'.*extra"):
         loading.load(str(path))
 
 
-def test_names_are_looked_up_and_the_nearest_is_said(
-    tmp_path: Path, restored: Weights, monkeypatch
-):
+def test_names_are_looked_up_and_the_nearest_is_said(tmp_path: Path, weights: Weights, monkeypatch):
     monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(tmp_path))
-    weight_file.write(tmp_path / "my_tagger.safetensors", restored, dtype="float32")
+    weight_file.write(tmp_path / "my_tagger.safetensors", weights, dtype="float32")
     assert loading.load("my_tagger").spec.classes == ("ä, b", "c")
     with pytest.raises(UserError, match="did you mean 'my_tagger'"):
         loading.load("my_taggr")

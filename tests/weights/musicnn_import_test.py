@@ -79,9 +79,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_wheel
 @pytest.mark.parametrize("name", SAID_OF_WAVES)
 def test_imported_networks_say_what_the_package_says(name: str, imported: Path) -> None:
-    restored = loading.load(str(imported / f"{name}.safetensors"))
-    logits = jax.jit(lambda v, x: build(restored.spec).apply(v, x, train=False))(
-        restored.variables, waves()
+    weights = loading.load(str(imported / f"{name}.safetensors"))
+    logits = jax.jit(lambda v, x: build(weights.spec).apply(v, x, train=False))(
+        weights.variables, waves()
     )
     said, expected = np.asarray(jax.nn.sigmoid(logits))[0], SAID_OF_WAVES[name]
     np.testing.assert_allclose(said[list(expected)], list(expected.values()), atol=1e-5)
