@@ -1,16 +1,16 @@
-"""Every network on one split with one recipe: validation accuracy, size, time, clips a second.
+"""All networks on one split with one recipe: validation accuracy, size, time, clips per second.
 
     python benchmarks/networks.py --data_dir=FILE.npz --output=networks.json
 
-One recipe and budget for all: `common_config` below (AdamW, cosine with warm-up, the augmentation
-of configs/gtzan_best.py, 10 s windows or the shortest that the network hears). Accuracy is that of
-the last epoch on the validation part, so nothing is chosen on it. A network that would take longer
-than --max_minutes is narrowed to a half, a quarter or an eighth of its published width where it has
-that option, and else is not trained: its row says how long it would have taken. Networks that hear
-samples need a dataset of audio.
+All use the recipe and budget of `common_config` below (AdamW, cosine with warm-up, the augmentation
+of configs/gtzan_best.py, windows of 10 s or the network's minimum). Accuracy is that of the last
+epoch on the validation part, which selects nothing. If the estimated time exceeds --max_minutes,
+the width is reduced to a half, a quarter or an eighth of the published one; a network without this
+option, or too slow at any width, is not trained: its row gives the estimated time. Networks with
+samples as input require a dataset of audio.
 
-Rows are written as they come; a run that was stopped goes on with the same command. Prints the
-table as Markdown, best first.
+Rows are written one by one; the same command resumes a stopped run. Prints the table as Markdown,
+best first.
 """
 
 import dataclasses
@@ -43,11 +43,11 @@ from deepgenre.weights.state import initial_state, num_parameters
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "GTZAN: folder, or .npz.", required=True)
 _SPLIT = flags.DEFINE_string("split", "fault_filtered", "A split of the dataset.")
-_EPOCHS = flags.DEFINE_integer("epochs", 30, "Budget: epochs of each network.")
-_MAX_MINUTES = flags.DEFINE_float("max_minutes", 20.0, "Longest training of one network.")
-_ONLY = flags.DEFINE_list("only", [], "Names of networks; default: all.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/networks", "Folder of the runs.")
-_OUTPUT = flags.DEFINE_string("output", "networks.json", "File of the rows.")
+_EPOCHS = flags.DEFINE_integer("epochs", 30, "Training epochs of each network.")
+_MAX_MINUTES = flags.DEFINE_float("max_minutes", 20.0, "Maximum training time of one network.")
+_ONLY = flags.DEFINE_list("only", [], "Names of networks; default: all that take spectrograms.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/networks", "Folder of the runs' workdirs.")
+_OUTPUT = flags.DEFINE_string("output", "networks.json", "JSON file of the rows.")
 
 WIDTHS = (1.0, 0.5, 0.25, 0.125)
 TIMED_STEPS = 1
@@ -68,16 +68,16 @@ class Result:
     network: str
     width: float  # share of the published widths
     parameters: int
-    clips_per_second: float  # of training steps, input already in memory
-    minutes: float  # of training: measured, or as the steps promise where it was not trained
-    accuracy: float | None  # of validation, last epoch; None: not trained
-    accuracy_low: float | None = None  # 95 % interval of the clips
+    clips_per_second: float  # of training steps, with the input in memory
+    minutes: float  # of training: measured, or estimated from the step time if not trained
+    accuracy: float | None  # on validation, last epoch; None: not trained
+    accuracy_low: float | None = None  # 95 % interval over clips
     accuracy_high: float | None = None
     loss: float | None = None
 
 
 def common_config(name: str, width: float) -> Config:
-    """Returns the recipe that every network is trained with."""
+    """Returns the common recipe with this network and width."""
     config = defaults.get_config()
     config.dataset, config.split = "gtzan", _SPLIT.value
     config.frontend.kind = "mfcc" if name == "li" else "log_mel"
@@ -103,7 +103,7 @@ def common_config(name: str, width: float) -> Config:
 
 
 def measure(config: Config, plan: Plan) -> tuple[int, float]:
-    """Returns the number of parameters, and seconds a training step takes on one device."""
+    """Returns the number of parameters and the seconds per training step on one device."""
     schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
     tx = make_optimizer(config, schedule)
     shape = (1, plan.spec.window_frames, plan.spec.frontend.num_bands)
@@ -123,12 +123,12 @@ def measure(config: Config, plan: Plan) -> tuple[int, float]:
 
 
 def widths(name: str) -> Sequence[float]:
-    """Returns the widths to try, widest first."""
+    """Returns the widths to try, largest first."""
     return WIDTHS if "width" in models.options(name) else WIDTHS[:1]
 
 
 def result_of(name: str, prepared: Prepared, data_dir: Path, workdir: Path) -> Result:
-    """Returns the row of a network, trained unless that would take too long at any width."""
+    """Returns the row of a network, not trained if every width exceeds --max_minutes."""
     untrained = None
     for width in widths(name):
         config = common_config(name, width)
@@ -140,28 +140,28 @@ def result_of(name: str, prepared: Prepared, data_dir: Path, workdir: Path) -> R
             log.info(
                 "%s: width %g, %d parameters, about %.1f min", name, width, parameters, minutes
             )
-            return trained(row, config, data_dir, workdir / f"{name}-{width:g}")
+            return train_row(row, config, data_dir, workdir / f"{name}-{width:g}")
         untrained = untrained or row
         jax.clear_caches()
     assert untrained is not None
     return untrained
 
 
-def trained(row: Result, config: Config, data_dir: Path, workdir: Path) -> Result:
-    """Returns the row with what a whole training run came to."""
+def train_row(row: Result, config: Config, data_dir: Path, workdir: Path) -> Result:
+    """Returns the row with the results of a complete training run."""
     start = time.perf_counter()
-    found: Any = train.train(config, data_dir, workdir)["last_epoch"]
+    metrics: Any = train.train(config, data_dir, workdir)["last_epoch"]
     return dataclasses.replace(
         row,
         minutes=(time.perf_counter() - start) / 60,
-        accuracy=found["accuracy"],
-        accuracy_low=found["accuracy_low"],
-        accuracy_high=found["accuracy_high"],
-        loss=found["loss"],
+        accuracy=metrics["accuracy"],
+        accuracy_low=metrics["accuracy_low"],
+        accuracy_high=metrics["accuracy_high"],
+        loss=metrics["loss"],
     )
 
 
-def hearing_spectrograms() -> Iterator[str]:
+def spectrogram_networks() -> Iterator[str]:
     """Yields the networks that can be trained on a dataset of spectrograms."""
     for name, network in models.MODELS.items():
         if "samples" not in network.input:
@@ -169,13 +169,13 @@ def hearing_spectrograms() -> Iterator[str]:
 
 
 def table(rows: Sequence[Result]) -> str:
-    """Returns the rows as a Markdown table, best first, the untrained last."""
+    """Returns the rows as a Markdown table, best first, untrained networks last."""
     lines = [
         "| network | width | parameters | training clips/s | minutes | validation accuracy |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in sorted(rows, key=lambda row: -(row.accuracy or 0)):
-        said = (
+        accuracy = (
             f"not trained ({row.minutes:.0f} min here)"
             if row.accuracy is None
             else f"{row.accuracy:.3f} ({row.accuracy_low:.3f} to {row.accuracy_high:.3f})"
@@ -183,13 +183,13 @@ def table(rows: Sequence[Result]) -> str:
         minutes = "" if row.accuracy is None else f"{row.minutes:.1f}"
         lines.append(
             f"| {row.network} | {row.width:g} | {row.parameters:,} | {row.clips_per_second:.0f} "
-            f"| {minutes} | {said} |"
+            f"| {minutes} | {accuracy} |"
         )
     return "\n".join(lines)
 
 
 def read_rows(output: Path) -> dict[str, Result]:
-    """Returns the rows that an earlier run wrote, by network."""
+    """Returns the rows written by an earlier run, by network."""
     if not output.exists():
         return {}
     written: Sequence[Mapping[str, Any]] = json.loads(output.read_text())["rows"]
@@ -197,24 +197,24 @@ def read_rows(output: Path) -> dict[str, Result]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Trains what is missing, and prints the table."""
+    """Trains the networks without a row and prints the table."""
     data_dir, output = Path(_DATA_DIR.value), Path(_OUTPUT.value)
     rows = read_rows(output)
     try:
-        for name in _ONLY.value or hearing_spectrograms():
+        for name in _ONLY.value or spectrogram_networks():
             if name in rows:
                 continue
             prepared = prepare(common_config(name, 1.0), data_dir)
             rows[name] = result_of(name, prepared, data_dir, Path(_WORKDIR.value))
             jax.clear_caches()
             with replacing(output) as temporary:
-                about = {
+                document = {
                     "split": _SPLIT.value,
                     "epochs": _EPOCHS.value,
                     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
                     "rows": [dataclasses.asdict(row) for row in rows.values()],
                 }
-                temporary.write_text(json.dumps(about, indent=1) + "\n")
+                temporary.write_text(json.dumps(document, indent=1) + "\n")
     except UserError as error:
         sys.exit(f"networks: {error}")
     print(table(list(rows.values())))

@@ -1,20 +1,20 @@
-"""How fast clips come from the store to the device, and whether training waits for them.
+"""Rate of clips from the store to the device, and whether training waits for them.
 
     python benchmarks/pipeline_speed.py
 
 On a *synthetic* store of --num_clips clips of MagnaTagATune's size, 628 x 128 bytes of noise, in
 batches of --batch_size:
 
-- streamed: what `training_batches` reads and `device_put` sends, with 0 to --workers worker
-  processes; 'cold' after the system was told to forget the files' pages, 'warm' after that;
-- held: the same batches cut on the device out of a store that lies there whole, as training does
-  by itself on a GPU where the clips fit;
-- training steps of --model on one batch that stays on the device, and the same steps fed both ways
-  without workers: the ratio is the share of the device's rate that training reaches.
+- streamed: batches read by `training_batches` and sent by `device_put`, with 0 to --workers worker
+  processes; 'cold' after the files were dropped from the page cache, 'warm' after that;
+- held: the same batches cut on the device from a store in device memory, as training does
+  automatically on a GPU if the clips fit;
+- training steps of --model on one batch on the device, and the same steps fed in both modes without
+  workers: the ratio is the share of the device's rate that training reaches.
 
-Each is measured for --seconds, --repeats times in turn. 'wall' rates want a machine that has
-nothing else to do; 'cpu' is the time of all cores together in this process. Prints medians and
-spreads and writes everything to --output.
+Each is measured for --seconds, --repeats times alternately. 'wall' rates require an idle machine;
+'cpu' is the CPU time of all cores in this process. Prints medians and ranges and writes everything
+to --output.
 """
 
 import contextlib
@@ -47,21 +47,21 @@ from deepgenre.weights.spec import Spec
 from deepgenre.weights.state import State, initial_state
 
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 2000, "Clips in the store; 80 kB each.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Clips a batch.")
-_WORKERS = flags.DEFINE_integer("workers", 2, "Most worker processes that read.")
-_MODEL = flags.DEFINE_string("model", "paper_1d", "Network that is trained.")
-_SECONDS = flags.DEFINE_float("seconds", 4.0, "Time that each measurement takes at least.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Times that each is measured.")
-_OUTPUT = flags.DEFINE_string("output", "pipeline_speed.json", "File for all that was measured.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Clips per batch.")
+_WORKERS = flags.DEFINE_integer("workers", 2, "Maximum number of worker processes.")
+_MODEL = flags.DEFINE_string("model", "paper_1d", "Network to train.")
+_SECONDS = flags.DEFINE_float("seconds", 4.0, "Minimum duration of each measurement.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Repeats of each measurement.")
+_OUTPUT = flags.DEFINE_string("output", "pipeline_speed.json", "JSON file of all results.")
 
 FRAMES, BANDS, TAGS = 628, 128, 50
 CLIPS_PER_SHARD = 64
-Rates = dict[str, float]  # clips a second, by the clock ('wall') and by CPU time ('cpu')
+Rates = dict[str, float]  # clips per second of wall time ('wall') and of CPU time ('cpu')
 Batches = Iterator[dict[str, Any]]
 
 
 def synthetic_store(folder: Path) -> tuple[list[Row], np.ndarray]:
-    """Returns the rows of a new store of noise in `folder`, and their multi-hot labels."""
+    """Writes a store of noise to `folder`; returns its rows and their multi-hot labels."""
     generator, source, rows = np.random.default_rng(0), folder / "source", []
     source.touch()
     for first in range(0, _NUM_CLIPS.value, CLIPS_PER_SHARD):
@@ -69,31 +69,31 @@ def synthetic_store(folder: Path) -> tuple[list[Row], np.ndarray]:
         for number in range(first, min(first + CLIPS_PER_SHARD, _NUM_CLIPS.value)):
             levels = generator.integers(0, 256, (FRAMES, BANDS), np.uint8)
             clips.append((store.measure(f"{number:06d}", levels, source), levels))
-        placed = store.write_shard(folder, f"{first:06d}", clips)
-        rows += [Row(entry.key, (), entry.key, "", entry) for entry in placed]
+        entries = store.write_shard(folder, f"{first:06d}", clips)
+        rows += [Row(entry.key, (), entry.key, "", entry) for entry in entries]
     return rows, generator.integers(0, 2, (len(rows), TAGS), np.uint8)
 
 
-def forget_pages(folder: Path) -> None:
-    """Tells the system to drop the shards from its memory."""
+def drop_from_page_cache(folder: Path) -> None:
+    """Drops the shards from the page cache."""
     for path in (folder / "shards").glob("*.arrayrecord"):
         with path.open("rb") as stream:
-            os.fsync(stream.fileno())  # only pages that are on disk can go
+            os.fsync(stream.fileno())  # only clean pages can be dropped
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def timed(turn: Callable[[], object]) -> Rates:
-    """Returns the rates of a function that handles a batch, over --seconds."""
+def measure_rates(process_batch: Callable[[], object]) -> Rates:
+    """Returns the rates of a function that processes one batch, over --seconds."""
     wall, cpu, clips = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - wall < _SECONDS.value:
-        turn()
+        process_batch()
         clips += _BATCH_SIZE.value
     seconds = time.perf_counter() - wall, time.process_time() - cpu
     return {"wall": clips / seconds[0], "cpu": clips / seconds[1]}
 
 
 class Bench:
-    """A store, and a network to train on it."""
+    """A store and a network to train on it."""
 
     def __init__(self, folder: Path) -> None:
         """Writes the store and compiles the step."""
@@ -109,85 +109,86 @@ class Bench:
         self.state: State = initial_state(specs.build(spec), tx, (1, FRAMES, BANDS), seed=0)
 
     @contextlib.contextmanager
-    def batches(self, fed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0):
-        """Yields the iterator of training's batches, read and fed in this way."""
+    def batches(self, feed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0):
+        """Yields an iterator of training batches from this feed."""
         order = Order(self.records.frames, FRAMES, _BATCH_SIZE.value, seed=0)
-        read, to_batch = fed
+        read, to_batch = feed
         batches = pipeline.training_batches(order, self.labels, read, num_workers=num_workers)
         with contextlib.closing(batches):
             yield map(to_batch, batches)
 
-    def reading(self, fed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0) -> Rates:
-        """Returns the rates at which batches reach the device."""
-        with self.batches(fed, num_workers) as batches:
-            next(batches)  # the start of workers does not count
-            return timed(lambda: jax.block_until_ready(jax.device_put(next(batches))))
+    def reading(self, feed: tuple[pipeline.Read, device_feed.Feed], num_workers: int = 0) -> Rates:
+        """Returns the rates from the store to the device."""
+        with self.batches(feed, num_workers) as batches:
+            next(batches)  # excludes the start of the workers
+            return measure_rates(lambda: jax.block_until_ready(jax.device_put(next(batches))))
 
     def training(self, batches: Batches) -> Rates:
-        """Returns the rates of the training loop, which runs some steps ahead of the device."""
-        waiting: list[jax.Array] = []
+        """Returns the rates of training steps, with RUN_AHEAD steps in flight as in training."""
+        pending: list[jax.Array] = []
 
-        def turn() -> None:
+        def run_step() -> None:
             self.state, scalars = self.step(self.state, next(batches))
-            waiting.append(scalars["loss"])
-            if len(waiting) > RUN_AHEAD:
-                jax.block_until_ready(waiting.pop(0))
+            pending.append(scalars["loss"])
+            if len(pending) > RUN_AHEAD:
+                jax.block_until_ready(pending.pop(0))
 
-        turn()
-        jax.block_until_ready(waiting)
-        return timed(turn)
+        run_step()
+        jax.block_until_ready(pending)
+        return measure_rates(run_step)
 
-    def repeat(self, found: dict[str, list[Rates]]) -> None:
-        """Measures everything once, and adds it to what was found."""
-        streamed = device_feed.streamed(self.records, FRAMES)
+    def repeat(self, results: dict[str, list[Rates]]) -> None:
+        """Measures everything once and appends it to `results`."""
+        streamed = device_feed.streamed_feed(self.records, FRAMES)
         for workers in range(_WORKERS.value + 1):
             for pages in ("cold", "warm"):
                 if pages == "cold":
-                    forget_pages(self.folder)
+                    drop_from_page_cache(self.folder)
                 name = f"streamed, {workers} workers, {pages}"
-                found.setdefault(name, []).append(self.reading(streamed, workers))
-        held = device_feed.held(self.records, FRAMES)
-        found.setdefault("held", []).append(self.reading(held))
+                results.setdefault(name, []).append(self.reading(streamed, workers))
+        resident = device_feed.resident_feed(self.records, FRAMES)
+        results.setdefault("held", []).append(self.reading(resident))
         with self.batches(streamed) as batches:
             batch = jax.device_put(next(batches))
-        found.setdefault("training, one batch", []).append(self.training(itertools.repeat(batch)))
-        for name, fed in (("streamed", streamed), ("held", held)):
-            with self.batches(fed) as batches:
-                found.setdefault(f"training, {name}", []).append(self.training(batches))
+        results.setdefault("training, one batch", []).append(self.training(itertools.repeat(batch)))
+        for name, feed in (("streamed", streamed), ("held", resident)):
+            with self.batches(feed) as batches:
+                results.setdefault(f"training, {name}", []).append(self.training(batches))
 
 
-def said(values: Sequence[float]) -> str:
-    """Returns 'median (least-most)'."""
+def median_and_range(values: Sequence[float]) -> str:
+    """Returns 'median (minimum-maximum)'."""
     return f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"
 
 
-def report(found: dict[str, list[Rates]]) -> dict[str, list[float]]:
-    """Prints medians and spreads; returns training's rates by that on one batch, a repeat each."""
-    for name, repeats in found.items():
+def report(results: dict[str, list[Rates]]) -> dict[str, list[float]]:
+    """Prints medians and ranges; returns training rates divided by that on one batch."""
+    for name, repeats in results.items():
         for clock in ("wall", "cpu"):
-            print(f"{name}: {said([rates[clock] for rates in repeats])} clips/s, {clock}")
+            rates = median_and_range([rates[clock] for rates in repeats])
+            print(f"{name}: {rates} clips/s, {clock}")
     ratios = {}
-    for way, clock in itertools.product(("streamed", "held"), ("wall", "cpu")):
-        pairs = zip(found[f"training, {way}"], found["training, one batch"], strict=True)
-        ratio = [fed[clock] / alone[clock] for fed, alone in pairs]
-        ratios[f"training, {way} / one batch, {clock}"] = ratio
-        print(f"training, {way} / one batch, {clock}: {said(ratio)}")
+    for mode, clock in itertools.product(("streamed", "held"), ("wall", "cpu")):
+        pairs = zip(results[f"training, {mode}"], results["training, one batch"], strict=True)
+        ratio = [fed[clock] / single[clock] for fed, single in pairs]
+        ratios[f"training, {mode} / one batch, {clock}"] = ratio
+        print(f"training, {mode} / one batch, {clock}: {median_and_range(ratio)}")
     return ratios
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measures, prints, writes --output."""
+    """Measures, prints and writes --output."""
     del argv
     log.quieten_libraries()
-    found: dict[str, list[Rates]] = {}
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # a disk, where /tmp may be memory
+    results: dict[str, list[Rates]] = {}
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on a disk; /tmp may be in memory
         bench = Bench(Path(folder))
         for repeat in range(_REPEATS.value):
-            bench.repeat(found)
+            bench.repeat(results)
             print(f"repeat {repeat + 1} of {_REPEATS.value} done", file=sys.stderr)
     about = {"cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "model": _MODEL.value}
     about |= {"num_clips": _NUM_CLIPS.value, "batch_size": _BATCH_SIZE.value}
-    result = {**about, "clips_per_second": found, "ratios": report(found)}
+    result = {**about, "clips_per_second": results, "ratios": report(results)}
     Path(_OUTPUT.value).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,19 +1,19 @@
-"""How well neighbours by vectors belong together: clips of one track, songs of one artist.
+"""Nearest-neighbour retrieval with embeddings: clips of one track, songs of one artist.
 
     python benchmarks/similar_songs.py --data_dir=FOLDER --weights=gtzan --weights=mtt_musicnn
 
-The folder is in MagnaTagATune's layout (clip_info_final.csv, mp3/...). Each clip is a question to
-all others, by cosine:
+The folder has MagnaTagATune's layout (clip_info_final.csv, mp3/...). Each clip is a query against
+all others, by cosine similarity:
 
-- track: whether the nearest clip is of the same track (among all other clips), for clips whose
-  track has another clip;
-- artist: the share of the 1 and of the 10 nearest clips that are of the same artist, where every
-  clip of the question's own album is left out (so that its track and its mastering do not count),
-  for clips whose artist has another album. 'possible' is what a perfect answer would get.
+- track: whether the nearest of all other clips is of the same track, for clips with another clip of
+  the same track;
+- artist: the share of the 1 and of the 10 nearest clips that are of the same artist, without the
+  clips of the query's album (to exclude its track and mastering), for clips with another album of
+  the same artist. 'possible' is the score of a perfect ranking.
 
-Compared with chance (exact: the mean share of right answers) and with means of MFCCs, each scaled
-to mean 0 and deviation 1 over the clips. Intervals: 95 % of bootstrap samples of tracks, or of
-artists, because clips of one are not independent. Nothing here was fitted to these clips.
+Baselines: chance (exact: the mean share of relevant clips) and means of MFCCs, each standardised
+over the clips. Intervals: 95 % of bootstrap samples of tracks, or of artists, because clips of one
+track or artist are not independent. Nothing is fitted to these clips.
 """
 
 import csv
@@ -38,8 +38,8 @@ from deepgenre.weights import loading
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder in MagnaTagATune's layout.", required=True
 )
-_WEIGHTS = flags.DEFINE_multi_string("weights", ["gtzan"], "Weights to measure; may be repeated.")
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the figures.")
+_WEIGHTS = flags.DEFINE_multi_string("weights", ["gtzan"], "Weights to evaluate; may be repeated.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file of the scores.")
 
 NEAREST = 10
 NUM_MFCCS = 20
@@ -49,7 +49,7 @@ BOOTSTRAP_SAMPLES = 2_000
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip and what it belongs to."""
+    """A clip with its artist, album and track."""
 
     path: Path
     artist: str
@@ -58,7 +58,7 @@ class Clip:
 
 
 def read_clips(data_dir: Path) -> list[Clip]:
-    """Returns the clips whose files are there, each file once."""
+    """Returns the clips with an existing file, each file once."""
     index = data_dir / "clip_info_final.csv"
     try:
         with index.open(encoding="utf-8", newline="") as stream:
@@ -84,32 +84,32 @@ def same(values: Sequence[str]) -> np.ndarray:
 
 
 def precision(
-    vectors: np.ndarray, right: np.ndarray, allowed: np.ndarray, count: int
+    vectors: np.ndarray, relevant: np.ndarray, allowed: np.ndarray, count: int
 ) -> np.ndarray:
-    """Returns the share of right answers among the nearest `count` allowed, (questions,).
+    """Returns the share of relevant clips among the nearest `count` allowed ones, (clips,).
 
-    right, allowed: bool (clips, clips). A clip without a right answer is no question: NaN.
+    relevant, allowed: bool (clips, clips). NaN for clips without relevant clips: not queries.
     """
-    units = song_index.unit(vectors)
+    units = song_index.unit_vectors(vectors)
     cosines = np.where(allowed, units @ units.T, -np.inf)
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-    hits = np.take_along_axis(right & allowed, nearest, axis=1).mean(axis=1)
-    return np.where((right & allowed).any(axis=1), hits, np.nan)
+    hits = np.take_along_axis(relevant & allowed, nearest, axis=1).mean(axis=1)
+    return np.where((relevant & allowed).any(axis=1), hits, np.nan)
 
 
 def summary(shares: np.ndarray, groups: Sequence[str]) -> dict[str, float]:
-    """Returns the mean over questions, (clips,) with NaN for no question, and its interval."""
-    asked = ~np.isnan(shares)
-    numbers = np.unique(np.array(groups)[asked], return_inverse=True)[1]
-    sums, counts = np.bincount(numbers, shares[asked]), np.bincount(numbers)
+    """Returns the mean and interval of shares (clips,), ignoring NaN."""
+    queries = ~np.isnan(shares)
+    numbers = np.unique(np.array(groups)[queries], return_inverse=True)[1]
+    sums, counts = np.bincount(numbers, shares[queries]), np.bincount(numbers)
     draws = np.random.default_rng(0).integers(0, len(sums), (BOOTSTRAP_SAMPLES, len(sums)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": float(shares[asked].mean()), "low": float(low), "high": float(high)}
+    return {"mean": float(shares[queries].mean()), "low": float(low), "high": float(high)}
 
 
 def measure(vectors: np.ndarray, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:
-    """Returns the figures of vectors, (clips, features)."""
+    """Returns the scores of vectors (clips, features)."""
     tracks, artists = [clip.track for clip in clips], [clip.artist for clip in clips]
     others = ~np.eye(len(clips), dtype=bool)
     elsewhere = ~same([clip.album for clip in clips])
@@ -122,28 +122,28 @@ def measure(vectors: np.ndarray, clips: Sequence[Clip]) -> dict[str, dict[str, f
     }
 
 
-def expected(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, float]]]:
-    """Returns the figures of chance and of a perfect answer, and how many questions there are."""
+def reference_scores(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, float]]]:
+    """Returns the scores of chance and of a perfect ranking, and the number of queries."""
     others = ~np.eye(len(clips), dtype=bool)
     by_track = same([clip.track for clip in clips]) & others
     elsewhere = ~same([clip.album for clip in clips])
     by_artist = same([clip.artist for clip in clips]) & elsewhere
-    found: dict[str, dict[str, dict[str, float]]] = {"chance": {}, "possible": {}, "questions": {}}
-    for name, right, allowed, count in (
+    scores: dict[str, dict[str, dict[str, float]]] = {"chance": {}, "possible": {}, "questions": {}}
+    for name, relevant, allowed, count in (
         ("track_hit_at_1", by_track, others, 1),
         ("artist_precision_at_1", by_artist, elsewhere, 1),
         ("artist_precision_at_10", by_artist, elsewhere, NEAREST),
     ):
-        asked = right.any(axis=1)
-        numbers = right[asked].sum(axis=1)
-        found["chance"][name] = {"mean": float((numbers / allowed[asked].sum(axis=1)).mean())}
-        found["possible"][name] = {"mean": float((np.minimum(numbers, count) / count).mean())}
-        found["questions"][name] = {"mean": float(asked.sum())}
-    return found
+        queries = relevant.any(axis=1)
+        numbers = relevant[queries].sum(axis=1)
+        scores["chance"][name] = {"mean": float((numbers / allowed[queries].sum(axis=1)).mean())}
+        scores["possible"][name] = {"mean": float((np.minimum(numbers, count) / count).mean())}
+        scores["questions"][name] = {"mean": float(queries.sum())}
+    return scores
 
 
 def mfcc_means(clips: Sequence[Clip]) -> np.ndarray:
-    """Returns (clips, NUM_MFCCS), each column with mean 0 and deviation 1."""
+    """Returns (clips, NUM_MFCCS), each column with mean 0 and standard deviation 1."""
     means = np.stack(
         [
             librosa.feature.mfcc(
@@ -156,47 +156,47 @@ def mfcc_means(clips: Sequence[Clip]) -> np.ndarray:
 
 
 def embeddings(source: str, clips: Sequence[Clip]) -> np.ndarray:
-    """Returns (clips, features) of weights; raises UserError where a clip cannot be heard."""
+    """Returns embeddings (clips, features); raises UserError if a clip cannot be processed."""
     rows = []
-    for heard in infer_files(loading.load(source), [clip.path for clip in clips], embed=True):
-        if heard.error:
-            raise UserError(heard.error)
-        rows.append(embed.song_vector(heard))
+    for outputs in infer_files(loading.load(source), [clip.path for clip in clips], embed=True):
+        if outputs.error:
+            raise UserError(outputs.error)
+        rows.append(embed.song_vector(outputs))
     return np.stack(rows)
 
 
-def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Returns the figures as Markdown, a line a kind of vectors."""
-    figures = list(next(iter(found.values())))
-    lines = [["vectors", *figures], ["---"] * (1 + len(figures))]
-    for name, row in found.items():
+def table(scores: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Returns the scores as Markdown, one line per kind of vectors."""
+    names = list(next(iter(scores.values())))
+    lines = [["vectors", *names], ["---"] * (1 + len(names))]
+    for name, row in scores.items():
         cells = [
-            f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
-            if "low" in one
-            else f"{one['mean']:.3g}"
-            for one in row.values()
+            f"{score['mean']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+            if "low" in score
+            else f"{score['mean']:.3g}"
+            for score in row.values()
         ]
         lines.append([name, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measures, prints the table, and writes the figures."""
+    """Measures, prints the table and writes --output."""
     try:
         clips = read_clips(Path(_DATA_DIR.value))
         if len(clips) <= NEAREST:
-            raise UserError(f"--data_dir: holds {len(clips)} clips, needs more than {NEAREST}")
-        makers: dict[str, Callable[[], np.ndarray]] = {"MFCC means": lambda: mfcc_means(clips)}
+            raise UserError(f"--data_dir: has {len(clips)} clips; more than {NEAREST} are required")
+        extractors: dict[str, Callable[[], np.ndarray]] = {"MFCC means": lambda: mfcc_means(clips)}
         for source in _WEIGHTS.value:
-            makers[source] = lambda source=source: embeddings(source, clips)
-        found: dict[str, Any] = expected(clips)
-        found |= {name: measure(make(), clips) for name, make in makers.items()}
+            extractors[source] = lambda source=source: embeddings(source, clips)
+        scores: dict[str, Any] = reference_scores(clips)
+        scores |= {name: measure(extract(), clips) for name, extract in extractors.items()}
     except UserError as error:
         sys.exit(f"similar_songs: {error}")
-    print(table(found))
+    print(table(scores))
     if _OUTPUT.value:
         with replacing(Path(_OUTPUT.value)) as path:
-            path.write_text(json.dumps({"clips": len(clips), **found}, indent=2) + "\n")
+            path.write_text(json.dumps({"clips": len(clips), **scores}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
-"""The way to a first result taken apart, for `startup_speed.py`, which runs it as a fresh process.
+"""Times the stages up to the first result; `startup_speed.py` runs it in a new process.
 
     startup_stages.py predict START SONG
     startup_stages.py train START --config=... --data_dir=... --config.store_dir=...
 
-START: what `time.time()` said when the process was started. Prints one JSON object: the seconds
-that each stage took, by its name, in their order. The stages are those of the real commands, one
-after the other: the commands themselves overlap reading with the network's work.
+START: `time.time()` at the start of the process. Prints one JSON object: the seconds of each stage,
+by name, in order. The stages are those of the real commands, but run one after the other: the
+commands overlap reading with inference or training.
 """
 
 import time
 
-BEGUN = time.time()  # before anything is imported
+START = time.time()  # before any other import
 
 import json  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-Stage = tuple[str, float]  # name, and when it ended
+Stage = tuple[str, float]  # name and end time
 
 
 def predict(song: Path) -> Iterator[Stage]:
@@ -30,15 +30,15 @@ def predict(song: Path) -> Iterator[Stage]:
     from deepgenre.inference import infer, predict, windows
     from deepgenre.weights import loading
 
-    assert predict  # what the mode imports
+    assert predict  # imported because the mode imports it
     yield "imports", time.time()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "backend", time.time()
     weights = loading.load(flags.SHIPPED)
-    score = infer.scorer(weights)
+    score = infer.compile_infer_batch(weights)
     yield "weights", time.time()
-    levels = [window for _, cut in windows.windows(song, weights.spec) for window in cut]
+    levels = [window for _, cut in windows.file_windows(song, weights.spec) for window in cut]
     yield "song to windows", time.time()
     jax.block_until_ready(score(np.stack(levels)))
     yield "compile and run", time.time()
@@ -47,7 +47,7 @@ def predict(song: Path) -> Iterator[Stage]:
 
 
 def train(arguments: list[str]) -> Iterator[Stage]:
-    """Yields the stages of a run until its first step is done; the store must be prepared."""
+    """Yields the stages of a run up to its first step; the store must be prepared."""
     import jax
 
     from deepgenre import devices, main
@@ -57,9 +57,9 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     from deepgenre.training.step import compile_train_step
     from deepgenre.weights.checkpoint import Checkpoints
 
-    assert train  # what the mode imports
+    assert train  # imported because the mode imports it
     yield "imports", time.time()
-    main._parse_flags(["startup_stages", *arguments])
+    main.parse_flags(["startup_stages", *arguments])
     config = flags.config()
     devices.set_up(None, 1, 0)
     jax.devices()
@@ -69,7 +69,7 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     schedule = optimizer.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
     tx = optimizer.make_optimizer(config, schedule)
     with Checkpoints(flags.workdir()) as checkpoints:
-        state, tx = initialization.first_state(planned, config, tx, checkpoints)
+        state, tx = initialization.starting_state(planned, config, tx, checkpoints)
     jax.block_until_ready(state)
     yield "initial weights", time.time()
     batches = loop._batches(planned, config, 0)
@@ -84,13 +84,13 @@ def train(arguments: list[str]) -> Iterator[Stage]:
 
 
 def main() -> None:
-    """Does what the command line asks for."""
-    what, started, *others = sys.argv[1:]
-    sys.argv[1:] = others  # where ml_collections looks for overrides
-    stages = predict(Path(others[0])) if what == "predict" else train(others)
-    seconds, before = {"python": BEGUN - float(started)}, BEGUN
-    for name, ended in stages:
-        seconds[name], before = ended - before, ended
+    """Runs the command line."""
+    command, process_start, *arguments = sys.argv[1:]
+    sys.argv[1:] = arguments  # ml_collections looks for overrides here
+    stages = predict(Path(arguments[0])) if command == "predict" else train(arguments)
+    seconds, previous = {"python": START - float(process_start)}, START
+    for name, end in stages:
+        seconds[name], previous = end - previous, end
     print("\n" + json.dumps(seconds))
 
 

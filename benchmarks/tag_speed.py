@@ -1,30 +1,28 @@
-"""How fast songs are tagged: this program beside the musicnn package, on the same files.
+"""Tagging speed of deepgenre and of the musicnn package on the same files.
 
     python -m deepgenre.main --mode=import --source=musicnn
     python benchmarks/tag_speed.py --files=FOLDER --package_python=old/bin/python
 
-The package wants an environment of its own time:
+The package requires an environment with old versions:
 
     python3.10 -m venv old
     old/bin/pip install tensorflow-cpu==2.10.1 'numpy<1.24' librosa==0.9.2 'setuptools<80'
     old/bin/pip install --no-deps musicnn==0.1.0
 
-Measured in turn, --repeats times, on a machine that should have nothing else to do. Ours: the
-shipped `gtzan`, and `mtt_musicnn`, the weights that the package has too; compiled code is on disk
-before the clock starts.
-- a song by command: from the command to its end. Ours `--mode=predict`, the package's
+Measured alternately, --repeats times; the machine should be idle. Ours: the shipped `gtzan`, and
+`mtt_musicnn`, which are the package's weights; the compile cache is filled before the measurements.
+- a song by command: duration of a whole command. Ours `--mode=predict`, the package's
   `python -m musicnn.tagger`;
-- a song when loaded: a call of ours by `deepgenre.load(...)`; a call of the package's `extractor`,
-  which makes a graph and reads its weights in every call;
-- a song of many: ours by one command on --num_songs songs, start included; the package on
-  --package_songs of them, its start and imports not counted;
-- a window, network alone: on the same windows in batches of --batch_windows, graph and program
-  made before. Ours `mtt_musicnn` against TensorFlow.
+- a song when loaded: one call of ours after `deepgenre.load(...)`; one call of the package's
+  `extractor`, which builds its graph and reads its weights in every call;
+- a song of many: ours with one command on --num_songs songs, including its start; the package on
+  --package_songs of them, without its start and imports;
+- a window, network alone: the same windows in batches of --batch_windows, with the graph built and
+  the program compiled before. Ours `mtt_musicnn`, the package in TensorFlow.
 
-Where --files hold less than --num_songs songs they are heard again, under other names: every time
-from the file, decoding and all. 'wall' is what a user waits; 'cpu' is the time of all cores
-together, which other programs on the machine change less. Prints median (least-most) of each and
-writes everything to --output.
+If --files have fewer than --num_songs songs, they are copied under other names, and each copy is
+decoded and processed. 'wall' is the elapsed time; 'cpu' is the CPU time of all cores, which depends
+less on other programs. Prints median (minimum-maximum) of each and writes everything to --output.
 """
 
 import itertools
@@ -52,23 +50,23 @@ from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError
-from deepgenre.evaluation.scoring import compile_score_step
+from deepgenre.evaluation.steps import compile_score_step
 from deepgenre.inference import infer
 from deepgenre.weights import loading
 
 _FILES = flags.DEFINE_multi_string("files", None, "Files, folders or lists.", required=True)
 _PACKAGE_PYTHON = flags.DEFINE_string(
-    "package_python", None, "Python that has the musicnn package.", required=True
+    "package_python", None, "Python with the musicnn package.", required=True
 )
-_NUM_SONGS = flags.DEFINE_integer("num_songs", 200, "Songs that this program tags.")
-_PACKAGE_SONGS = flags.DEFINE_integer("package_songs", 5, "Songs that the package tags.")
-_BATCH_WINDOWS = flags.DEFINE_integer("batch_windows", 16, "Windows a batch.")
+_NUM_SONGS = flags.DEFINE_integer("num_songs", 200, "Songs for deepgenre.")
+_PACKAGE_SONGS = flags.DEFINE_integer("package_songs", 5, "Songs for the package.")
+_BATCH_WINDOWS = flags.DEFINE_integer("batch_windows", 16, "Windows per batch.")
 _NUM_BATCHES = flags.DEFINE_integer("num_batches", 4, "Batches of windows.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Times that each is measured.")
-_OUTPUT = flags.DEFINE_string("output", "tag_speed.json", "File for all that was measured.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Repeats of each measurement.")
+_OUTPUT = flags.DEFINE_string("output", "tag_speed.json", "JSON file of all results.")
 
 SHIPPED, SHARED, PACKAGE = "gtzan", "mtt_musicnn", "package"
-CALLS = 10  # of a loaded tagger, at a time
+CALLS = 10  # of a loaded tagger, per repeat
 COMMAND, LOADED, MANY, WINDOW = (
     "a song by command",
     "a song when loaded",
@@ -78,69 +76,69 @@ COMMAND, LOADED, MANY, WINDOW = (
 PACKAGE_SCRIPT = Path(__file__).with_name("musicnn_package.py")
 
 Seconds = dict[str, float]  # 'wall' and 'cpu'
-Found = dict[str, dict[str, list[Seconds]]]  # by what was measured and who worked: one a repeat
+Results = dict[str, dict[str, list[Seconds]]]  # by measurement and tagger: one per repeat
 
 
-def of_command(command: Sequence[str | Path], count: int = 1) -> tuple[Seconds, str]:
-    """Returns the seconds of a whole command, by `count`, and what it said on standard output."""
+def time_command(command: Sequence[str | Path], count: int = 1) -> tuple[Seconds, str]:
+    """Returns the seconds of a command divided by `count`, and its standard output."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise UserError(f"{command[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        raise UserError(f"{command[0]}: {(process.stderr.strip().splitlines() or ['failed'])[-1]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall": wall / count, "cpu": cpu / count}, done.stdout
+    return {"wall": wall / count, "cpu": cpu / count}, process.stdout
 
 
-def ours_on_files(name: str, files: Sequence[Path], folder: Path) -> Seconds:
-    """Returns the seconds a file of the whole command."""
-    listed = written(folder / "ours.txt", files)
+def time_our_command(name: str, files: Sequence[Path], folder: Path) -> Seconds:
+    """Returns the seconds per file of a whole command with weights `name`."""
+    file_list = write_list(folder / "ours.txt", files)
     command = [sys.executable, "-m", "deepgenre.main", "--mode=predict", f"--weights={name}"]
-    command += [f"--files={listed}", f"--output={folder / 'ours.jsonl'}"]
-    return of_command(command, len(files))[0]
+    command += [f"--files={file_list}", f"--output={folder / 'ours.jsonl'}"]
+    return time_command(command, len(files))[0]
 
 
-def package(what: str, path: Path, count: int) -> tuple[Seconds, np.ndarray]:
-    """Returns likewise what the package's process says of `count` files or windows."""
-    said = of_command([_PACKAGE_PYTHON.value, PACKAGE_SCRIPT, what, path])[1]
-    found = json.loads(said.splitlines()[-1])
-    seconds = {name: found[name] / count for name in ("wall", "cpu")}
-    return seconds, np.array(found.get("probabilities", ()))
+def time_package(kind: str, path: Path, count: int) -> tuple[Seconds, np.ndarray]:
+    """Returns the package's seconds per file or window, and the probabilities of windows."""
+    output = time_command([_PACKAGE_PYTHON.value, PACKAGE_SCRIPT, kind, path])[1]
+    results = json.loads(output.splitlines()[-1])
+    seconds = {name: results[name] / count for name in ("wall", "cpu")}
+    return seconds, np.array(results.get("probabilities", ()))
 
 
-def in_process(work: Callable[[], Any], count: int) -> tuple[Seconds, Any]:
-    """Returns the seconds of work of this process, by `count`, and what came of it."""
+def time_call(function: Callable[[], Any], count: int) -> tuple[Seconds, Any]:
+    """Returns the seconds of a call in this process divided by `count`, and its result."""
     wall, cpu = time.perf_counter(), time.process_time()
-    made = work()
+    result = function()
     seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    return {name: total / count for name, total in seconds.items()}, made
+    return {name: total / count for name, total in seconds.items()}, result
 
 
 def windows_of(files: Sequence[Path]) -> np.ndarray:
-    """Returns mel power, float16 (batches, windows, frames, bands), of the files' first windows."""
+    """Returns mel power, float16 (batches, windows, frames, bands), of the first windows."""
     spec = loading.load(SHARED).spec
     shape = (_NUM_BATCHES.value, _BATCH_WINDOWS.value, spec.window_frames, spec.frontend.n_mels)
-    found: list[np.ndarray] = []
+    cut: list[np.ndarray] = []
     for file in files:
         power = front_end.levels(waveforms.load(file, spec.frontend.sample_rate_hz), spec.frontend)
         whole = power.shape[0] // spec.window_frames * spec.window_frames
-        found += list(power[:whole].reshape(-1, *shape[2:]))
-        if len(found) >= shape[0] * shape[1]:
-            return np.stack(found[: shape[0] * shape[1]]).reshape(shape)
-    raise UserError(f"--files: hold {len(found)} windows of 3 s, too few; give more")
+        cut += list(power[:whole].reshape(-1, *shape[2:]))
+        if len(cut) >= shape[0] * shape[1]:
+            return np.stack(cut[: shape[0] * shape[1]]).reshape(shape)
+    raise UserError(f"--files: {len(cut)} windows of 3 s are too few; give more files")
 
 
-def written(path: Path, files: Sequence[Path]) -> Path:
-    """Returns `path`, a list of the files."""
+def write_list(path: Path, files: Sequence[Path]) -> Path:
+    """Writes a list of the files to `path` and returns `path`."""
     path.write_text("".join(f"{file.absolute()}\n" for file in files))
     return path
 
 
 def songs_of(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Returns as many songs as asked for: the files, again and again as copies of them.
+    """Returns --num_songs songs: copies of the files, cyclically.
 
-    No links: predict hears a file once, however many lead to it.
+    Copies, not links: predict processes a file only once even if several links point to it.
     """
     folder.mkdir()
     songs = [folder / f"{i:06d}{files[i % len(files)].suffix}" for i in range(_NUM_SONGS.value)]
@@ -150,99 +148,101 @@ def songs_of(files: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def compile_batches(name: str) -> None:
-    """Compiles the network for every size of batch that a command may need; kept on disk."""
+    """Compiles the network for every batch size that a command may need, into the cache on disk."""
     weights = loading.load(name)
-    spec, score = weights.spec, infer.scorer(weights)
+    spec, score = weights.spec, infer.compile_infer_batch(weights)
     shape = (spec.window_frames, spec.frontend.stored_bands)
     for power in range(infer.BATCH_WINDOWS.bit_length()):
         score(np.zeros((1 << power, *shape), spec.frontend.stored_dtype))
 
 
-def measure_songs(files: Sequence[Path], folder: Path) -> Found:
-    """Returns the seconds a song, by command, when loaded, and of many."""
+def measure_songs(files: Sequence[Path], folder: Path) -> Results:
+    """Returns the seconds per song by command, when loaded, and of many."""
     songs = songs_of(files, folder / "songs")
-    few = list(files[: _PACKAGE_SONGS.value])
-    listed = written(folder / "package.txt", few)
+    package_songs = list(files[: _PACKAGE_SONGS.value])
+    file_list = write_list(folder / "package.txt", package_songs)
     tagger = [_PACKAGE_PYTHON.value, "-m", "musicnn.tagger", files[0], "--model", "MTT_musicnn"]
     loaded = {name: deepgenre.load(name) for name in (SHIPPED, SHARED)}
     calls = list(itertools.islice(itertools.cycle(songs), CALLS))
-    found: Found = {what: {} for what in (COMMAND, LOADED, MANY)}
+    results: Results = {measurement: {} for measurement in (COMMAND, LOADED, MANY)}
 
-    def note(what: str, who: str, seconds: Seconds) -> None:
-        found[what].setdefault(who, []).append(seconds)
+    def add(measurement: str, tagger: str, seconds: Seconds) -> None:
+        results[measurement].setdefault(tagger, []).append(seconds)
 
     for name in loaded:
         compile_batches(name)
     for repeat in range(_REPEATS.value):
         for name, tag in loaded.items():
-            note(COMMAND, name, ours_on_files(name, songs[:1], folder))
-            note(LOADED, name, in_process(lambda tag=tag: list(map(tag, calls)), CALLS)[0])
-            note(MANY, name, ours_on_files(name, songs, folder))
-        note(COMMAND, PACKAGE, of_command([*tagger, "--print"])[0])
-        seconds, _ = package("files", listed, len(few))
-        note(LOADED, PACKAGE, seconds)
-        note(MANY, PACKAGE, seconds)
+            add(COMMAND, name, time_our_command(name, songs[:1], folder))
+            add(LOADED, name, time_call(lambda tag=tag: list(map(tag, calls)), CALLS)[0])
+            add(MANY, name, time_our_command(name, songs, folder))
+        add(COMMAND, PACKAGE, time_command([*tagger, "--print"])[0])
+        seconds, _ = time_package("files", file_list, len(package_songs))
+        add(LOADED, PACKAGE, seconds)
+        add(MANY, PACKAGE, seconds)
         print(f"songs: repeat {repeat + 1} of {_REPEATS.value} done", flush=True)
-    return found
+    return results
 
 
-def measure_windows(files: Sequence[Path], folder: Path) -> Found:
-    """Returns the seconds a window of the networks alone; says how far they are from each other."""
+def measure_windows(files: Sequence[Path], folder: Path) -> Results:
+    """Returns the seconds per window of the networks; prints the difference of their outputs."""
     batches = windows_of(files)
     count = batches.shape[0] * batches.shape[1]
     np.save(folder / "windows.npy", np.log10(1 + 10_000 * batches.astype(np.float32)))
     weights = loading.load(SHARED)
     score, variables = compile_score_step(weights.spec), jax.device_put(weights.variables)
     score(variables, batches[0]).block_until_ready()
-    found: dict[str, list[Seconds]] = {SHARED: [], PACKAGE: []}
+    results: dict[str, list[Seconds]] = {SHARED: [], PACKAGE: []}
     for _ in range(_REPEATS.value):
-        seconds, ours = in_process(
+        seconds, ours = time_call(
             lambda: [np.asarray(score(variables, batch)) for batch in batches], count
         )
-        found[SHARED].append(seconds)
-        seconds, theirs = package("windows", folder / "windows.npy", count)
-        found[PACKAGE].append(seconds)
+        results[SHARED].append(seconds)
+        seconds, theirs = time_package("windows", folder / "windows.npy", count)
+        results[PACKAGE].append(seconds)
         difference = np.abs(np.concatenate(ours) - theirs).max()
-        print(f"windows: probabilities differ by {difference:.1e} at most", flush=True)
-    return {WINDOW: found}
+        print(f"windows: probabilities differ by at most {difference:.1e}", flush=True)
+    return {WINDOW: results}
 
 
-def said(values: Sequence[float]) -> str:
-    """Returns 'median (least-most)'."""
+def median_and_range(values: Sequence[float]) -> str:
+    """Returns 'median (minimum-maximum)'."""
     return f"{statistics.median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
 
 
-def report(found: Found, song_seconds: float) -> dict[str, list[float]]:
-    """Prints medians and spreads; returns how many times faster ours is, a number a repeat."""
+def report(results: Results, song_seconds: float) -> dict[str, list[float]]:
+    """Prints medians and ranges; returns the package's times divided by ours, one per repeat."""
     ratios: dict[str, list[float]] = {}
-    for what, whose in found.items():
-        print(f"{what}:")
-        for who, repeats in whose.items():
+    for measurement, by_tagger in results.items():
+        print(f"{measurement}:")
+        for tagger, repeats in by_tagger.items():
             wall, cpu = ([seconds[clock] for seconds in repeats] for clock in ("wall", "cpu"))
-            line = f"  {who}: {said(wall)} s, cpu {said(cpu)} s"
-            if what == MANY:
+            line = f"  {tagger}: {median_and_range(wall)} s, cpu {median_and_range(cpu)} s"
+            if measurement == MANY:
                 rates = [1 / seconds for seconds in wall]
-                line += f"; {said(rates)} songs/s, {said([r * song_seconds for r in rates])} x real"
+                speeds = [rate * song_seconds for rate in rates]
+                line += f"; {median_and_range(rates)} songs/s, "
+                line += f"{median_and_range(speeds)} x real time"
             print(line)
-            if who != PACKAGE:
+            if tagger != PACKAGE:
                 for clock in ("wall", "cpu"):
-                    pairs = zip(whose[PACKAGE], repeats, strict=True)
+                    pairs = zip(by_tagger[PACKAGE], repeats, strict=True)
                     ratio = [theirs[clock] / ours[clock] for theirs, ours in pairs]
-                    ratios[f"{what}: {PACKAGE} / {who}, {clock}"] = ratio
+                    ratios[f"{measurement}: {PACKAGE} / {tagger}, {clock}"] = ratio
     for name, ratio in ratios.items():
-        print(f"{name}: {said(ratio)}")
+        print(f"{name}: {median_and_range(ratio)}")
     return ratios
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measures, prints, writes --output."""
+    """Measures, prints and writes --output."""
     del argv
     log.quieten_libraries()
     devices.set_up(None, 1, 0)
     try:
         files = expand(_FILES.value)[: _NUM_SONGS.value]
         with tempfile.TemporaryDirectory() as folder:
-            found = measure_songs(files, Path(folder)) | measure_windows(files, Path(folder))
+            results = measure_songs(files, Path(folder)) | measure_windows(files, Path(folder))
     except UserError as error:
         sys.exit(f"tag_speed: {error}")
     song_seconds = statistics.mean(soundfile.info(file).duration for file in files)
@@ -250,7 +250,7 @@ def main(argv: Sequence[str]) -> None:
     about |= {"songs": _NUM_SONGS.value, "files": len(files), "song_seconds": song_seconds}
     about |= {"package_songs": min(len(files), _PACKAGE_SONGS.value)}
     print(json.dumps(about))
-    result = {**about, "seconds": found, "ratios": report(found, song_seconds)}
+    result = {**about, "seconds": results, "ratios": report(results, song_seconds)}
     Path(_OUTPUT.value).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -2,9 +2,9 @@
 
     training_ours.py JSON
 
-JSON says what `train_speed.Case` holds. Prints one JSON object: 'seconds' of each step, 'bytes' at
-the peak beyond what the process took before, 'gflop_a_clip' of a step, 'matrix_gflops' of matrix
-products in the same type, measured here, and the 'device'.
+JSON has the fields of `train_speed.Case`. Prints one JSON object: 'seconds' of each step, peak
+memory of the steps in 'bytes', 'gflop_a_clip' (operations of a step per clip), 'matrix_gflops'
+(measured rate of matrix products in the same type), and the 'device'.
 """
 
 import json
@@ -34,7 +34,7 @@ MATRIX_SIZE = 4096
 
 
 def spec_of(case: dict[str, Any]) -> Spec:
-    """Returns the spec of the case's network: log-mel bands to as many classes as there are."""
+    """Returns the spec of the case's network: log-mel bands as input, numbered classes."""
     config = defaults.get_config()
     config.dtype = case["dtype"]
     return Spec(
@@ -53,7 +53,7 @@ def spec_of(case: dict[str, Any]) -> Spec:
 
 
 def random_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Returns levels as the store has them, and labels."""
+    """Returns random stored levels and labels."""
     random = np.random.default_rng(0)
     shape = (case["batch"], case["frames"], BANDS)
     labels = random.integers(0, case["classes"], case["batch"]).astype(np.int32)
@@ -62,11 +62,12 @@ def random_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:
     return {"levels": random.integers(0, 256, shape).astype(np.uint8), "labels": labels}
 
 
-def gflop_a_clip(spec: Spec) -> float:
-    """Returns billions of operations of a training step a clip, two a multiplication.
+def gflop_per_clip(spec: Spec) -> float:
+    """Returns the GFLOP of a training step per clip; a multiply-add counts as two operations.
 
-    Of convolutions and dense layers as they read, three times the forward pass but for the first
-    layer, whose input has no gradient: however a platform computes them.
+    Convolutions and dense layers only, by their definition, independent of the platform's
+    implementation: three times the forward pass, except the first layer, which needs no gradient
+    with respect to its input.
     """
     module = specs.build(spec)
     x = jax.ShapeDtypeStruct((1, spec.window_frames, BANDS), jnp.float32)
@@ -79,24 +80,24 @@ def gflop_a_clip(spec: Spec) -> float:
 def operations(jaxpr: Jaxpr) -> list[float]:
     """Returns the operations of each convolution and matrix product, in order.
 
-    Where a lowering is chosen by platform, of the default one, which is the last.
+    If the lowering depends on the platform, counts the default one, which is the last.
     """
-    found = []
+    counts = []
     for equation in jaxpr.eqns:
         if equation.primitive.name == "cond":
-            found += operations(equation.params["branches"][-1].jaxpr)
+            counts += operations(equation.params["branches"][-1].jaxpr)
         elif equation.primitive.name in ("conv_general_dilated", "dot_general"):
             out, right = equation.outvars[0].aval, equation.invars[1].aval
-            found.append(2.0 * out.size * right.size / out.shape[-1])  # pyright: ignore
+            counts.append(2.0 * out.size * right.size / out.shape[-1])  # pyright: ignore
         else:
             for value in equation.params.values():
                 inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
-                found += operations(inner) if isinstance(inner, Jaxpr) else []
-    return found
+                counts += operations(inner) if isinstance(inner, Jaxpr) else []
+    return counts
 
 
 def timed(function: Callable[[], Any], times: int) -> list[float]:
-    """Returns the seconds of each call, the first, which compiles, left out."""
+    """Returns the seconds of each call, after a first call that compiles."""
     jax.block_until_ready(function())
     seconds = []
     for _ in range(times):
@@ -107,14 +108,14 @@ def timed(function: Callable[[], Any], times: int) -> list[float]:
 
 
 def matrix_gflops(dtype: str) -> float:
-    """Returns what the device reaches in matrix products of this type."""
+    """Returns the GFLOP per second of the device in matrix products of this type."""
     left = jnp.ones((MATRIX_SIZE, MATRIX_SIZE), dtype)
     product = jax.jit(lambda left: left @ left)
     return 2 * MATRIX_SIZE**3 / min(timed(lambda: product(left), 3)) / 1e9
 
 
 def peak_bytes() -> int:
-    """Returns the most memory taken so far: of the device, where it says so, else the process."""
+    """Returns the peak memory so far, of the device if it reports it, otherwise of the process."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics:
         return statistics["peak_bytes_in_use"]
@@ -122,7 +123,7 @@ def peak_bytes() -> int:
 
 
 def main(case: dict[str, Any]) -> None:
-    """Measures the case and prints what came of it."""
+    """Measures the case and prints the results."""
     num_devices = case["devices"]
     spec, config = spec_of(case), defaults.get_config()
     config.learning_rate = 1e-4
@@ -134,21 +135,21 @@ def main(case: dict[str, Any]) -> None:
         state, batch = devices.replicate(state), devices.shard(batch, num_devices)
     batch = jax.device_put(batch) if num_devices == 1 else batch
     before = peak_bytes()
-    holder = [state]
+    states = [state]  # the step donates its input
 
     def advance() -> jax.Array:
-        holder[0], scalars = step(holder[0], batch)
+        states[0], scalars = step(states[0], batch)
         return scalars["loss"]
 
     seconds = timed(advance, case["steps"])
-    found = {
+    results = {
         "seconds": seconds,
         "bytes": peak_bytes() - before,
-        "gflop_a_clip": gflop_a_clip(spec),
+        "gflop_a_clip": gflop_per_clip(spec),
         "matrix_gflops": matrix_gflops(case["dtype"]),
         "device": f"{num_devices} x {jax.devices()[0].device_kind}",
     }
-    print(json.dumps(found))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

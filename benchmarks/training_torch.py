@@ -1,10 +1,10 @@
-"""Times PyTorch's training steps on a batch in memory, for `train_speed.py`, in its own Python.
+"""Times PyTorch training steps on a batch in memory; `train_speed.py` runs it in PyTorch's Python.
 
     training_torch.py JSON
 
-JSON says what `train_speed.Case` holds, and 'compiled'. The networks are the paper's two, layer by
-layer those of deepgenre, channels last, trained by Adam. Prints one JSON object like
-`training_ours.py`. Knows nothing of deepgenre.
+JSON has the fields of `train_speed.Case` and 'compiled'. The networks are the paper's two, with the
+same layers as in deepgenre, channels last, trained with Adam. Prints one JSON object like
+`training_ours.py`. Does not import deepgenre.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ BANDS = 128
 
 
 class Paper1D(nn.Module):
-    """(batch, 128, frames) to logits (batch, classes)."""
+    """Maps (batch, 128, frames) to logits (batch, classes)."""
 
     def __init__(self, classes: int, frames: int) -> None:
-        """Makes the layers; the dense one depends on the number of frames."""
+        """Creates the layers; the size of the dense one depends on the number of frames."""
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels, 256, 4, stride=2) for channels in (BANDS, 256, 256)
@@ -45,12 +45,12 @@ class Paper1D(nn.Module):
 
 
 class Paper2D(nn.Module):
-    """(batch, 1, frames, 128) to logits (batch, classes)."""
+    """Maps (batch, 1, frames, 128) to logits (batch, classes)."""
 
     POOLS = ((4, 3), (5, 4), (6, 5))
 
     def __init__(self, classes: int, frames: int) -> None:
-        """Makes the layers; the dense one depends on the number of frames."""
+        """Creates the layers; the size of the dense one depends on the number of frames."""
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels, features, 3, padding=1)
@@ -69,14 +69,14 @@ class Paper2D(nn.Module):
 
 
 def peak_bytes(device: str) -> int:
-    """Returns the most memory taken so far, of the GPU or else of the process."""
+    """Returns the peak memory so far, of the GPU or otherwise of the process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main(case: dict[str, Any]) -> None:
-    """Measures the case and prints what came of it."""
+    """Measures the case and prints the results."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
@@ -97,11 +97,11 @@ def main(case: dict[str, Any]) -> None:
         labels = torch.randint(0, classes, (batch,)).to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=device == "cuda")
     model = torch.compile(network) if case["compiled"] else network
-    narrow = case["dtype"] == "bfloat16"
+    use_bfloat16 = case["dtype"] == "bfloat16"
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext():
+        with torch.autocast(device, torch.bfloat16) if use_bfloat16 else contextlib.nullcontext():
             loss = loss_of(model(x), labels)
         loss.backward()
         optimizer.step()
@@ -109,7 +109,7 @@ def main(case: dict[str, Any]) -> None:
             torch.cuda.synchronize()
 
     before = peak_bytes(device)
-    for _ in range(3):  # compile, and choose algorithms
+    for _ in range(3):  # compilation and selection of algorithms
         step()
     seconds = []
     for _ in range(case["steps"]):
@@ -117,8 +117,8 @@ def main(case: dict[str, Any]) -> None:
         step()
         seconds.append(time.perf_counter() - start)
     name = torch.cuda.get_device_name() if device == "cuda" else device
-    found = {"seconds": seconds, "bytes": peak_bytes(device) - before, "device": name}
-    print(json.dumps({**found, "version": torch.__version__}))
+    results = {"seconds": seconds, "bytes": peak_bytes(device) - before, "device": name}
+    print(json.dumps({**results, "version": torch.__version__}))
 
 
 if __name__ == "__main__":

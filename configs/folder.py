@@ -1,10 +1,10 @@
-"""Your own music: a folder a genre, or a manifest (CSV, TSV or JSON lines).
+"""Your own music: one folder per genre, or a manifest (CSV, TSV or JSON lines).
 
     python -m deepgenre.main --config=configs/folder.py --data_dir=FOLDER
     python -m deepgenre.main --config=configs/folder.py:tags --data_dir=manifest.csv
 
-`:tags` is for clips that carry several labels each. No artist or album is on both sides of the
-split. Short random crops train, so songs may have any length.
+`:tags` is for clips with any number of labels. No artist or album is in more than one part of the
+split. Training uses short random crops, so songs may have any duration.
 """
 
 from deepgenre import config as defaults
@@ -13,7 +13,7 @@ from deepgenre.errors import UserError
 
 
 def get_config(task: str = "genre") -> Config:
-    """Returns the config of task 'genre' (one label a clip) or 'tags' (any number)."""
+    """Returns the config of task 'genre' (one label per clip) or 'tags' (any number)."""
     if task not in ("genre", "tags"):
         raise UserError(f"configs/folder.py:{task}: the task is 'genre' or 'tags'")
     config = defaults.get_config()

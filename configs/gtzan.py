@@ -2,9 +2,9 @@
 
     python -m deepgenre.main --config=configs/gtzan.py --data_dir=FOLDER_WITH_GENRES
 
-The paper holds a random third out and reports 58.79 %. Such a split leaks recordings and artists
-(see BUILD_NOTES.md); `--config.split=fault_filtered` is the honest one, 443/197/290 clips.
-An .npz of spectrograms does as data too: `--data_dir=FILE.npz`.
+The paper tests on a random third and reports 58.79 %. Such a split leaks recordings and artists
+(see BUILD_NOTES.md); `--config.split=fault_filtered` does not, with 443/197/290 clips.
+The data may also be an .npz of spectrograms: `--data_dir=FILE.npz`.
 """
 
 from deepgenre import config as defaults

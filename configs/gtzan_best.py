@@ -1,10 +1,10 @@
-"""The best recipe found for GTZAN from its 442 fault-filtered training clips alone.
+"""The best network for GTZAN trained only on its 442 fault-filtered training clips.
 
     python -m deepgenre.main --config=configs/gtzan_best.py --data_dir=FILE.npz
 
-A small short-chunk network on 10 s windows, strongly augmented, weights averaged over the run.
-Scores and seeds: README.md. The front end's frames are 77.6 ms apart, so the same weights hear
-audio files and the stored spectrograms that they were trained on.
+A small short-chunk network on 10 s windows, with strong augmentation and averaged weights. Scores
+and seeds: README.md. The hop of 77.6 ms is that of the stored spectrograms used for training, so
+the same weights work on audio files too.
 """
 
 from deepgenre import config as defaults

@@ -1,10 +1,11 @@
-"""Logistic regression on what k-means learnt, for GTZAN's 442 fault-filtered training clips alone.
+"""Logistic regression on k-means features for GTZAN's 442 fault-filtered training clips.
 
     python -m deepgenre.main --config=configs/gtzan_kmeans.py --data_dir=FILE.npz
 
 Filters are learnt from the training clips without labels; then only the head is trained, to the
-minimum of a convex loss: whole clips as they are, plain weight decay. Beside the networks of
-configs/gtzan_best.py it makes the ensemble that ships as `gtzan`. Scores and seeds: README.md.
+minimum of a convex loss: whole clips without augmentation, plain weight decay. Together with the
+networks of configs/gtzan_best.py it forms the shipped ensemble `gtzan`. Scores and seeds:
+README.md.
 """
 
 from deepgenre import config as defaults

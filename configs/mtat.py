@@ -2,10 +2,10 @@
 
     python -m deepgenre.main --config=configs/mtat.py --data_dir=FOLDER_WITH_ANNOTATIONS_AND_MP3
 
-The paper cuts the 21,111 clips that have one of the top 50 tags at random, 80/20 and 80/20 again,
-and reports 46.96 %, likely what is called `argmax_accuracy` here. Nine in ten test clips then
-share their song with a training clip; `--config.split=folders` is the split that others report
-on, `artist_disjoint` the strictest.
+The paper splits the 21,111 clips that have one of the top 50 tags at random, 80/20 and 80/20 again,
+and reports 46.96 %, probably the metric `argmax_accuracy`. Nine in ten test clips then share their
+song with a training clip; `--config.split=folders` is the split of the literature,
+`artist_disjoint` the strictest.
 """
 
 from deepgenre import config as defaults
@@ -23,5 +23,5 @@ def get_config() -> Config:
     config.batch_size = 32
     config.learning_rate = 1e-4
     config.schedule = "exponential"
-    config.decay_rate = 0.9  # the paper does not say how fast; a tenth less an epoch
+    config.decay_rate = 0.9  # per epoch; the paper does not give the rate
     return config

@@ -1,12 +1,12 @@
-"""MagnaTagATune as musicnn was trained (Pons and Serra, 2019): Adam, halved at plateaus.
+"""MagnaTagATune with musicnn's recipe (Pons and Serra, 2019): Adam, halved at plateaus.
 
     python -m deepgenre.main --config=configs/mtat_musicnn.py --data_dir=FOLDER
 
-One random window of 3 s a clip and epoch, 600 epochs; the learning rate is halved after 75 epochs
-without a better validation loss. Split: folders 0-b/c/d-f, on which the package's weights get
-ROC-AUC 0.9067. `--config.model=musicnn_vgg` is its baseline.
+One random window of 3 s per clip and epoch, 600 epochs; the learning rate is halved after 75 epochs
+without a better validation loss. Split: folders 0-b/c/d-f, on which the weights of the musicnn
+package reach ROC-AUC 0.9067. `--config.model=musicnn_vgg` is its baseline.
 
-Different from the original: weight decay is decoupled, not an L2 term of the loss.
+Difference from the original: weight decay is decoupled, not an L2 term of the loss.
 """
 
 from deepgenre import config as defaults

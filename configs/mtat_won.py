@@ -1,4 +1,4 @@
-"""MagnaTagATune as Won et al. (2020) trained their taggers: Adam, then SGD three times slower.
+"""MagnaTagATune with the recipe of Won et al. (2020): Adam, then SGD at three learning rates.
 
     R='python -m deepgenre.main --data_dir=FOLDER_WITH_ANNOTATIONS_AND_MP3 --workdir=runs'
     $R/won-1 --config=configs/mtat_won.py
@@ -8,13 +8,14 @@
     $R/won-4 --config=configs/mtat_won.py:sgd --config.init_from=runs/won-3 \
         --config.learning_rate=1e-5 --config.num_epochs=80
 
-(Each $R/... above is one word: `--workdir=runs/won-1`.) Each run starts from the best weights of
-the one before: 80 epochs of Adam, then 20, 20 and 80 of SGD with Nesterov momentum. On the split of
-the literature, folders 0-b/c/d-f, they report ROC-AUC 0.9129 and PR-AUC 0.4614 for this network.
-Any other: `--config.model=NAME`, with the window that the table in deepgenre/models gives.
+($R/won-1 is the command with `--workdir=runs/won-1`.) Each run starts from the best weights of the
+previous one: 80 epochs of Adam, then 20, 20 and 80 of SGD with Nesterov momentum. On the split
+of the literature, folders 0-b/c/d-f, they report ROC-AUC 0.9129 and PR-AUC 0.4614 for this network.
+For another network use `--config.model=NAME` and the window in the table of deepgenre/models.
 
-Different from the original: mel filters are Slaney's, not HTK's; levels are re the clip's maximum;
-weight decay is decoupled; an epoch hears one random window a clip, a test clip eight evenly spread.
+Differences from the original: mel filters are Slaney's, not HTK's; levels are relative to the
+clip's maximum; weight decay is decoupled; an epoch uses one random window per clip, a test clip
+eight evenly spaced ones.
 """
 
 from deepgenre import config as defaults
@@ -26,7 +27,7 @@ STAGES = {"adam": ("adam", 1e-4, 80), "sgd": ("sgd", 1e-3, 20)}
 
 
 def get_config(stage: str = "adam") -> Config:
-    """Returns the config of a stage: 'adam', or 'sgd', of which there are three in a row."""
+    """Returns the config of a stage: 'adam', or 'sgd' (three runs in succession)."""
     config = defaults.get_config()
     config.dataset = "mtat"
     config.split = "folders"

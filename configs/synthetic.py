@@ -1,8 +1,9 @@
-"""The main job on an embedded *synthetic* corpus: ten styles composed by the program itself.
+"""Training on the built-in *synthetic* corpus: ten styles composed by the program itself.
 
     ./launch.sh
 
-Its score says that the whole way from audio files to predictions works, nothing about real music.
+The score shows that the pipeline from audio files to predictions works, not how accurate
+predictions on real music are.
 """
 
 from deepgenre import config as defaults
@@ -15,7 +16,7 @@ def get_config() -> Config:
     config.dataset = "synthetic"
     config.split = "group_random"
     config.model = "paper_1d"
-    config.frontend.hop_length = 512  # 10 s clips then have the frames that the network needs
+    config.frontend.hop_length = 512  # gives 10 s clips the frames that the network requires
     config.num_epochs = 20
     config.learning_rate = 1e-3
     return config

@@ -1,18 +1,18 @@
-"""deepgenre: hears a piece of music and says its genre and tags."""
+"""deepgenre: genre classification and tagging of recorded music."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepgenre.inference.tagger import Tagger
 
+__version__ = "0.2.0"
+
 
 def load(weights: str = "gtzan") -> "Tagger":
-    """Returns a tagger by the name of weights, or of a workdir or a .safetensors file of them.
+    """Returns a tagger with the weights of a name, a workdir or a .safetensors file.
 
-    Raises errors.UserError where there are none, or they are damaged.
+    Raises errors.UserError where they do not exist or are damaged.
     """
-    from deepgenre.inference import (
-        tagger,  # JAX takes seconds to import: not with `import deepgenre`
-    )
+    from deepgenre.inference import tagger  # JAX takes seconds to import
 
     return tagger.load(weights)

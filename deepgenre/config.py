@@ -1,4 +1,4 @@
-"""Every default of deepgenre, in one place: unit, range and meaning a field.
+"""Every default of deepgenre, in one place: unit, range and meaning of each field.
 
 A file in `configs/` calls `get_config()` and changes a few lines; the command line overrides with
 `--config.FIELD=VALUE`. The config is locked (a misspelt field is an error) and travels with every
@@ -17,13 +17,13 @@ from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data.augmentation import Augmentation
 from deepgenre.errors import UserError, unknown_name
 
-# A locked ConfigDict. ml_collections types every field as a union of all types, which says less
-# than nothing; `get_config` below is what says the types.
+# A locked ConfigDict. ml_collections types every field as a union of all types, which is useless
+# to a type checker; `get_config` below defines the types.
 Config = Any
 
 
-MAX_SECONDS = 3600  # an hour: a window of more is a slip
-# Least and most. `frontend` and `augment` check their own fields, tables the names in them.
+MAX_SECONDS = 3600  # longest window: anything above is a mistake
+# Minimum and maximum. `frontend` and `augment` check their own fields, the tables check names.
 RANGES = {
     "top_tags": (0, math.inf),
     "seed": (0, 2**32 - 1),
@@ -67,8 +67,8 @@ def get_config() -> Config:
     """Returns the defaults, unlocked: the paper's 1D network and settings on GTZAN."""
     config = ConfigDict()
 
-    # What is learnt from what
-    config.dataset = "gtzan"  # a name in deepgenre/datasets
+    # Data
+    config.dataset = "gtzan"  # a name in deepgenre/data/datasets
     config.split = "paper_random"  # a name in the dataset's table of splits
     config.multi_label = False  # dataset 'folder' only: True where a clip has a set of tags
     config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags
@@ -77,8 +77,8 @@ def get_config() -> Config:
 
     # Network
     config.model = "paper_1d"  # a name in deepgenre/models
-    # Options of the network, each as documented there; None: the network's own default. Of all
-    # networks together: one that the chosen network lacks is an error when it is set.
+    # Options of the network, documented there; None: the network's own default. The options of all
+    # networks are listed: setting one that the chosen network lacks is an error.
     config.network = ConfigDict(
         {
             option: config_dict.placeholder(kind)
@@ -87,8 +87,8 @@ def get_config() -> Config:
         }
     )
     config.init_from = ""  # weights to start from: a workdir, a .safetensors file or a name
-    config.freeze = False  # True: what was taken from init_from is not trained further
-    config.pretrain_epochs = 0  # of learning without labels first: 'dbn' and 'spherical_kmeans'
+    config.freeze = False  # True: parameters taken from init_from are not trained further
+    config.pretrain_epochs = 0  # of unsupervised pretraining: 'dbn' and 'spherical_kmeans'
     config.dtype = "float32"  # or 'bfloat16': type of activations; weights stay float32
 
     # Optimisation
@@ -97,31 +97,31 @@ def get_config() -> Config:
     config.optimizer = "adam"  # 'adam' (AdamW when weight_decay > 0) or 'sgd' (Nesterov)
     config.learning_rate = 1e-3  # peak
     config.schedule = "inverse_time"  # 'inverse_time', 'exponential', 'cosine' or 'constant'
-    config.decay = 0.01  # inverse_time: learning_rate / (1 + decay * step), as Keras meant it
-    config.decay_rate = 0.9  # exponential: factor an epoch
-    config.warmup_epochs = 0.0  # linear rise from 0 before the schedule proper
-    config.plateau_epochs = 0  # after so many epochs without a better loss (0: never) ...
+    config.decay = 0.01  # inverse_time: learning_rate / (1 + decay * step), as in Keras
+    config.decay_rate = 0.9  # exponential: factor per epoch
+    config.warmup_epochs = 0.0  # linear rise from 0 before the schedule
+    config.plateau_epochs = 0  # after this many epochs without a better loss (0: never) ...
     config.plateau_factor = 0.5  # ... the learning rate is multiplied by this
     config.momentum = 0.9  # sgd
     config.weight_decay = 0.0  # decoupled, on kernels only
-    config.clip_norm = 0.0  # largest norm of the gradient; 0: not clipped
+    config.clip_norm = 0.0  # largest norm of the gradient; 0: no clipping
 
-    config.label_smoothing = 0.0  # share of a target that is spread over the classes
-    config.ema_decay = 0.0  # weights used are a running mean, this much kept a step; 0: the last
-    config.early_stop_epochs = 0  # stop after so many epochs without a better loss; 0: never
+    config.label_smoothing = 0.0  # share of a target that is spread over all classes
+    config.ema_decay = 0.0  # decay of the running mean of weights that is used; 0: the last weights
+    config.early_stop_epochs = 0  # stop after this many epochs without a better loss; 0: never
     config.augment = ConfigDict(dataclasses.asdict(Augmentation()))
 
     # Input
     config.frontend = ConfigDict(dataclasses.asdict(FrontEnd()))
-    config.window_seconds = 0.0  # length of the random crop that trains; 0: whole clips
-    config.window_hop_seconds = 0.0  # step of windows in evaluation; 0: the window's length
+    config.window_seconds = 0.0  # length of the random training crop; 0: whole clips
+    config.window_hop_seconds = 0.0  # hop of windows in evaluation; 0: the window's length
     config.store_dir = ""  # folder of the prepared store; '': data/store/<dataset>-<id of data_dir>
     config.num_workers = 0  # Grain worker processes; 0: read in this process, with threads
-    config.prepare_workers = -1  # processes that prepare audio; -1: one a core
-    config.max_unreadable_fraction = 0.1  # train stops when more of the clips than this fail
+    config.prepare_workers = -1  # processes that prepare audio; -1: one per core
+    config.max_unreadable_fraction = 0.1  # training stops when a larger share of the clips fails
 
     # The run
     config.select_by = ""  # validation metric of the best checkpoint; '': accuracy or roc_auc
     config.eval_every_epochs = 1  # validate and checkpoint
-    config.log_every_steps = 20  # steps between two lines of training loss
+    config.log_every_steps = 20  # steps between two log lines of the training loss
     return config

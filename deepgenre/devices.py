@@ -1,4 +1,4 @@
-"""Devices and processes: how many there are, and how a batch is laid over them."""
+"""Devices and processes: set-up, and how a batch is divided among them."""
 
 import os
 from pathlib import Path
@@ -18,12 +18,12 @@ AXIS = "devices"  # name of the mapped axis over which gradients and batch norm 
 def set_up(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
     """Joins the other processes, if any, and turns the persistent compile cache on.
 
-    Raises UserError where the flags of several processes do not fit together.
+    Raises UserError where the flags of several processes contradict each other.
     """
     if num_processes > 1:
         _check_flags(coordinator_address, num_processes, process_id)
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
-        wait_for_all("started")  # a first meeting may wait 30 s only, and preparing takes longer
+        wait_for_all("started")  # the first barrier times out after 30 s
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(
         Path.home() / ".cache" / "deepgenre" / "compiled"
     )
@@ -35,7 +35,7 @@ def _check_flags(coordinator_address: str | None, num_processes: int, process_id
     _, _, port = (coordinator_address or "").rpartition(":")
     if not port.isdigit():
         raise UserError(
-            f"--coordinator_address: {num_processes} processes need host:port of process 0, is "
+            f"--coordinator_address: {num_processes} processes need host:port of process 0, not "
             f"{coordinator_address!r}"
         )
     if not 0 <= process_id < num_processes:
@@ -43,19 +43,19 @@ def _check_flags(coordinator_address: str | None, num_processes: int, process_id
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raises UserError unless the batch divides over all devices."""
+    """Raises UserError unless the batch can be divided among all devices."""
     devices = jax.device_count()
     if batch_size < 1 or batch_size % devices:
         raise UserError(
-            f"config.batch_size: {batch_size} does not divide over {devices} devices; "
-            f"take a multiple of {devices}"
+            f"config.batch_size: {batch_size} cannot be divided among {devices} devices; "
+            f"choose a multiple of {devices}"
         )
 
 
 def shard(batch: dict[str, np.ndarray], num_local_devices: int) -> dict[str, np.ndarray]:
     """Returns (clips, ...) arrays as (num_local_devices, clips / num_local_devices, ...).
 
-    Device d gets every num_local_devices-th clip from d on, as processes share clips among them.
+    Device d gets every num_local_devices-th clip from d on, as processes divide clips as well.
     """
     return {
         name: array.reshape(-1, num_local_devices, *array.shape[1:]).swapaxes(0, 1)
@@ -64,10 +64,10 @@ def shard(batch: dict[str, np.ndarray], num_local_devices: int) -> dict[str, np.
 
 
 def share_of_batch(position: jax.Array) -> jax.Array:
-    """Returns which share of the global batch the device at `position` of AXIS holds.
+    """Returns the share of the global batch that the device at `position` of AXIS holds.
 
-    Share s is every n-th clip from s on, over n devices, however they lie over processes: what is
-    drawn for a share does not depend on that.
+    Share s is every n-th clip from s on, for n devices in all: the random numbers of a share do not
+    depend on how devices are distributed over processes.
     """
     local = jax.local_device_count()
     return (position % local) * jax.process_count() + position // local
@@ -76,19 +76,19 @@ def share_of_batch(position: jax.Array) -> jax.Array:
 def replicate(tree: PyTree) -> PyTree:
     """Returns the tree with a copy on each of this process's devices, laid out as `pmap` does it.
 
-    A `pmap` that is first given anything else is traced and compiled again for its own output.
+    A `pmap` that first gets any other layout is traced and compiled again for its own output.
     """
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes files and talks."""
+    """Whether this process is the one that writes files and messages."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come to the point of this name."""
+    """Returns when every process has reached the barrier of this name."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 

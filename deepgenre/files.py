@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, and recognised when they change."""
+"""Files on disk: atomic writes, and fingerprints that tell whether a file changed."""
 
 import contextlib
 import errno
@@ -8,24 +8,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-Fingerprint = tuple[int, int]  # of a file: bytes, time of its last change in ns
+Fingerprint = tuple[int, int]  # of a file: size in bytes, modification time in ns
 
 
 def fingerprint(path: Path) -> Fingerprint | None:
-    """Returns the state of a file; None where none can be seen."""
+    """Returns the fingerprint of a file; None where it does not exist or cannot be accessed."""
     try:
         found = path.stat()
-    except (OSError, ValueError):  # ValueError: what no name can hold, such as '\0'
+    except (OSError, ValueError):  # ValueError: characters that no name can hold, such as '\0'
         return None
     return found.st_size, found.st_mtime_ns
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes the name `path` when the block ends well.
+    """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    It is this process's own, so that several may write the same file at once. Raises OSError that
-    names `path` where the disk is full.
+    Its name contains the process id, so that processes do not share it. Raises OSError that names
+    `path` where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # a stream's own error does not know its file
+        if error.errno == errno.ENOSPC:  # a stream's own error does not name its file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -41,12 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes a JSON object a line, all or nothing."""
+    """Writes one JSON object per line, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(json_lines(rows))
 
 
 def json_lines(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Returns the rows as JSON, an object a line, in UTF-8."""
+    """Returns the rows as JSON, one object per line, in UTF-8."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return text.encode("utf-8", "backslashreplace")  # a name that is no UTF-8: a JSON escape
+    return text.encode("utf-8", "backslashreplace")  # what is not UTF-8 becomes a JSON escape

@@ -1,4 +1,4 @@
-"""How processes stop: a run between two steps when asked to, its workers together with it."""
+"""Stopping of processes: runs stop between two steps, worker processes with their parent."""
 
 import contextlib
 import multiprocessing
@@ -11,26 +11,26 @@ from types import FrameType
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether a stop was asked for; a second Ctrl-C stops at once."""
-    asked = False
+    """Yields a function: whether a stop was requested. A second Ctrl-C stops at once."""
+    requested = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def end_with_parent() -> None:
-    """Ends this worker process when its parent is gone, even where that was killed outright.
+    """Ends this worker process when its parent has ended, even by SIGKILL.
 
-    A worker that waits for work, or for room to put it, would never notice.
+    A worker that waits for tasks, or for space in a queue, would not notice.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

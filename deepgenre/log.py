@@ -1,4 +1,4 @@
-"""What a run says while it works: progress lines on the terminal, metrics to files."""
+"""Progress and messages on the terminal, metrics to files."""
 
 import functools
 import json
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 
+_quiet = False
+
+
 def progress(
     items: Iterable | None, *, total: int, unit: str, title: str, initial: int = 0
 ) -> tqdm:
@@ -23,24 +26,36 @@ def progress(
     return tqdm(
         items,
         total=total,
-        disable=not total,
+        disable=_quiet or not total,
         unit=unit,
         desc=title,
         initial=initial,
         file=sys.stderr,
         dynamic_ncols=terminal,
-        mininterval=0.2 if terminal else 10.0,  # a log file wants a line now and then, not a film
+        mininterval=0.2 if terminal else 10.0,  # a log file gets a line now and then only
         smoothing=0.1,
     )
 
 
+def set_quiet(quiet: bool) -> None:
+    """Turns progress lines and `info` off or on; warnings stay."""
+    global _quiet
+    _quiet = quiet
+
+
 def info(message: str, *values: object) -> None:
-    """Prints one line for the person at the terminal, without tearing a progress line."""
+    """Prints one line to standard error, unless quiet, without tearing a progress line."""
+    if not _quiet:
+        warning(message, *values)
+
+
+def warning(message: str, *values: object) -> None:
+    """Prints one line to standard error, also when quiet, without tearing a progress line."""
     tqdm.write(message % values if values else message, file=sys.stderr)
 
 
 def escape_controls(text: object) -> str:
-    """Returns one line that a terminal shows as it is: control characters become escapes."""
+    """Returns one line that is safe on a terminal: control characters become escapes."""
     return "".join(
         repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter
         for letter in str(text)
@@ -48,7 +63,7 @@ def escape_controls(text: object) -> str:
 
 
 def quieten_libraries() -> None:
-    """Keeps absl's users off the terminal: Orbax tells much, and logs each error that it raises."""
+    """Keeps messages of absl's users off the terminal: Orbax logs each error that it raises."""
     logging.set_verbosity(logging.FATAL)
 
 
@@ -78,7 +93,7 @@ class MetricsLog:
 
     @functools.cached_property
     def _events(self) -> "SummaryWriter":
-        from tensorboardX import SummaryWriter  # slow to import: not on the way to the first step
+        from tensorboardX import SummaryWriter  # slow to import: not before the first step
 
         return SummaryWriter(str(self._folder), purge_step=self._purge_step)
 

@@ -1,4 +1,4 @@
-"""`python -m deepgenre.main`: runs the mode that the flags ask for, and says what went wrong."""
+"""The program, as `deepgenre MODE ...` or `python -m deepgenre.main --mode=MODE ...`."""
 
 import errno
 import io
@@ -7,14 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from absl import app
-from absl import flags as absl_flags
 
 from deepgenre import log
-from deepgenre.cli import flags
-from deepgenre.cli.modes import FILE_MODES, MODES
-from deepgenre.errors import InterruptedRunError, UserError
-
-absl_flags.adopt_module_key_flags(flags)  # `--help` tells them
+from deepgenre.cli import arguments, flags
+from deepgenre.cli.modes import MODES
+from deepgenre.errors import InterruptedRunError, UserError, look_up
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,45 +19,39 @@ def main(argv: Sequence[str]) -> int:
     from deepgenre import devices
 
     log.quieten_libraries()
+    log.set_quiet(flags.QUIET.value)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
-    files, mode = [*flags.FILES.value, *argv[1:]], flags.MODE.value
     try:
-        if files and mode not in FILE_MODES:
-            raise UserError(
-                f"{files[0]!r}: --mode={mode} takes no files, only {', '.join(FILE_MODES)} do; "
-                "see --help"
-            )
         devices.set_up(flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value)
-        return MODES[mode](files)
+        return look_up(MODES, flags.MODE.value or "", "--mode").run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
-        return _fail(str(stop), code=130)
+        return arguments.fail(str(stop), code=130)
     except KeyboardInterrupt:
-        return _fail("stopped", code=130)
+        return arguments.fail("stopped", code=130)
     except UserError as error:
-        return _fail(str(error))
-    except BrokenPipeError:  # who reads our output, `| head` say, has seen enough
+        return arguments.fail(str(error))
+    except BrokenPipeError:  # the reader of our output, e.g. `| head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:  # not about a user's file
             raise
-        return _fail(f"{error.filename or 'a file of this run'}: {error.strerror}")
+        return arguments.fail(f"{error.filename or 'a file of this run'}: {error.strerror}")
 
 
-def _fail(message: str, code: int = 1) -> int:
-    print(f"deepgenre: {message}", file=sys.stderr)
-    return code
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Returns [program, *files]; ends the program with one line where the arguments are wrong."""
     try:
-        files = absl_flags.FLAGS(argv)
-        flags.check_config_file()
-        return files
-    except (UserError, absl_flags.Error, AttributeError, TypeError, ValueError) as error:
-        sys.exit(_fail(flags.one_line(error)))
+        return arguments.parse(argv)
+    except UserError as error:
+        sys.exit(arguments.fail(str(error)))
+
+
+def run() -> None:
+    """Runs the program: the entry point of the console script."""
+    app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    run()

@@ -1,4 +1,4 @@
-"""Set-up of every test: four fake CPU devices, compiled code kept between runs, shared data."""
+"""Set-up of all tests: four fake CPU devices, a cache of compiled code, and shared fixtures."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real music that is not part of the project; tests that need it skip where it is missing."""
+    """The folder of real music, not part of the project; tests skip where it is missing."""
     folder = Path(os.environ.get("DEEPGENRE_SHARED", ROOT.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set DEEPGENRE_SHARED)")
@@ -28,14 +28,14 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of *synthetic* tones, a folder a genre: what `tiny.SETTINGS` trains on."""
+    """A folder of *synthetic* tones, one folder per genre: the dataset of `tiny.SETTINGS`."""
     folder = tmp_path_factory.mktemp("tones")
     return tiny.compose(folder / "music", clips_per_genre=8, seconds=2.0)
 
 
 @pytest.fixture(scope="session")
 def trained(tones: Path) -> Path:
-    """The workdir of a finished run on `tones`; read it, do not write to it."""
+    """The workdir of a finished run on `tones`; read-only."""
     workdir = tones.parent / "run"
     with pytest.MonkeyPatch.context() as patch:
         assert tiny.call(patch, *tiny.settings(tones), f"--workdir={workdir}") == 0

@@ -1,9 +1,11 @@
+"""Look-up of names in tables."""
+
 import pytest
 
 from deepgenre.errors import UserError, look_up
 
 
-def test_choose_names_the_nearest_and_all():
+def test_look_up_suggests_the_closest_name_and_lists_all():
     table = {"paper_random": 1, "folders": 2, "artist_disjoint": 3}
     assert look_up(table, "folders", "config.split") == 2
     with pytest.raises(UserError) as error:
@@ -14,7 +16,7 @@ def test_choose_names_the_nearest_and_all():
     assert "artist_disjoint, folders, paper_random" in message
 
 
-def test_choose_guesses_nothing_where_nothing_is_near():
+def test_look_up_suggests_nothing_without_a_similar_name():
     with pytest.raises(UserError) as error:
         look_up({"abc": 1}, "zzzzzz", "config.split")
     assert "did you mean" not in str(error.value)

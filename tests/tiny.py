@@ -1,4 +1,4 @@
-"""What several tests share: a small dataset of *synthetic* tones, a spec, the command line."""
+"""Test helpers: a small dataset of *synthetic* tones, a spec, the command line."""
 
 import dataclasses
 import os
@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import grain  # noqa: F401 (defines absl flags, which flagsaver would take away again)
+import grain  # noqa: F401 (defines absl flags, which flagsaver would remove)
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +18,7 @@ from absl.testing import flagsaver
 from array_record.python import array_record_data_source  # noqa: F401 (likewise)
 
 from deepgenre import config as defaults
-from deepgenre import main
+from deepgenre import main, models
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.devices import shard
 from deepgenre.training.step import Recipe, compile_train_step
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 COMPILED = Path.home() / ".cache" / "deepgenre" / "test-compiled"
 RATE_HZ = 22_050
 PITCHES_HZ = {"low": 110, "mid": 880, "high": 5000}
-# The smallest that the paper's 1D network hears: 298 frames, here of 128 samples.
+# The shortest input of the paper's 1D network: 298 frames, here with a hop of 128 samples.
 SETTINGS = (
     f"--config={ROOT / 'configs/folder.py'}",
     "--config.batch_size=8",
@@ -45,20 +46,20 @@ SETTINGS = (
 
 
 def settings(music: Path, *others: str) -> list[str]:
-    """Returns the flags of a small run on a folder of music, whose store lies beside it."""
+    """Returns the flags of a small run on a folder of music, with the store beside the folder."""
     store = music.parent / "store"
     return [*SETTINGS, f"--data_dir={music}", f"--config.store_dir={store}", *others]
 
 
 def tone(hz: float, seconds: float, seed: int) -> np.ndarray:
-    """Returns a sine in a little noise, float64 (samples,)."""
+    """Returns a sine with weak noise, float64 (samples,)."""
     time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     noise = np.random.default_rng(seed).standard_normal(time.size)
     return 0.3 * np.sin(2 * np.pi * hz * time) + 0.01 * noise
 
 
 def compose(folder: Path, *, clips_per_genre: int, seconds: float) -> Path:
-    """Writes <folder>/<low, mid or high>/<number>.wav; returns the folder."""
+    """Writes <folder>/<low|mid|high>/<number>.wav; returns the folder."""
     for genre, pitch_hz in PITCHES_HZ.items():
         (folder / genre).mkdir(parents=True, exist_ok=True)
         for number in range(clips_per_genre):
@@ -68,9 +69,9 @@ def compose(folder: Path, *, clips_per_genre: int, seconds: float) -> Path:
 
 
 def spec(**changes: Any) -> Spec:
-    """Returns the spec of a small paper_1d on 16 bands and three classes, with changes."""
+    """Returns the spec of a small paper_1d with 16 bands and three classes, with `changes`."""
     config = defaults.get_config().to_dict()
-    plain = Spec(
+    default = Spec(
         model="paper_1d",
         network={"dropout": 0.0, "batch_norm": True},
         classes=("a", "b", "c"),
@@ -83,13 +84,13 @@ def spec(**changes: Any) -> Spec:
         clip_seconds=15.0,
         config=config,
     )
-    return dataclasses.replace(plain, **changes)
+    return dataclasses.replace(default, **changes)
 
 
 def steps_on_one_batch(
     spec: Spec, batch: dict[str, np.ndarray], tx: Any, steps: int, num_devices: int
 ) -> tuple[Any, list[float]]:
-    """Returns params and running statistics after some steps on one batch, and the losses."""
+    """Returns (params, batch_stats) after `steps` steps on one batch, and the losses."""
     losses = []
     step = compile_train_step(spec, tx, Recipe(), num_devices=num_devices)
     shape = (1, spec.window_frames, spec.frontend.num_bands)
@@ -101,39 +102,60 @@ def steps_on_one_batch(
 
 
 def untrained(spec: Spec) -> Weights:
-    """Returns the spec's network with random weights, made without compiling anything."""
+    """Returns random weights for the spec, without compiling its network."""
     shape = jax.ShapeDtypeStruct((1, spec.window_frames, spec.frontend.num_bands), np.float32)
-    made = jax.eval_shape(lambda x: specs.build(spec).init(jax.random.key(0), x, False), shape)
+    shapes = jax.eval_shape(lambda x: specs.build(spec).init(jax.random.key(0), x, False), shape)
     rng = np.random.default_rng(0)
 
-    def leaf(about: jax.ShapeDtypeStruct) -> np.ndarray:
-        if len(about.shape) < 2:  # biases, scales and variances alike
-            return rng.uniform(0.5, 1.5, about.shape).astype(np.float32)
-        fan_in = np.prod(about.shape[:-1])
-        return (rng.standard_normal(about.shape) / np.sqrt(fan_in)).astype(np.float32)
+    def random_leaf(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(leaf.shape) < 2:  # biases, scales and variances
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        fan_in = np.prod(leaf.shape[:-1])
+        return (rng.standard_normal(leaf.shape) / np.sqrt(fan_in)).astype(np.float32)
 
-    kept = {name: made[name] for name in ("params", "batch_stats") if name in made}
-    return Weights(spec, jax.tree.map(leaf, kept), step=1, metrics={})
+    kept = {name: shapes[name] for name in ("params", "batch_stats") if name in shapes}
+    return Weights(spec, jax.tree.map(random_leaf, kept), step=1, metrics={})
+
+
+def shapes(
+    name: str,
+    frames: int,
+    bands: int,
+    num_classes: int = 10,
+    *,
+    train: bool = False,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Returns logits and variables of a new network, as shapes, without computing them."""
+    module = models.build(name, num_classes, options, dtype="bfloat16")
+    return jax.eval_shape(
+        lambda: module.init_with_output(
+            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
+            jnp.zeros((2, frames, bands)),
+            train=train,
+            mutable=True,
+        )
+    )
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
     """Runs `python -m deepgenre.main ARGUMENTS` in this process; returns the exit code.
 
-    What would end in a traceback there is an exception here.
+    An error that would print a traceback there is raised here.
     """
     argv = ["deepgenre", *map(str, arguments)]
-    monkeypatch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
+    monkeypatch.setattr(sys, "argv", argv)  # ml_collections reads overrides from here
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
     with flagsaver.flagsaver():
         try:
-            return main.main(main._parse_flags(argv))
+            return main.main(main.parse_flags(argv))
         except SystemExit as stop:
             assert isinstance(stop.code, int)
             return stop.code
 
 
 def start(*arguments: str | Path, cwd: Path, num_devices: int = 1) -> subprocess.Popen[str]:
-    """Starts `python -m deepgenre.main ARGUMENTS` as a process of its own."""
+    """Starts `python -m deepgenre.main ARGUMENTS` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "deepgenre.main", *map(str, arguments)],
         cwd=cwd,
@@ -145,7 +167,7 @@ def start(*arguments: str | Path, cwd: Path, num_devices: int = 1) -> subprocess
 
 
 def environment(num_devices: int = 1) -> dict[str, str]:
-    """Returns the environment of a process with so many fake CPU devices."""
+    """Returns environment variables for a process with `num_devices` fake CPU devices."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(num_devices),
@@ -154,7 +176,7 @@ def environment(num_devices: int = 1) -> dict[str, str]:
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str, str]:
-    """Returns exit code, standard output and standard error, when the process has ended."""
+    """Waits for the process; returns exit code, standard output and standard error."""
     try:
         output, errors = process.communicate(timeout=seconds)
     finally:
@@ -164,13 +186,13 @@ def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, s
 
 
 def children(pid: int) -> list[int]:
-    """Returns the processes that any thread of a process has started and that still run."""
+    """Returns the running child processes of all threads of a process."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for path in lists for child in path.read_text().split()]
 
 
 def wait_for_end(pids: list[int]) -> None:
-    """Returns when the processes have ended; fails where one goes on for half a minute."""
+    """Waits until the processes have ended; fails after 30 seconds."""
     deadline = time.monotonic() + 30
     while alive := [pid for pid in pids if _is_alive(pid)]:
         assert time.monotonic() < deadline, alive

@@ -1,1 +1,1 @@
-"""Audio files to waveforms, spectrograms and quantised levels; the same on a device."""
+"""Audio files to waveforms, spectrograms, levels and features, on the host and on a device."""

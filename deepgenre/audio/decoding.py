@@ -1,4 +1,11 @@
-"""Audio files to blocks of mono samples: libsndfile decodes, ffmpeg what libsndfile cannot."""
+"""Decodes audio files into blocks of mono samples, at the sample rate of the file.
+
+libsndfile decodes; ffmpeg decodes the formats that libsndfile does not recognise, see
+`audio.ffmpeg`. `blocks` yields a file in blocks of limited size, so that recordings of hours need
+not fit in memory. It raises UserError where a file cannot be read, is empty, not audio, cut short
+or silent, contains NaN or infinite samples, or has an implausible header. Nothing is resampled
+here, see `audio.waveforms`.
+"""
 
 import os
 from collections.abc import Generator, Iterator
@@ -11,92 +18,86 @@ import soundfile
 from deepgenre.audio import ffmpeg
 from deepgenre.errors import UserError
 
-SILENCE_PEAK = 1e-5  # -100 dB re full scale: below the noise of any 16-bit recording
-
-
+SILENCE_PEAK = 1e-5  # -100 dB relative to full scale: below the noise of any 16-bit recording
 OGG_PAGE_BYTES = 65_307  # at most
+RATES_HZ = (1_000, 4_000_000)  # plausible; a minute of audio resampled from 1 Hz fills the memory
+BLOCK_SAMPLES = 1 << 20  # decoded at once, total over all channels: a clip is one block
+MAX_SAMPLES = 1 << 35  # nine days at 44,100 Hz: a header that declares more is wrong
+UNRECOGNISED = 1  # libsndfile's error code for an unknown format
+
+Block = tuple[np.ndarray, int]  # samples, float32, and their rate in Hz
 
 
-RATES_HZ = (1_000, 4_000_000)  # outside, a header lies: resampled, a minute would fill the memory
-
-
-BLOCK_SAMPLES = 1 << 20  # decoded at a time, of all channels together: a clip is one block
-
-
-LONGEST_SAMPLES = 1 << 35  # nine days at 44,100 Hz: a header that says more does not know
-
-
-UNRECOGNISED = 1  # libsndfile's code of a format that it does not know
-
-
-Block = tuple[np.ndarray, int]  # float32 (samples,), mono, and their rate in Hz
-
-
-def mixed(samples: np.ndarray) -> np.ndarray:
+def to_mono(samples: np.ndarray) -> np.ndarray:
     """Returns the mean of the channels, float32 (samples,), of float32 (samples, channels)."""
     if samples.shape[1] == 1:
         return samples[:, 0]
-    if samples.shape[1] == 2:  # the same numbers as the mean's, whose short axis takes 10 x as long
+    if samples.shape[1] == 2:  # equal to the mean, which takes 10 x as long over a short axis
         return 0.5 * (samples[:, 0] + samples[:, 1])
     return samples.mean(axis=1)
 
 
 def peak(mono: np.ndarray, name: object) -> float:
-    """Returns the largest magnitude of samples; 0 where there are none.
+    """Returns the largest magnitude of the samples; 0 without samples.
 
-    Raises UserError, naming the recording, where samples are NaN or infinite.
+    Raises UserError, with the name of the recording, where samples are NaN or infinite.
     """
-    # NaN and infinity come through maximum and minimum: no pass over the samples for them alone.
+    # Maximum and minimum propagate NaN and infinity: no separate pass over the samples is needed.
     largest = max(float(mono.max()), -float(mono.min())) if mono.size else 0.0
     if not np.isfinite(largest):
-        raise UserError(f"{name}: holds NaN or infinite samples; export it again")
+        raise UserError(f"{name}: contains NaN or infinite samples; export it again")
     return largest
 
 
 def blocks(path: Path) -> Generator[Block, None, None]:
-    """Yields the file block by block, at least one; UserError where something is wrong with it."""
+    """Yields (mono float32 (samples,), rate in Hz) of the file, at least one block.
+
+    Raises UserError, possibly after the last block, where the file is unusable.
+    """
     num_samples, loudest = 0, 0.0
     for samples, rate_hz in _decoded(path):
         if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-            raise UserError(f"{path}: says that it has {rate_hz} samples a second; export it again")
-        mono = mixed(samples)
+            raise UserError(
+                f"{path}: has an implausible sample rate ({rate_hz} Hz); export it again"
+            )
+        mono = to_mono(samples)
         loudest = max(loudest, peak(mono, path))
         num_samples += mono.size
         yield mono, rate_hz
     if not num_samples:
-        raise UserError(f"{path}: holds no audio samples; remove it or replace it")
+        raise UserError(f"{path}: contains no audio samples; remove it or replace it")
     if loudest < SILENCE_PEAK:
-        raise UserError(f"{path}: is silent from start to end; there is nothing to hear")
+        raise UserError(f"{path}: is silent from start to end; remove it or replace it")
 
 
 def _decoded(path: Path) -> Iterator[Block]:
-    """Yields (float32 (samples, channels), rate in Hz), never without samples."""
+    """Yields (float32 (samples, channels), rate in Hz) of the file; no block is empty."""
     try:
-        # Opened here, which tells missing and unreadable files apart from bad audio; unbuffered, as
-        # libsndfile reads from the descriptor, where that stands.
+        # Opened here to distinguish missing and unreadable files from bad audio; unbuffered, as
+        # libsndfile reads from the current offset of the descriptor.
         with path.open("rb", buffering=0) as stream:
             if not stream.read(1):
                 raise UserError(f"{path}: is empty (0 bytes); copy or download it again")
             stream.seek(0)
-            yield from _by_libsndfile(path, stream)
+            yield from _decode_with_libsndfile(path, stream)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except soundfile.LibsndfileError as error:
-        if error.code == UNRECOGNISED and ffmpeg.is_there():
+        if error.code == UNRECOGNISED and ffmpeg.is_installed():
             yield from ffmpeg.decode(path)
             return
-        hint = "" if ffmpeg.is_there() else "; m4a, aac, wma and others need the program ffmpeg"
+        hint = "" if ffmpeg.is_installed() else "; m4a, aac, wma and others need the program ffmpeg"
         reason = error.error_string.strip().rstrip(".")
         raise UserError(
             f"{path}: is not audio that libsndfile can decode ({reason}){hint}"
         ) from error
 
 
-def _by_libsndfile(path: Path, stream: FileIO) -> Iterator[Block]:
+def _decode_with_libsndfile(path: Path, stream: FileIO) -> Iterator[Block]:
     with soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
-        if sound.frames > LONGEST_SAMPLES:
+        if sound.frames > MAX_SAMPLES:
             raise UserError(
-                f"{path}: its header promises more samples than memory can hold; export it again"
+                f"{path}: its header declares more samples than memory can hold; export it again"
             )
         num_samples = 0
         while len(block := sound.read(BLOCK_SAMPLES // sound.channels, "float32", True)):
@@ -104,29 +105,26 @@ def _by_libsndfile(path: Path, stream: FileIO) -> Iterator[Block]:
             yield block, sound.samplerate
         lacks_end = sound.format == "OGG" and _lacks_last_page(stream)
         if lacks_end or _cut_short(sound, num_samples):
-            raise UserError(
-                f"{path}: is cut short, there is more to it than the file holds; copy or "
-                "download it again"
-            )
+            raise UserError(f"{path}: is cut short, its end is missing; copy or download it again")
 
 
 def _cut_short(sound: soundfile.SoundFile, samples_read: int) -> bool:
-    """Whether the header promises more than the file holds.
+    """Returns whether the header declares more samples than the file contains.
 
-    libsndfile shortens a cut RIFF or AIFF chunk by itself and only says so in its log; a header
-    of all ones is what programs write that stream to a pipe, and promises nothing.
+    libsndfile shortens the declared size of a truncated RIFF or AIFF chunk and reports this only in
+    its log. A size of all ones means "unknown": programs write it when they stream to a pipe.
     """
     for line in sound.extra_info.splitlines():
         name, _, sizes = line.partition(":")
-        promised = sizes.strip().split(" ")[0]
+        declared_size = sizes.strip().split(" ")[0]
         is_data = name.strip() in ("data", "SSND", "Data Size")
-        if is_data and "should be" in sizes and promised not in ("4294967295", "-1"):
+        if is_data and "should be" in sizes and declared_size not in ("4294967295", "-1"):
             return True
     return samples_read < sound.frames
 
 
 def _lacks_last_page(stream: FileIO) -> bool:
-    """Whether an Ogg stream stops before the whole of a page that says it is the last."""
+    """Returns whether an Ogg stream ends before the end of a page that is marked as the last."""
     stream.seek(max(0, stream.seek(0, os.SEEK_END) - 2 * OGG_PAGE_BYTES))
     tail = stream.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]

@@ -1,6 +1,7 @@
-"""Waveforms to what the store keeps of them, on the device: the numbers of `frontend.levels`.
+"""Waveforms to levels, on the device.
 
-The same up to float32 rounding: a level at the border of two may come out as the other.
+They equal those of `frontend.levels` up to float32 rounding: a value close to the midpoint of two
+levels may be rounded to the other one.
 """
 
 import functools
@@ -11,31 +12,31 @@ import numpy as np
 
 from deepgenre.audio.frontend import FULL_SCALE, MAX_LEVEL, FrontEnd, window_and_filters
 
-SMALLEST_POWER = 1e-10  # as of librosa's power_to_db
+SMALLEST_POWER = 1e-10  # as in librosa's power_to_db
 
 
 def levels_of(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
-    """Returns `frontend.levels` of a waveform float32 (samples,), made on the default device.
+    """Returns `frontend.levels` of a waveform, float32 (samples,), computed on the default device.
 
-    The waveform is filled up to one of four sizes an octave, so that few shapes are compiled.
+    The waveform is padded to one of four sizes per octave, so that few shapes are compiled.
     """
     step = 1 << max(0, (waveform.size - 1).bit_length() - 3)
-    filled = np.pad(waveform, (0, -waveform.size % step))
+    padded = np.pad(waveform, (0, -waveform.size % step))
     frames = (
         waveform.size if frontend.kind == "waveform" else 1 + waveform.size // frontend.hop_length
     )
-    return np.asarray(levels(filled, waveform.size, frontend))[:frames]
+    return np.asarray(padded_levels(padded, waveform.size, frontend))[:frames]
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def levels(filled: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) -> jax.Array:
-    """Returns (frames, stored_bands) of the store's dtype, of a waveform float32 (samples,).
+def padded_levels(padded: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) -> jax.Array:
+    """Returns levels (frames, stored_bands) of a padded waveform, float32 (samples,).
 
-    Only the first `num_samples` of `filled` count, so that waveforms of several lengths share a
-    shape; and only the first 1 + num_samples // hop_length frames of what is returned (of kind
-    'waveform' num_samples): the others mean nothing.
+    Only the first `num_samples` of `padded` are used, so that waveforms of different lengths share
+    a shape. Only the first 1 + num_samples // hop_length frames of the result are valid (with kind
+    'waveform', the first num_samples).
     """
-    waveform = jnp.where(jnp.arange(filled.size) < num_samples, filled, 0.0)
+    waveform = jnp.where(jnp.arange(padded.size) < num_samples, padded, 0.0)
     if frontend.kind == "waveform":
         return jnp.rint(jnp.clip(waveform, -1, 1) * FULL_SCALE).astype(jnp.int16)[:, None]
     if frontend.kind == "musicnn":
@@ -43,23 +44,23 @@ def levels(filled: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) 
         return jnp.minimum(power, float(np.finfo(np.float16).max)).astype(jnp.float16)
     power = _mel_power(jnp.pad(waveform, frontend.n_fft // 2), frontend)
     decibels = 10.0 * jnp.log10(jnp.maximum(power, SMALLEST_POWER))
-    counts = jnp.arange(decibels.shape[0]) <= num_samples // frontend.hop_length
-    loudest = jnp.max(decibels, initial=-jnp.inf, where=counts[:, None])
+    is_valid = jnp.arange(decibels.shape[0]) <= num_samples // frontend.hop_length
+    loudest = jnp.max(decibels, initial=-jnp.inf, where=is_valid[:, None])
     above_floor = decibels - loudest + frontend.dynamic_range_db
     steps = jnp.rint(above_floor * (MAX_LEVEL / frontend.dynamic_range_db))
     return jnp.clip(steps, 0, MAX_LEVEL).astype(jnp.uint8)
 
 
 def _reflected(waveform: jax.Array, num_samples: jax.Array | int, frontend: FrontEnd) -> jax.Array:
-    """Returns the waveform with n_fft // 2 samples more at both ends, mirrored."""
+    """Returns the waveform padded by reflection with n_fft // 2 samples at both ends."""
     edge = frontend.n_fft // 2
-    period = jnp.maximum(2 * (num_samples - 1), 1)  # there and back
-    places = jnp.arange(-edge, waveform.size + edge) % period
-    return waveform[jnp.minimum(places, period - places)]
+    period = jnp.maximum(2 * (num_samples - 1), 1)  # of the reflected waveform
+    indices = jnp.arange(-edge, waveform.size + edge) % period
+    return waveform[jnp.minimum(indices, period - indices)]
 
 
 def _mel_power(padded: jax.Array, frontend: FrontEnd) -> jax.Array:
-    """Returns float32 (frames, n_mels) of a waveform with its ends."""
+    """Returns mel power, float32 (frames, n_mels), of a waveform padded at both ends."""
     window, filters = window_and_filters(frontend)
     num_frames = 1 + (padded.size - frontend.n_fft) // frontend.hop_length
     first = np.arange(num_frames) * frontend.hop_length

@@ -1,4 +1,4 @@
-"""Finds audio files: in folders, by patterns and in text lists. No file but a list is opened."""
+"""Finds audio files in folders, by glob patterns and in text lists. Only lists are opened."""
 
 import collections
 import fnmatch
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deepgenre.errors import UserError
 
-# Of music in use: what libsndfile reads, then what ffmpeg does. The decoder tells the format from
-# the content, not from these.
+# Common formats: those of libsndfile, then those of ffmpeg. The suffix only selects files; the
+# decoder detects the format from the content.
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp1", ".mp2",
     ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc",
@@ -24,15 +24,14 @@ LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8"})
 def find_audio(folder: Path) -> list[Path]:
     """Returns every audio and spectrogram file below `folder`, sorted, each as `folder / ...`.
 
-    Suffixes count in any case; names that begin with a dot are skipped (hidden files, the '._*'
-    that macOS leaves). Links are followed, but a directory is read once, however many links lead
-    to it, and under its own name rather than a link's. A link that leads nowhere is listed, for
-    whoever opens it to report.
+    Suffixes are case-insensitive; names that begin with a dot are skipped (hidden files, the '._*'
+    of macOS). Links are followed, but each directory is read once, under its own name rather than
+    that of a link. Broken links are included: opening them reports the error.
 
     Raises:
       UserError: `folder` or a directory below it cannot be read.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     seen: set[str] = set()
     pending = collections.deque([folder])
     while pending:
@@ -46,42 +45,42 @@ def find_audio(folder: Path) -> list[Path]:
             if entry.name.startswith("."):
                 continue
             if stat.S_ISDIR(file_mode(path)) if is_link else entry.is_dir():
-                # Links wait until every real directory known so far has been read.
+                # Links are read after all real directories found so far.
                 enqueue = pending.append if is_link else pending.appendleft
                 enqueue(path)
             elif _is_audio(path) and (is_link or entry.is_file()):
-                found.append(path)
-    return sorted(found)
+                files.append(path)
+    return sorted(files)
 
 
 def expand(arguments: Sequence[str]) -> list[Path]:
-    """Returns the files that `arguments` name, in their order, each once however often named.
+    """Returns the files that `arguments` specify, in their order, without duplicates.
 
-    An argument is a file (kept whatever its suffix), a folder (with all below it), a pattern
-    ('*', '?', '[...]', and '**' for any depth; of what it matches, audio is kept), or a list: a
-    UTF-8 text (`LIST_SUFFIXES`) of files and folders, one a line, blank lines and lines that
-    begin with '#' skipped. A relative path in a list is looked for from here, then from the
-    list's own folder; a listed file that does not exist is kept, for whoever opens it to report.
+    An argument is a file (of any suffix), a folder (searched recursively), a pattern ('*', '?',
+    '[...]', and '**' for any depth; only audio files match), or a list: a UTF-8 text
+    (`LIST_SUFFIXES`) of files and folders, one per line; blank lines and lines that begin with '#'
+    are skipped. A relative path in a list is resolved against the current folder, then against the
+    folder of the list. Listed files that do not exist are included: opening them reports the error.
 
     Raises:
       UserError: an argument matches nothing, or a list or a folder cannot be read.
     """
     files: dict[str, Path] = {}
-    for path in mentioned(arguments):
+    for path in expand_with_duplicates(arguments):
         files.setdefault(os.path.realpath(path), path)
     return list(files.values())
 
 
-def mentioned(arguments: Sequence[str]) -> list[Path]:
-    """Returns the files of `expand`, but as often as they are named, by whatever paths."""
+def expand_with_duplicates(arguments: Sequence[str]) -> list[Path]:
+    """Returns the files of `expand`, including repetitions and other paths to the same file."""
     return [path for argument in arguments for path in _expand_argument(argument)]
 
 
 def file_mode(path: Path) -> int:
-    """Returns `st_mode` of what `path` leads to; 0 where nothing can be seen."""
+    """Returns `st_mode` of `path`, links followed; 0 if it does not exist or is inaccessible."""
     try:
         return path.stat().st_mode
-    except (OSError, ValueError):  # ValueError: what no file name can hold, such as '\0'
+    except (OSError, ValueError):  # ValueError: characters invalid in file names, e.g. '\0'
         return 0
 
 
@@ -105,16 +104,16 @@ def _expand_argument(argument: str) -> list[Path]:
     mode = file_mode(path) if argument else 0  # Path('') would be the current folder
     if stat.S_ISDIR(mode):
         matched = find_audio(path)
-        missing = "holds no audio file"
+        missing = "contains no audio files"
     elif mode and path.suffix.lower() in LIST_SUFFIXES:
         matched = _read_list(path)
-        missing = "lists no file"
+        missing = "lists no files"
     elif mode:
         return [path]
-    # Only now: 'Song [live].wav' may be the name of a file.
+    # Existing files first: 'Song [live].wav' may be a file name.
     elif glob.has_magic(argument):
-        matched = sorted(_match(path.parts))
-        missing = "matches no audio file"
+        matched = sorted(_match_pattern(path.parts))
+        missing = "matches no audio files"
     else:
         matched = []
         missing = "does not exist"
@@ -124,14 +123,14 @@ def _expand_argument(argument: str) -> list[Path]:
 
 
 def _read_list(path: Path) -> list[Path]:
-    """The entries of a text list, folders expanded."""
+    """Returns the entries of a text list, folders expanded."""
     try:
-        # surrogateescape: names as `find` writes them, of whatever encoding, stay what they are.
+        # surrogateescape keeps names of other encodings unchanged, e.g. in the output of `find`.
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"Cannot read the list {str(path)!r}: {error.strerror}.") from error
     if "\0" in text:
-        raise UserError(f"The list {str(path)!r} is no UTF-8 text: save it as UTF-8.")
+        raise UserError(f"The list {str(path)!r} is not UTF-8 text: save it as UTF-8.")
     files: list[Path] = []
     for line in map(str.strip, text.split("\n")):
         if not line or line.startswith("#"):
@@ -141,25 +140,27 @@ def _read_list(path: Path) -> list[Path]:
     return files
 
 
-def _match(pattern: tuple[str, ...]) -> Iterator[Path]:
-    """The audio files that a pattern, given as the parts of a path, leads to."""
+def _match_pattern(pattern: tuple[str, ...]) -> Iterator[Path]:
+    """Yields the audio files that match a pattern, given as the parts of a path."""
     depth = pattern.index("**") if "**" in pattern else len(pattern)
     head = str(Path(*pattern[:depth]))
-    # Not glob's own '**': it follows links round and round.
+    # Not glob's own '**', which follows cyclic links.
     for base in map(Path, glob.glob(head)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if base.is_dir():
             for path in find_audio(base):
-                if _fits(path.relative_to(base).parts, pattern[depth:] or ("**",)):
+                if _parts_match(path.relative_to(base).parts, pattern[depth:] or ("**",)):
                     yield path
         elif _is_audio(base):
             yield base
 
 
-def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+def _parts_match(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(_fits(parts[skip:], pattern[1:]) for skip in range(len(parts) + 1))
+        return any(_parts_match(parts[skip:], pattern[1:]) for skip in range(len(parts) + 1))
     return (
-        bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+        bool(parts)
+        and fnmatch.fnmatchcase(parts[0], pattern[0])
+        and _parts_match(parts[1:], pattern[1:])
     )

@@ -9,13 +9,13 @@ from deepgenre.audio.frontend import FULL_SCALE, FrontEnd
 
 
 def features(levels: jax.Array, frontend: FrontEnd, mean: float, deviation: float) -> jax.Array:
-    """Returns float32 (batch, frames, num_bands) of stored levels (batch, frames, stored_bands).
+    """Returns float32 (batch, frames, num_bands) of levels (batch, frames, stored_bands).
 
     Samples are in -1..1. Log-mel levels are standardised with the training split's mean and
-    deviation: level and dB differ by a scale and an offset only, so this equals standardising the
-    dB. MFCCs are the orthonormal DCT-II of the standardised log-mel bands (librosa's, but for that
-    scale and offset). Of kind 'musicnn': log10(1 + 10000 power), which the musicnn networks
-    standardise themselves, by the batch norm that they begin with.
+    deviation: levels and dB differ by a scale and an offset only, so this equals standardising the
+    dB. MFCCs are the orthonormal DCT-II of the standardised log-mel bands (librosa's up to that
+    scale and offset). Kind 'musicnn' gives log10(1 + 10000 power), not standardised: the first
+    layer of the musicnn networks is a batch norm.
     """
     levels = levels.astype(jnp.float32)
     if frontend.kind == "waveform":

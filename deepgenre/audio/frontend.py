@@ -1,7 +1,17 @@
-"""Waveform to spectrogram, and spectrogram to the levels that the store keeps.
+"""Waveforms to spectrograms and levels.
 
-Kind 'log_mel' equals, to float32 rounding, the paper's four lines of librosa:
-`melspectrogram(y, sr, n_mels, n_fft, hop_length)` and `power_to_db(ref=np.max)`.
+"Levels" are the representation of a clip in the store, an array (frames, stored_bands). They
+depend on `FrontEnd.kind`:
+
+  'log_mel'   uint8: quantised dB relative to the clip's maximum; 0..255 is -dynamic_range_db..0
+  'mfcc'      as 'log_mel': the DCT is computed on the device
+  'musicnn'   float16: mel power, not relative to the maximum; the logarithm is computed on the
+              device
+  'waveform'  int16: samples, full scale 32767; a frame is one sample and stored_bands is 1
+
+`features.features` converts levels to the input of a network. The dB of kind 'log_mel' equal, to
+float32 rounding, the paper's use of librosa: `melspectrogram(y, sr, n_mels, n_fft, hop_length)`
+and `power_to_db(ref=np.max)`.
 """
 
 import dataclasses
@@ -18,50 +28,47 @@ import scipy.fft
 from deepgenre.audio.mel import hann_window, mel_filters
 from deepgenre.errors import UserError, look_up
 
-# Each kind, and what the store keeps of it. 'mfcc' stores log-mel levels: the DCT is taken on the
-# device. 'musicnn' stores mel power as it is, not relative to the clip's maximum: the logarithm is
-# taken on the device. 'waveform' is for networks that hear samples: a "frame" is then one sample.
+# The levels of each kind: 'mfcc' shares those of 'log_mel'.
 STORED_AS = {
     "log_mel": "log_mel",
     "mfcc": "log_mel",
     "musicnn": "musicnn",
     "waveform": "waveform",
 }
-# Type of what is stored: levels, power, samples.
 STORED_DTYPES: Mapping[str, type[np.generic]] = {
     "log_mel": np.uint8,
     "musicnn": np.float16,
     "waveform": np.int16,
 }
 MAX_LEVEL = 255
-FULL_SCALE = 32767  # of 16-bit samples
-BLOCK_FRAMES = 64  # frames transformed together: 64 x 2048 float32 stay in a core's cache
-BANDS_TOGETHER = 16  # mel bands summed by one product, over the bins of these bands alone
+FULL_SCALE = 32767  # of int16 samples
+BLOCK_FRAMES = 64  # frames per FFT call: 64 x 2048 float32 fit in a core's cache
+BANDS_PER_PRODUCT = 16  # mel bands per matrix product, over the non-zero bins of these bands
 
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """How audio becomes numbers. Defaults: the paper's."""
+    """Settings of the conversion of audio to levels and features. Defaults: the paper's."""
 
     kind: str = "log_mel"  # a name in STORED_AS
     sample_rate_hz: int = 22_050
-    n_fft: int = 2048  # samples a frame
-    hop_length: int = 1024  # samples from one frame to the next
+    n_fft: int = 2048  # samples per frame
+    hop_length: int = 1024  # samples between the starts of successive frames
     n_mels: int = 128
     fmin_hz: float = 0.0
     fmax_hz: float = 0.0  # 0: half the sample rate
-    dynamic_range_db: float = 80.0  # levels 0..255 are -dynamic_range_db..0 dB re the maximum
-    n_mfcc: int = 20  # coefficients kept; used by kind 'mfcc' only
+    dynamic_range_db: float = 80.0  # log-mel levels cover this range below the maximum
+    n_mfcc: int = 20  # number of coefficients; used by kind 'mfcc' only
 
     def __post_init__(self) -> None:
-        """Raises UserError naming the field that makes no sense."""
+        """Raises UserError that names an invalid field."""
         look_up(STORED_AS, self.kind, "frontend.kind")
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels", "dynamic_range_db"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"frontend.{name}: must be above 0, is {getattr(self, name)}")
         if not 0 <= self.fmin_hz < self.top_hz <= self.sample_rate_hz / 2:
             raise UserError(
-                f"frontend: fmin_hz {self.fmin_hz} and fmax_hz {self.top_hz} must rise and stay "
+                f"frontend: fmin_hz ({self.fmin_hz}) must be below fmax_hz ({self.top_hz}), both "
                 f"within 0..{self.sample_rate_hz / 2} Hz"
             )
         if not 1 <= self.n_mfcc <= self.n_mels:
@@ -74,27 +81,27 @@ class FrontEnd:
 
     @property
     def num_bands(self) -> int:
-        """Numbers a frame that a network sees."""
+        """Bands per frame of the features."""
         return {"mfcc": self.n_mfcc, "waveform": 1}.get(self.kind, self.n_mels)
 
     @property
     def stored_bands(self) -> int:
-        """Numbers a frame that the store keeps."""
+        """Bands per frame of the levels."""
         return 1 if self.kind == "waveform" else self.n_mels
 
     @property
     def stored_dtype(self) -> type[np.generic]:
-        """Type of what the store keeps."""
+        """Dtype of the levels."""
         return STORED_DTYPES[STORED_AS[self.kind]]
 
     @property
     def frames_per_second(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate_hz / (1 if self.kind == "waveform" else self.hop_length)
 
     @property
     def store_id(self) -> str:
-        """Folder name of the store of these levels: two front ends never share one."""
+        """Folder name of the store of these levels, the same only where the levels are the same."""
         if self.kind == "waveform":
             return f"waveform-{self.sample_rate_hz}"
         kind = STORED_AS[self.kind]
@@ -104,9 +111,9 @@ class FrontEnd:
 
 
 def log_mel(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
-    """Returns dB re the clip's maximum, float32 (frames, n_mels), of a waveform (samples,).
+    """Returns dB relative to the maximum, float32 (frames, n_mels), of a waveform (samples,).
 
-    frames = 1 + samples // hop_length (librosa's centred frames); values lie in
+    frames = 1 + samples // hop_length (librosa's centred frames); values are in
     -dynamic_range_db..0.
     """
     power = _mel_power(waveform, frontend, "constant")
@@ -118,11 +125,11 @@ def log_mel(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
 def musicnn_power(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
     """Returns mel power, float16 (frames, n_mels), of a waveform (samples,).
 
-    As `batch_data` of musicnn 0.1.0 has it under the NumPy that it was released for: rounded to
-    float16, and widened before its logarithm is taken. (NumPy 2 takes the logarithm in float16,
-    overflows above a power of 6.55, and makes every loud window sound the same.) Samples are
-    clipped at full scale, as the 16-bit decoding that the networks were trained on clipped them;
-    both ends are padded by reflection, the default of librosa before 0.10.
+    Equals `batch_data` of musicnn 0.1.0 with the NumPy version of its release: power is rounded to
+    float16, and converted to a wider type before the logarithm. (NumPy 2 computes the logarithm in
+    float16, which overflows above a power of 6.55 and makes all loud windows equal.) Samples are
+    clipped at full scale, as by the 16-bit decoding of the networks' training data; both ends are
+    padded by reflection, the default of librosa before 0.10.
     """
     power = _mel_power(np.clip(waveform, -1.0, 1.0), frontend, "reflect")
     return np.minimum(power, np.finfo(np.float16).max).astype(np.float16)
@@ -160,13 +167,13 @@ def window_and_filters(frontend: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def _narrow_filters(frontend: FrontEnd) -> list[tuple[slice, slice, np.ndarray]]:
-    """Returns the mel filters in groups: which bins, which bands, weights (bins, bands).
+    """Returns the mel filters in groups of bands: (bins, bands, weights (bins, bands)).
 
-    A filter is zero but for a few bins: the whole product would be 98 % multiplications by zero.
+    Each filter is zero outside a few bins: 98 % of a full product would be multiplications by zero.
     """
     (_, filters), groups = window_and_filters(frontend), []
-    for first in range(0, frontend.n_mels, BANDS_TOGETHER):
-        bands = slice(first, min(first + BANDS_TOGETHER, frontend.n_mels))
+    for first in range(0, frontend.n_mels, BANDS_PER_PRODUCT):
+        bands = slice(first, min(first + BANDS_PER_PRODUCT, frontend.n_mels))
         used = np.flatnonzero(filters[:, bands].any(axis=1))
         bins = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
         groups.append((bins, bands, np.ascontiguousarray(filters[bins, bands])))
@@ -174,16 +181,13 @@ def _narrow_filters(frontend: FrontEnd) -> list[tuple[slice, slice, np.ndarray]]
 
 
 def quantise(decibels: np.ndarray, dynamic_range_db: float) -> np.ndarray:
-    """Returns uint8 levels of dB in -dynamic_range_db..0; half a level is about 0.16 dB of 80."""
+    """Returns uint8 levels of dB in -dynamic_range_db..0; at 80 dB the error is at most 0.16 dB."""
     levels = np.rint((decibels + dynamic_range_db) * (MAX_LEVEL / dynamic_range_db))
     return np.clip(levels, 0, MAX_LEVEL).astype(np.uint8)
 
 
 def levels(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
-    """Returns what the store keeps of a waveform (samples,): (frames, stored_bands) of its dtype.
-
-    Levels 0..255 of a log-mel spectrogram, mel power, or samples in -32768..32767.
-    """
+    """Returns the levels of a waveform (samples,): (frames, stored_bands), of `stored_dtype`."""
     if frontend.kind == "musicnn":
         return musicnn_power(waveform, frontend)
     if frontend.kind == "waveform":

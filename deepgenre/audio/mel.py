@@ -1,7 +1,8 @@
-"""The window and the mel filters of librosa, to the bit.
+"""Hann window and mel filters, bit-identical to librosa's.
 
-Written out because `librosa.filters` imports SciPy's signal processing and Numba, which takes
-longer than a song. M. Slaney, "Auditory Toolbox", 1998: linear below 1 kHz, logarithmic above.
+Reimplemented because `librosa.filters` imports SciPy's signal processing and Numba, which takes
+longer than processing a song. The mel scale is that of M. Slaney, "Auditory Toolbox", 1998: linear
+below 1 kHz, logarithmic above.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 HZ_PER_MEL = 200.0 / 3  # below BREAK_HZ
 BREAK_HZ = 1000.0
 BREAK_MEL = BREAK_HZ / HZ_PER_MEL
-LOG_STEP = np.log(6.4) / 27.0  # of a mel above BREAK_HZ
+LOG_STEP = np.log(6.4) / 27.0  # log of the frequency ratio per mel, above BREAK_HZ
 
 
 def hann_window(num_samples: int) -> np.ndarray:

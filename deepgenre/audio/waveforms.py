@@ -1,6 +1,9 @@
-"""Audio files to mono waveforms: libsndfile decodes, soxr resamples, as `librosa.load` does.
+"""Audio files to mono waveforms at a given sample rate, with the numbers of `librosa.load`.
 
-What libsndfile does not know goes through ffmpeg, see there.
+`audio.decoding` decodes and mixes the channels; soxr's HQ filter resamples. `load` returns the
+waveform of a whole file. `pieces` yields it in equal pieces, and streams files longer than
+LOADED_SECONDS, so that memory use does not grow with their length. Both raise UserError where the
+file cannot be decoded or changes while it is read. `resample` and `cut` are the steps for arrays.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +16,7 @@ import soxr
 from deepgenre.audio import decoding
 from deepgenre.errors import UserError
 
-LOADED_SECONDS = 300  # the waveform of a longer file is never whole in memory
+LOADED_SECONDS = 300  # longer files are streamed, never whole in memory
 
 
 def load(path: Path, sample_rate_hz: int) -> np.ndarray:
@@ -21,10 +24,10 @@ def load(path: Path, sample_rate_hz: int) -> np.ndarray:
 
     The same numbers as `librosa.load(path, sr=sample_rate_hz, mono=True)`: the mean of the
     channels, resampled with soxr's HQ filter. Raises UserError where the file is missing, empty,
-    unreadable, not audio, cut short, holds NaN or infinity, is silent, has a senseless header, or
-    changes while it is read.
+    unreadable, not audio, cut short or silent, contains NaN or infinity, has an implausible header,
+    or changes while it is read.
     """
-    before = _state(path)
+    before = _file_state(path)
     blocks = list(decoding.blocks(path))
     _check_unchanged(path, before)
     return resample(_joined([mono for mono, _ in blocks]), blocks[0][1], sample_rate_hz)
@@ -33,18 +36,18 @@ def load(path: Path, sample_rate_hz: int) -> np.ndarray:
 def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np.ndarray]:
     """Yields the waveform that `load` returns, in equal pieces of about `piece_seconds`.
 
-    A file of more than LOADED_SECONDS is read as a stream. Raises UserError as `load` does, but
-    where damage lies far into a long file, after the pieces before it.
+    Files longer than LOADED_SECONDS are streamed. Raises the same UserError as `load`; for damage
+    far into a long file, after the preceding pieces.
     """
-    before = _state(path)
+    before = _file_state(path)
     piece_samples = piece_seconds * sample_rate_hz
-    reading, start, rate_hz, seconds = decoding.blocks(path), [], sample_rate_hz, 0.0
-    for mono, rate_hz in reading:
+    blocks, start, rate_hz, seconds = decoding.blocks(path), [], sample_rate_hz, 0.0
+    for mono, rate_hz in blocks:
         start.append(mono)
         seconds += mono.size / rate_hz
         if seconds > LOADED_SECONDS:
             break
-    reading.close()
+    blocks.close()
     if seconds <= LOADED_SECONDS:
         _check_unchanged(path, before)
         yield from cut(resample(_joined(start), rate_hz, sample_rate_hz), piece_samples)
@@ -53,7 +56,7 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
     num_samples = _resampled_size(_num_samples(path), rate_hz, sample_rate_hz)
     stream = (mono for mono, _ in decoding.blocks(path))
     stream = _resampled(stream, rate_hz, sample_rate_hz, num_samples)
-    yield from _in_sizes(path, stream, _piece_sizes(num_samples, piece_samples))
+    yield from _rechunk(path, stream, _piece_sizes(num_samples, piece_samples))
     _check_unchanged(path, before)
 
 
@@ -62,7 +65,7 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def cut(waveform: np.ndarray, piece_samples: float) -> list[np.ndarray]:
-    """Returns a waveform (samples,) as equal pieces of about `piece_samples`."""
+    """Returns a waveform (samples,) in equal pieces of about `piece_samples`."""
     return np.split(waveform, np.cumsum(_piece_sizes(waveform.size, piece_samples)[:-1]))
 
 
@@ -73,12 +76,12 @@ def _piece_sizes(num_samples: int, piece_samples: float) -> list[int]:
 
 
 def resample(mono: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """Returns float32 (samples,) at `to_hz`, by soxr's HQ filter, as long as librosa makes it."""
+    """Returns float32 (samples,) at `to_hz`, by soxr's HQ filter, with the length of librosa's."""
     if from_hz == to_hz:
         return np.ascontiguousarray(mono)
     resampled = soxr.resample(mono, from_hz, to_hz, quality="HQ")
     missing = _resampled_size(mono.size, from_hz, to_hz) - resampled.size
-    # soxr may return one sample more or less than librosa wants.
+    # soxr may return one sample more or less than librosa.
     return np.pad(resampled, (0, missing)) if missing > 0 else resampled[: resampled.size + missing]
 
 
@@ -89,36 +92,36 @@ def _resampled_size(num_samples: int, from_hz: int, to_hz: int) -> int:
 def _resampled(
     blocks: Iterable[np.ndarray], from_hz: int, to_hz: int, num_samples: int
 ) -> Iterator[np.ndarray]:
-    """Yields the numbers of `resample` from blocks."""
+    """Yields the numbers of `resample` in blocks, from blocks."""
     if from_hz == to_hz:
         yield from blocks
         return
     stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
     missing = num_samples
     for block in blocks:
-        made = stream.resample_chunk(block)
-        missing -= made.size
-        yield made
-    made = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-    missing -= made.size
-    # soxr may return one sample more or less than librosa wants.
-    yield np.pad(made, (0, missing)) if missing >= 0 else made[: max(0, missing)]
+        resampled = stream.resample_chunk(block)
+        missing -= resampled.size
+        yield resampled
+    resampled = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    missing -= resampled.size
+    # soxr may return one sample more or less than librosa.
+    yield np.pad(resampled, (0, missing)) if missing >= 0 else resampled[: max(0, missing)]
 
 
-def _in_sizes(
+def _rechunk(
     path: Path, blocks: Iterable[np.ndarray], sizes: Iterable[int]
 ) -> Iterator[np.ndarray]:
-    """Yields the numbers of the blocks, cut into arrays of these sizes."""
+    """Yields the samples of the blocks in arrays of the given sizes."""
     stream, rest = iter(blocks), np.zeros(0, np.float32)
     for size in sizes:
-        parts, wanted = [], size
-        while wanted:
+        parts, remaining = [], size
+        while remaining:
             if not rest.size:
                 rest = next(stream, None)
                 if rest is None:
                     raise _wrong_length(path)
-            parts.append(rest[:wanted])
-            wanted -= parts[-1].size
+            parts.append(rest[:remaining])
+            remaining -= parts[-1].size
             rest = rest[parts[-1].size :]
         yield _joined(parts)
     if rest.size or any(block.size for block in stream):
@@ -126,26 +129,26 @@ def _in_sizes(
 
 
 def _wrong_length(path: Path) -> UserError:
-    return UserError(f"{path}: its header is wrong about its length; export it again")
+    return UserError(f"{path}: its header declares a wrong length; export it again")
 
 
 def _num_samples(path: Path) -> int:
-    """Returns the length that the header says or, where it says none, that decoding finds."""
+    """Returns the length that the header declares or, for ffmpeg's formats, that decoding gives."""
     try:
         return soundfile.info(path).frames
-    except soundfile.LibsndfileError:  # ffmpeg's
+    except soundfile.LibsndfileError:  # decoded by ffmpeg
         return sum(mono.size for mono, _ in decoding.blocks(path))
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """Returns what tells one state of a file from the next."""
+def _file_state(path: Path) -> tuple[int, ...]:
+    """Returns inode, size in bytes and modification time in ns, to detect changes of a file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _check_unchanged(path: Path, before: tuple[int, ...]) -> None:
-    if _state(path) != before:
-        raise UserError(f"{path}: changed while it was read; wait until it is whole")
+    if _file_state(path) != before:
+        raise UserError(f"{path}: changed while it was read; wait until it is complete")

@@ -1,4 +1,4 @@
-"""The flags of `python -m deepgenre.main`, and what they ask for."""
+"""The flags of the command line, and what they specify."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,112 +16,105 @@ if TYPE_CHECKING:
 SHIPPED = "gtzan"  # the weights that come with the program
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, e.g. configs/gtzan.py; override with --config.FIELD=VALUE."
+    "config",
+    None,
+    "Config by name (gtzan) or path (mine.py); --config.FIELD=VALUE overrides a field",
 )
-MODE = flags.DEFINE_enum(
-    "mode",
-    "train",
-    [
-        "train",
-        "prepare",
-        "eval",
-        "predict",
-        "embed",
-        "similar",
-        "organize",
-        "calibrate",
-        "export",
-        "import",
-        "demo",
-    ],
-    "What to do.",
-)
+MODE = flags.DEFINE_string("mode", None, "What to do: the name of a mode; or the first argument")
 DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/<dataset>."
+    "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
+)
+EVAL_SPLIT = flags.DEFINE_string(
+    "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid"
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of one run: checkpoints, metrics, figures; default runs/<config>."
+    "workdir", None, "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
 )
 WEIGHTS = flags.DEFINE_multi_string(
     "weights",
     [],
-    f"A workdir, a file or a name; default --workdir, else {SHIPPED!r}. Repeated: their ensemble.",
-)
-EVAL_SPLIT = flags.DEFINE_string(
-    "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid."
+    f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an ensemble",
 )
 FILES = flags.DEFINE_multi_string(
-    "files", [], "What to hear: files, folders, globs, or a .txt list; may be repeated."
+    "files", [], "Audio files, folders, globs or lists (.txt, .m3u8), as the arguments; repeatable"
 )
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "File for predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), vectors (.npz), "
-    "weights (.safetensors). Organize: folder.",
+    "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), embeddings "
+    "(.npz), weights (.safetensors). For organize: a folder",
 )
 RESUME = flags.DEFINE_bool(
-    "resume", False, "Predict: go on with --output; hear what it lacks, what failed or changed."
+    "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
 )
 TAGGRAM = flags.DEFINE_string(
-    "taggram", None, "Predict: folder for each song's scores over time, as .npz and .png."
-)
-WINDOW_SECONDS = flags.DEFINE_float(
-    "window_seconds", 0.0, "Predict: length of what the network hears at once; 0: as trained."
-)
-HOP_SECONDS = flags.DEFINE_float(
-    "hop_seconds", 0.0, "Predict: from one window to the next, at most; 0: as in evaluation."
+    "taggram", None, "Folder for each song's scores over time, as .npz and .png"
 )
 AGGREGATE = flags.DEFINE_enum(
-    "aggregate", "mean", ["mean", "max", "attention"], "Predict: windows' scores to a song's."
+    "aggregate",
+    "mean",
+    ["mean", "max", "attention"],
+    "How scores of windows become those of a song: mean, max or attention",
+)
+WINDOW_SECONDS = flags.DEFINE_float(
+    "window_seconds", 0.0, "Length of the network's input; 0: as trained"
+)
+HOP_SECONDS = flags.DEFINE_float(
+    "hop_seconds", 0.0, "Largest step between windows; 0: as in evaluation"
 )
 TOP_K = flags.DEFINE_integer(
-    "top_k",
-    None,
-    "Predict, organize: tags a song, at most (5); files hold all scores. Similar: songs (10).",
+    "top_k", None, "At most this many tags per song (5), or similar songs (10)"
 )
 THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Predict, organize: least score of a tag; default 0, to organize 0.5."
+    "threshold", None, "Lowest score of a tag, 0 to 1; default 0, for organize 0.5"
 )
 UNKNOWN_BELOW = flags.DEFINE_float(
-    "unknown_below", 0.0, "Predict: say 'unknown' where the best score is below this."
+    "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
 )
 CONSISTENT = flags.DEFINE_bool(
-    "consistent", False, "Predict: of tags that contradict each other, give the stronger side only."
+    "consistent", False, "Of tags that contradict each other, keep the stronger side"
 )
 QUERY = flags.DEFINE_multi_string(
-    "query", [], "Similar: the songs to which others are to be found, as in --files."
+    "query", [], "Songs to find similar ones of, as the arguments; repeatable"
 )
 LIBRARY = flags.DEFINE_multi_string(
-    "library", [], "Similar: the songs to look among, as in --files."
+    "library", [], "Songs to search in: files, folders, globs or lists; repeatable"
 )
 INDEX = flags.DEFINE_string(
-    "index", None, "Similar: the library's vectors (.npz), brought up to date; default data/index/."
+    "index", None, "Embeddings of the library (.npz), brought up to date; default in data/index/"
 )
 WRITE = flags.DEFINE_bool(
-    "write", False, "Organize: write genre or tags into the files; else only say what would change."
+    "write", False, "Write genre or tags into the files; without it, print what would change"
 )
 UNDO = flags.DEFINE_bool(
-    "undo", False, "Organize: bring back what --write changed, by the journal in --output."
+    "undo", False, "Restore the files that --write changed, from the journal in --output"
 )
 DTYPE = flags.DEFINE_enum(
-    "dtype", "float32", ["float32", "float16"], "How exported numbers are stored."
+    "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
-SOURCE = flags.DEFINE_string("source", "", "Whose published weights to import: musicnn.")
-WHEEL = flags.DEFINE_string("wheel", None, "The source's wheel, where it is not to be downloaded.")
-COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Processes that train together.")
-PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Number of this process, from 0.")
+SOURCE = flags.DEFINE_string("source", "", "Whose published weights to import: musicnn")
+WHEEL = flags.DEFINE_string("wheel", None, "The source's wheel, instead of downloading it")
+COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
+PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
+QUIET = flags.DEFINE_bool("quiet", False, "Print results, warnings and errors only")
+COMMON = ("quiet", "mode")  # of all modes
+
+
+def names() -> list[str]:
+    """Returns the names of all flags that are defined here."""
+    return [flag.name for flag in flags.FLAGS.get_flags_for_module(__name__)]
 
 
 def config() -> "Config":
-    """Returns what --config says; raises UserError where it is not given."""
+    """Returns the config of --config; raises UserError where it is not given."""
     if CONFIG.value is None:
-        raise UserError("--config: give a config file, e.g. --config=configs/gtzan.py")
+        raise UserError("--config: give a config, e.g. --config=gtzan")
     return CONFIG.value
 
 
 def data_dir(config: "Config") -> Path:
-    """Returns where the dataset lies."""
+    """Returns the folder, or file, of the dataset."""
     return Path(DATA_DIR.value or f"data/{config.dataset}")
 
 
@@ -141,12 +134,12 @@ def weights() -> Sequence[str]:
 
 
 def output() -> Path | None:
-    """Returns where results go, None where it is not said."""
+    """Returns the path of --output, None where it is not given."""
     return Path(OUTPUT.value) if OUTPUT.value else None
 
 
 def predict_options(*, threshold: float) -> "Options":
-    """Returns `predict.Options` of what the flags ask; `threshold`: where none is given."""
+    """Returns the options of a prediction; `threshold` where none is given."""
     from deepgenre.inference import predict
 
     return predict.Options(
@@ -163,20 +156,3 @@ def predict_options(*, threshold: float) -> "Options":
             CONSISTENT.value,
         ),
     )
-
-
-def check_config_file() -> None:
-    """Raises UserError where there is none; ml_collections would say so at the first field."""
-    if CONFIG.value is not None:
-        path, _, _ = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
-        if not Path(path).is_file():
-            raise UserError(f"--config: {path!r} is no file; give one, e.g. configs/gtzan.py")
-
-
-def one_line(error: Exception) -> str:
-    """Returns the message; of ml_collections', which hold other errors and tracebacks, the core."""
-    reason = error.args[0] if error.args else error
-    if isinstance(reason, KeyError):
-        return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
-    lines = str(error).strip().split("\n")
-    return lines[-1] if "Traceback" in str(error) else " ".join(lines)

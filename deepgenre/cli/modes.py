@@ -1,14 +1,26 @@
-"""The modes of `python -m deepgenre.main`, by name."""
+"""The table of modes: a row per name, with what it runs, its flags and examples.
 
+A mode takes the files of the command line and returns the exit code. Modules are imported by the
+mode that needs them, so that `--help` and a misspelt flag answer at once.
+"""
+
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre.cli import flags
 
-FILE_MODES = ("predict", "embed", "organize")  # modes that take files on the command line
 
-# A mode takes the files on the command line and returns the exit code. Modules are imported by the
-# mode that needs them: `--help` and a misspelt flag answer at once.
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """One mode of the command line."""
+
+    run: Callable[[Sequence[str]], int]
+    summary: str  # one line
+    flags: tuple[str, ...]  # names, in the order of the help
+    examples: tuple[str, ...]  # without the program's name
+    files: bool = False  # takes files as arguments
+    default_config: str = ""  # config where none is given
 
 
 def _train(files: Sequence[str]) -> int:
@@ -57,7 +69,7 @@ def _similar(files: Sequence[str]) -> int:
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
         output=flags.output(),
     )
-    return similar.run(loading.load(*flags.weights()), flags.QUERY.value, options)
+    return similar.run(loading.load(*flags.weights()), [*flags.QUERY.value, *files], options)
 
 
 def _organize(files: Sequence[str]) -> int:
@@ -67,7 +79,8 @@ def _organize(files: Sequence[str]) -> int:
     if flags.UNDO.value:
         return organize.undo(flags.output())
     options = flags.predict_options(threshold=organize.DEFAULT_THRESHOLD)
-    return organize.run(loading.load(*flags.weights()), files, options, write=flags.WRITE.value)
+    weights = loading.load(*flags.weights())
+    return organize.run(weights, files, options, write=flags.WRITE.value)
 
 
 def _calibrate(files: Sequence[str]) -> int:
@@ -99,16 +112,96 @@ def _demo(files: Sequence[str]) -> int:
     return demo.run(flags.config(), flags.data_dir(flags.config()), flags.workdir())
 
 
-MODES: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "train": _train,
-    "prepare": _prepare,
-    "eval": _eval,
-    "predict": _predict,
-    "embed": _embed,
-    "similar": _similar,
-    "organize": _organize,
-    "calibrate": _calibrate,
-    "export": _export,
-    "import": _import,
-    "demo": _demo,
+_WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its workdir or config
+_PROCESSES = ("coordinator_address", "num_processes", "process_id")
+_WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
+_TAGS = ("top_k", "threshold", "unknown_below", "consistent")
+
+MODES: Mapping[str, Mode] = {
+    "predict": Mode(
+        _predict,
+        "Predicts genres or tags of audio files of any length.",
+        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        ("predict song.mp3", "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume"),
+        files=True,
+    ),
+    "similar": Mode(
+        _similar,
+        "Finds the songs of a library that are most similar to given songs.",
+        ("query", "library", "index", "top_k", "output", *_WEIGHTS),
+        ("similar song.mp3 --library=songs/", "similar song.mp3 --index=songs.npz --top_k=20"),
+        files=True,
+    ),
+    "organize": Mode(
+        _organize,
+        "Writes playlists, a report and, with --write, tags into the files of a library.",
+        ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
+        files=True,
+    ),
+    "embed": Mode(
+        _embed,
+        "Writes an embedding per audio file.",
+        ("files", "output", *_WEIGHTS),
+        ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
+        files=True,
+    ),
+    "train": Mode(
+        _train,
+        "Prepares what is missing, trains, and evaluates the best checkpoint.",
+        ("config", "data_dir", "workdir", *_PROCESSES),
+        (
+            "train --config=gtzan --data_dir=FOLDER",
+            "train --config=folder --data_dir=FOLDER --config.num_epochs=60 --workdir=runs/longer",
+        ),
+    ),
+    "eval": Mode(
+        _eval,
+        "Evaluates weights on a part of their dataset.",
+        ("data_dir", "eval_split", *_WEIGHTS),
+        ("eval --weights=runs/gtzan --data_dir=FOLDER", "eval --data_dir=FILE --eval_split=valid"),
+    ),
+    "prepare": Mode(
+        _prepare,
+        "Turns the clips of a dataset into stored spectrograms, once.",
+        ("config", "data_dir"),
+        (
+            "prepare --config=mtat --data_dir=FOLDER",
+            "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",
+        ),
+    ),
+    "calibrate": Mode(
+        _calibrate,
+        "Fits a temperature on the validation part and writes the calibrated weights.",
+        ("data_dir", "output", "dtype", *_WEIGHTS),
+        (
+            "calibrate --weights=runs/gtzan --data_dir=FOLDER --output=mine.safetensors",
+            "calibrate --weights=a --weights=b --data_dir=FOLDER --output=ensemble.safetensors",
+        ),
+    ),
+    "export": Mode(
+        _export,
+        "Writes the weights of a run as one .safetensors file.",
+        ("output", "dtype", *_WEIGHTS),
+        (
+            "export --weights=runs/gtzan --output=mine.safetensors",
+            "export --workdir=runs/gtzan --output=small.safetensors --dtype=float16",
+        ),
+    ),
+    "import": Mode(
+        _import,
+        "Imports weights that others published.",
+        ("source", "wheel"),
+        (
+            "import --source=musicnn",
+            "import --source=musicnn --wheel=musicnn-0.1.0-py3-none-any.whl",
+        ),
+    ),
+    "demo": Mode(
+        _demo,
+        "Composes synthetic music, trains on it and predicts held-out pieces.",
+        ("config", "data_dir", "workdir"),
+        ("demo", "demo --config.num_epochs=10 --workdir=runs/demo"),
+        default_config="synthetic",
+    ),
 }

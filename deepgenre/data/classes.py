@@ -1,4 +1,4 @@
-"""What is predicted: the classes by name, and a clip's labels as numbers."""
+"""Class names of a dataset, and the encoding of a clip's labels as numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from deepgenre.errors import UserError, unknown_name
 
 
 def most_frequent(members: Sequence[Member], count: int) -> tuple[str, ...]:
-    """Returns the `count` labels that most clips carry, most frequent first, ties by name.
+    """Returns the `count` labels with the most clips, most frequent first, ties by name.
 
-    Fewer come back where fewer exist.
+    Returns fewer where fewer exist.
 
     Raises:
       UserError: `count` is below 1.
@@ -24,15 +24,15 @@ def most_frequent(members: Sequence[Member], count: int) -> tuple[str, ...]:
 
 
 def all_labels(members: Sequence[Member]) -> tuple[str, ...]:
-    """Returns every label that occurs, sorted by name."""
+    """Returns all labels of the clips, sorted by name."""
     return tuple(sorted({name for member in members for name in member.labels}))
 
 
 def encode(labels: Sequence[str], classes: Sequence[str], multi_label: bool) -> np.ndarray:
-    """Returns a clip's labels as numbers that index `classes`.
+    """Returns a clip's labels as numbers, in the order of `classes`.
 
-    Multi-label: uint8 (classes,), 1 where the clip has the tag; tags outside `classes` are left
-    out. Single-label: int32 (), the index of its one label.
+    Multi-label: uint8 (classes,), 1 where the clip has the tag; tags outside `classes` are ignored.
+    Single-label: int32 (), the index of the only label.
 
     Raises:
       UserError: single-label, and the clip has no label, several, or one not in `classes`.
@@ -41,7 +41,7 @@ def encode(labels: Sequence[str], classes: Sequence[str], multi_label: bool) -> 
         return np.array([name in labels for name in classes], np.uint8)
     if len(labels) != 1:
         raise UserError(
-            f"labels: a clip must have exactly one, has {list(labels)}; drop the others"
+            f"labels: a clip must have exactly one, has {list(labels)}; remove the others"
         )
     if labels[0] not in classes:
         raise unknown_name("label", labels[0], classes)

@@ -1,4 +1,4 @@
-"""What every dataset is read into: a table of clips. No audio is opened here."""
+"""The table of clips that every dataset reader returns. No audio is opened here."""
 
 import dataclasses
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording excerpt, with everything that is known of it before it is decoded."""
+    """One recording excerpt: its source and metadata, before decoding."""
 
     key: str  # unique within the dataset and stable between runs, e.g. 'blues.00029'
-    path: Path  # an audio file, a .npy spectrogram, or the .npz that holds row `row`
-    labels: tuple[str, ...]  # by name; one name for a genre, any number for tags
-    group: str  # artist or recording: clips of one group must not be split apart
-    split: str = ""  # the part that the dataset's own author put it in; '' where none is given
-    row: int = -1  # row in an .npz; -1 where the path alone is the clip
+    path: Path  # an audio file, a .npy spectrogram, or an .npz that contains row `row`
+    labels: tuple[str, ...]  # by name: one genre, or any number of tags
+    group: str  # artist or recording: clips of one group belong in one part of a split
+    split: str = ""  # part assigned by the dataset's author; '' where none is given
+    row: int = -1  # row in an .npz; -1 where the file is one clip
 
     @property
     def precomputed(self) -> bool:
-        """Whether it is a spectrogram already, not audio."""
+        """Whether the clip is a precomputed spectrogram, not audio."""
         return self.row >= 0 or self.path.suffix.lower() == ".npy"
 
 
@@ -31,5 +31,5 @@ class Dataset:
 
     @property
     def precomputed(self) -> bool:
-        """Whether its clips are spectrograms already, not audio."""
+        """Whether the clips are precomputed spectrograms, not audio."""
         return any(clip.precomputed for clip in self.clips)

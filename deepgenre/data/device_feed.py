@@ -1,4 +1,4 @@
-"""Training batches on the device: cut from clips held there where they fit, else sent there."""
+"""Training batches on the device: windows of clips that are resident there, or streamed to it."""
 
 import dataclasses
 import functools
@@ -12,25 +12,26 @@ from deepgenre import devices
 from deepgenre.data.pipeline import Element, Read, ReadWindows
 from deepgenre.data.store import Records
 
-Feed = Callable[[Element], dict[str, Any]]  # what was read to a training step's batch
-MAX_OFFSET = 1 << 31  # frames that an int32 can tell apart
+Feed = Callable[[Element], dict[str, Any]]  # host element -> batch of a training step
+MAX_OFFSET = 1 << 31  # frame offsets are int32
 
 
-def make_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
-    """Returns how a batch is read on the host, and how the step's batch is made of that.
+def choose_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
+    """Returns a function that reads a batch on the host, and one that moves it to the device.
 
-    Either way the step sees the same numbers.
+    Clips are resident on the device if they fit, else batches are streamed. The resulting batches
+    are identical.
     """
-    num_frames = int(_laid_frames(records, window_frames).sum())
+    num_frames = int(_padded_frames(records, window_frames).sum())
     fits = num_frames < MAX_OFFSET and num_frames * records[0][:1].nbytes <= available_bytes()
-    return (held if fits else streamed)(records, window_frames)
+    return (resident_feed if fits else streamed_feed)(records, window_frames)
 
 
 def available_bytes() -> int:
-    """Returns how much of the device's memory training clips may take.
+    """Returns how much device memory resident clips may use: a quarter of the free memory.
 
-    A quarter of what is free. None on a CPU, whose memory has the pages of the store anyway, nor
-    with several devices, each of which would hold every clip.
+    0 on a CPU, where the page cache already holds the store, and with several devices, each of
+    which needs a copy of all clips.
     """
     stats = jax.local_devices()[0].memory_stats()
     if stats is None or jax.device_count() > 1:
@@ -38,47 +39,49 @@ def available_bytes() -> int:
     return (stats["bytes_limit"] - stats["bytes_in_use"]) // 4
 
 
-def streamed(records: Records, window_frames: int) -> tuple[Read, Feed]:
-    """Batches are read from the store, and laid over this process's devices if several."""
+def streamed_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
+    """Reads windows from the store; with several devices, shards them over this process's own."""
     if jax.device_count() == 1:
         return ReadWindows(records, window_frames), dict
     shard = functools.partial(devices.shard, num_local_devices=jax.local_device_count())
     return ReadWindows(records, window_frames), shard
 
 
-def held(records: Records, window_frames: int) -> tuple[Read, Feed]:
-    """All clips are put on the device, one after another; a batch is where its windows begin."""
-    laid_frames = _laid_frames(records, window_frames)
-    first = np.cumsum(laid_frames) - laid_frames
-    whole = np.zeros((laid_frames.sum(), *records[0].shape[1:]), records[0].dtype)
-    for clip, frame in enumerate(first):
-        whole[frame : frame + records.frames[clip]] = records[clip]
-    levels = jax.device_put(whole)
+def resident_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
+    """Copies all clips to the device, concatenated; the host only reads offsets of windows."""
+    padded_frames = _padded_frames(records, window_frames)
+    clip_offsets = np.cumsum(padded_frames) - padded_frames
+    shape = (padded_frames.sum(), *records[0].shape[1:])
+    concatenated = np.zeros(shape, records[0].dtype)
+    for clip, offset in enumerate(clip_offsets):
+        concatenated[offset : offset + records.frames[clip]] = records[clip]
+    levels = jax.device_put(concatenated)
 
     def feed(batch: Element) -> dict[str, Any]:
-        return {"levels": _cut(levels, batch["places"], window_frames), "labels": batch["labels"]}
+        windows = _cut_windows(levels, batch["offsets"], window_frames)
+        return {"levels": windows, "labels": batch["labels"]}
 
-    return ReadOffsets(first), feed
+    return ReadOffsets(clip_offsets), feed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReadOffsets:
-    """Reads nothing: {'places': int32 (clips,)}, where windows begin in clips laid end to end."""
+    """Computes {'offsets': int32 (clips,)}, the first frames of windows in concatenated clips."""
 
-    first: np.ndarray  # int64 (clips,): where each clip begins
+    clip_offsets: np.ndarray  # int64 (clips,): first frame of each clip
 
     def __call__(self, clips: np.ndarray, starts: np.ndarray) -> Element:
-        """Returns the places of windows that begin at `starts` of `clips`."""
-        return {"places": (self.first[clips] + starts).astype(np.int32)}
+        """Returns the offsets of the windows that begin at frames `starts` of `clips`."""
+        return {"offsets": (self.clip_offsets[clips] + starts).astype(np.int32)}
 
 
-def _laid_frames(records: Records, window_frames: int) -> np.ndarray:
-    """Returns the frames that each clip takes: a window at least, filled up with the floor."""
+def _padded_frames(records: Records, window_frames: int) -> np.ndarray:
+    """Returns the frames per clip, int64 (clips,), at least one window: short clips are padded."""
     return np.maximum(records.frames, window_frames)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _cut(levels: jax.Array, places: jax.Array, window_frames: int) -> jax.Array:
-    """Returns (windows, window_frames, bands) from `places` of (frames, bands) on."""
+def _cut_windows(levels: jax.Array, offsets: jax.Array, window_frames: int) -> jax.Array:
+    """Returns (windows, window_frames, bands) from `offsets` of levels (frames, bands)."""
     cut = functools.partial(jax.lax.dynamic_slice_in_dim, levels, slice_size=window_frames)
-    return jax.vmap(cut)(places)
+    return jax.vmap(cut)(offsets)

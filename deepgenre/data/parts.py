@@ -1,4 +1,8 @@
-"""Which clips are in which part of a prepared dataset, and the classes they are labelled with."""
+"""Parts (train, valid, test) and classes of a prepared dataset, as its config selects them.
+
+`splits` assigns keys to parts; the functions here apply the split of a config to the rows of the
+store, for training and for evaluation.
+"""
 
 from collections.abc import Sequence
 
@@ -13,19 +17,29 @@ Split = dict[str, list[Row]]
 
 
 def choose_classes(config: DataSettings, rows: Sequence[Row], multi_label: bool) -> tuple[str, ...]:
-    """Returns the classes: every genre by name, or the most frequent tags."""
+    """Returns the classes: all labels sorted by name, or the `top_tags` most frequent tags.
+
+    Raises:
+      UserError: all labels are to be classes, and the data has fewer than two.
+    """
     if multi_label and config.top_tags:
         return class_names.most_frequent(rows, config.top_tags)
     names = class_names.all_labels(rows)
     if len(names) < 2:
-        raise UserError(f"the data has one class only ({', '.join(names)}); two or more are needed")
+        raise UserError(
+            f"the data has only one class ({', '.join(names)}); two or more are required"
+        )
     return names
 
 
 def split_rows(
     config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
 ) -> Split:
-    """Returns the rows of each part of the config's split."""
+    """Returns the rows of each part of the config's split.
+
+    Raises:
+      UserError: the dataset has no such split, or the split cannot be made.
+    """
     split = look_up(dataset_kind(config.dataset).splits, config.split, "config.split")
     kept = _tagged(rows, names) if multi_label and not config.keep_untagged else rows
     return _rows_of(split(kept, config.seed), kept)
@@ -34,10 +48,13 @@ def split_rows(
 def part_rows(
     config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool, part: str
 ) -> list[Row]:
-    """Returns the rows of one part, for evaluation: of the config's split, or as the data names it.
+    """Returns the rows of one part, for evaluation.
 
-    '': 'test' where the split has it, else 'valid'. 'all': every clip. Raises UserError where a
-    clip has a label that is not among the classes `names`, or there is no such part.
+    The part is one of the config's split or, failing that, one assigned by the dataset's author.
+    '' is 'test' where the split has it, else 'valid'; 'all' is every clip.
+
+    Raises:
+      UserError: a clip has a label that is not among the classes `names`, or the part is unknown.
     """
     for row in rows:
         if not multi_label and not set(row.labels) <= set(names):
@@ -59,5 +76,5 @@ def _rows_of(parts: Parts, rows: Sequence[Row]) -> Split:
 
 
 def _tagged(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    known = set(names)
-    return [row for row in rows if known.intersection(row.labels)]
+    classes = set(names)
+    return [row for row in rows if classes.intersection(row.labels)]

@@ -1,6 +1,6 @@
-"""Grain pipelines from the store to batches of levels as stored; numpy only, no JAX.
+"""Grain pipelines from the store to batches of stored levels; numpy only, no JAX.
 
-A training pipeline is a pure function of the batch's index: `batches[step:]` goes on exactly
+A training pipeline is a pure function of the index of a batch: `batches[step:]` resumes exactly
 where a run stopped, for any number of workers and processes.
 """
 
@@ -17,20 +17,18 @@ from deepgenre.data.store import Records, Row
 from deepgenre.interrupt import end_with_parent
 
 Element = dict[str, np.ndarray]
+Read = Callable[[np.ndarray, np.ndarray], Element]  # (clip indices, first frames) -> element
 PAD_CLIP = -1
 ENDLESS = 1 << 48  # batches
-READ_THREADS = min(8, os.cpu_count() or 1)  # each a batch; memory holds twice as many, not hundreds
-
-
-Read = Callable[[np.ndarray, np.ndarray], Element]  # of clips and of frames where windows begin
+READ_THREADS = min(8, os.cpu_count() or 1)  # one batch each; twice as many batches are buffered
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingBatches:
     """Random access to one process's share of each batch of an order.
 
-    Processes take every n-th clip after all are drawn, so the global batch does not depend on how
-    many they are.
+    Of n processes, each takes every n-th clip of the global batch, which therefore does not depend
+    on n.
     """
 
     order: Order
@@ -40,11 +38,11 @@ class TrainingBatches:
     process_count: int
 
     def __len__(self) -> int:
-        """Returns a number of batches that no run comes to."""
+        """Returns a number of batches larger than any run takes."""
         return ENDLESS
 
     def __getitem__(self, index: int) -> Element:
-        """Returns what `read` gives, and 'labels'."""
+        """Returns the element from `read`, with 'labels' added."""
         share = slice(self.process_index, None, self.process_count)
         clips, starts = (drawn[share] for drawn in self.order.batch(index))
         return {**self.read(clips, starts), "labels": self.labels[clips]}
@@ -52,16 +50,16 @@ class TrainingBatches:
 
 @dataclasses.dataclass(frozen=True)
 class ReadWindows:
-    """Reads from the store: {'levels': (clips, num_frames, bands)}."""
+    """Reads windows from the store: {'levels': (clips, num_frames, bands)}."""
 
     records: Records
     num_frames: int
 
     def __call__(self, clips: np.ndarray, starts: np.ndarray) -> Element:
-        """Returns the windows that begin at `starts` of `clips`."""
-        places = zip(clips, starts, strict=True)
-        cut = [window(self.records[clip], start, self.num_frames) for clip, start in places]
-        return {"levels": np.stack(cut)}
+        """Returns the windows that begin at frames `starts` of `clips`."""
+        pairs = zip(clips, starts, strict=True)
+        windows = [window(self.records[clip], start, self.num_frames) for clip, start in pairs]
+        return {"levels": np.stack(windows)}
 
 
 def encode_labels(rows: Sequence[Row], classes: Sequence[str], multi_label: bool) -> np.ndarray:
@@ -81,8 +79,8 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Returns an endless iterator of this process's share of batches; close it after use.
 
-    A batch is what `read` makes of clips and their first frames, and 'labels'. It is read ahead by
-    threads, in each of `num_workers` processes or, with 0, in this one.
+    A batch is an element from `read` with 'labels'. Threads read ahead, in each of `num_workers`
+    processes or, with 0, in this one.
     """
     batches = grain.MapDataset.source(
         TrainingBatches(order, labels, read, process_index, process_count)
@@ -110,18 +108,18 @@ def scoring_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (levels (batch_size, window_frames, bands), clips int32 (batch_size,)).
 
-    Every window of every row, in order; `clips` says whose window it is. The last batch is filled
-    up with zeros, whose clip is PAD_CLIP, so that one shape is compiled.
+    Every window of every row, in order; `clips` contains the row index of each window. The last
+    batch is padded with zeros and clip PAD_CLIP, so that only one shape is compiled.
     """
-    places = [
+    windows = [
         (clip, start)
         for clip, row in enumerate(rows)
         for start in window_starts(row.measured.frames, window_frames, hop_frames)
     ]
-    source = grain.MapDataset.source(places).map(
-        lambda place: {
-            "levels": window(records[place[0]], place[1], window_frames),
-            "clip": np.int32(place[0]),
+    source = grain.MapDataset.source(windows).map(
+        lambda clip_start: {
+            "levels": window(records[clip_start[0]], clip_start[1], window_frames),
+            "clip": np.int32(clip_start[0]),
         }
     )
     for batch in source.batch(batch_size).to_iter_dataset():

@@ -1,4 +1,8 @@
-"""Mode `prepare`: every clip of a dataset into the store, once; reruns do what is missing."""
+"""Mode `prepare`: writes the levels of each clip of a dataset to the store, in worker processes.
+
+A rerun prepares only clips that are missing or have a changed source file. Clips that cannot be
+read are reported and skipped; an interruption leaves complete shards, from which a rerun resumes.
+"""
 
 import concurrent.futures
 import contextlib
@@ -26,21 +30,25 @@ from deepgenre.data.store import Measured, Row
 from deepgenre.errors import UserError
 from deepgenre.interrupt import end_with_parent
 
-CLIPS_PER_SHARD = 64  # what one interruption can cost a worker
+CLIPS_PER_SHARD = 64  # an interruption loses at most one shard per worker
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A dataset in its store: where, the clips that are there, and why the others are not."""
+    """A prepared dataset: its store, the rows of prepared clips, and the failures."""
 
     folder: Path
     dataset: Dataset
     rows: list[Row]
-    failures: list[str]  # a line a clip that could not be prepared
+    failures: list[str]  # one line per clip that could not be prepared
 
 
 def prepare(config: DataSettings, data_dir: Path) -> Prepared:
-    """Returns the dataset's rows after preparing what the store lacks; reports what failed."""
+    """Prepares the clips that the store lacks, logs failures, and returns the prepared dataset.
+
+    Raises:
+      UserError: the dataset cannot be read, or no clip could be prepared.
+    """
     _compose(config, data_dir)
     dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
     frontend = FrontEnd(**config.frontend)
@@ -50,22 +58,22 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     rows = [
         Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key])
         for clip in dataset.clips
-        if clip.key in measured and _is_fresh(clip, measured[clip.key])
+        if clip.key in measured and _is_current(clip, measured[clip.key])
     ]
     if not rows:
         raise UserError(
             f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
-            f"the first: {failures[0]}"
+            f"first error: {failures[0]}"
         )
     store.write_index(folder, rows)
     for failure in failures:
-        log.info("skipped: %s", failure)
+        log.warning("skipped: %s", failure)
     log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
     return Prepared(folder, dataset, rows, failures)
 
 
 def _compose(config: DataSettings, data_dir: Path) -> None:
-    """Makes the dataset, where it is one that the program composes itself."""
+    """Composes the dataset, if it is one that the program generates."""
     compose = dataset_kind(config.dataset).compose
     if compose is None:
         return
@@ -80,25 +88,26 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
 
 
 def run(config: DataSettings, data_dir: Path) -> int:
-    """Prepares the dataset; returns the exit code: 1 when a clip could not be prepared."""
+    """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
     failures = prepare(config, data_dir).failures
     if failures:
-        log.info("%d clips could not be prepared: see the lines 'skipped' above", len(failures))
+        log.warning("%d clips could not be prepared: see the 'skipped' lines above", len(failures))
     return 1 if failures else 0
 
 
 def store_folder(config: DataSettings, data_dir: Path) -> Path:
-    """Returns where the stores of a data folder live; never inside the user's own folder."""
+    """Returns the folder of a data folder's stores; never inside the data folder itself."""
     if config.store_dir:
         return Path(config.store_dir)
     identity = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:8]
     return Path("data") / "store" / f"{config.dataset}-{identity}"
 
 
-def _is_fresh(clip: Clip, measured: Measured) -> bool:
+def _is_current(clip: Clip, measured: Measured) -> bool:
+    """Returns whether a record is up to date with the clip's source file."""
     try:
         status = clip.path.stat()
-    except OSError:  # the store outlives its source: what was prepared stays usable
+    except OSError:  # prepared clips remain usable after their source is deleted
         return True
     return (status.st_size, status.st_mtime_ns) == (
         measured.source_bytes,
@@ -113,7 +122,7 @@ def _prepare_missing(
     missing = [
         clip
         for clip in dataset.clips
-        if clip.key not in measured or not _is_fresh(clip, measured[clip.key])
+        if clip.key not in measured or not _is_current(clip, measured[clip.key])
     ]
     if not missing:
         return []
@@ -145,53 +154,55 @@ def _prepare_missing(
 
 
 def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> list[str]:
-    """Writes one shard of the clips that can be read; returns a line a clip that cannot."""
-    whole, failures = [], []
+    """Writes one shard of the clips that can be read; returns one line per clip that cannot."""
+    prepared, failures = [], []
     for clip in clips:
         try:
             levels = clip_levels(clip, frontend)
-            whole.append((store.measure(clip.key, levels, clip.path), levels))
+            prepared.append((store.measure(clip.key, levels, clip.path), levels))
         except UserError as error:
             failures.append(str(error))
-    if whole:
-        fingerprint = repr([(entry.key, entry.source_mtime_ns) for entry, _ in whole])
-        store.write_shard(folder, hashlib.sha256(fingerprint.encode()).hexdigest()[:16], whole)
+    if prepared:
+        identity = repr([(entry.key, entry.source_mtime_ns) for entry, _ in prepared])
+        store.write_shard(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
     return failures
 
 
 @contextlib.contextmanager
 def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Executor]:
-    """Yields a pool of processes, or of one thread where one process is enough.
+    """Yields a pool of processes, or of one thread if one process is enough.
 
-    num_workers: -1 means one a core. Workers are spawned, not forked: JAX holds threads.
+    num_workers: -1 means one per core. Workers are spawned, not forked: JAX is multithreaded.
     """
-    wanted = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
-    if wanted <= 1 or num_tasks <= 1:
+    num_processes = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
+    if num_processes <= 1 or num_tasks <= 1:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             yield pool
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(wanted, context, _start_worker) as pool:
+    with concurrent.futures.ProcessPoolExecutor(num_processes, context, _start_worker) as pool:
         yield pool
 
 
 def _start_worker() -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    threadpool_limits(1)  # a process a core: their matrix products must not fight for cores
+    threadpool_limits(1)  # with one process per core, more threads would compete for cores
 
 
 def clip_levels(clip: Clip, frontend: FrontEnd) -> np.ndarray:
-    """Returns what the store keeps of the clip: (frames, stored_bands) of the front end's type.
+    """Returns the stored levels of a clip: (frames, stored_bands) of the front end's type.
 
-    Audio is decoded and goes through the front end; spectrograms (a row of an .npz, a .npy) are
-    taken as they are, whatever front end made them. Raises UserError naming a bad file, or
-    spectrograms where the front end needs audio.
+    Audio is decoded and transformed by the front end; spectrograms (a row of an .npz, or a .npy)
+    are used as they are, regardless of the front end.
+
+    Raises:
+      UserError: the file cannot be read, or it is a spectrogram and the front end requires audio.
     """
     if clip.precomputed and STORED_AS[frontend.kind] != "log_mel":
         raise UserError(
-            f"{clip.path}: holds log-mel spectrograms, but config.frontend.kind {frontend.kind!r} "
-            "is made from audio; give audio files, or use kind 'log_mel'"
+            f"{clip.path}: contains log-mel spectrograms, but config.frontend.kind "
+            f"{frontend.kind!r} requires audio; give audio files, or use kind 'log_mel'"
         )
     if clip.row >= 0:
         return spectrograms.npz_levels(clip.path, clip.row)

@@ -1,6 +1,8 @@
-"""Which clips a training batch holds and where they are cut: pure functions of its number.
+"""Training order and windows: which clips a batch contains, and at which frames they are cut.
 
-Drawn an epoch at a time: a batch then costs a few array operations, not some for each clip.
+The order is a pure function of a seed and the index of a batch, so that a resumed run draws the
+same batches. Random numbers are drawn per epoch, so that a batch takes a few array operations.
+Training cuts one random window per clip; evaluation and inference cover a clip with windows.
 """
 
 import dataclasses
@@ -13,39 +15,40 @@ import numpy as np
 class Order:
     """An endless sequence of batches; every epoch is a new permutation of the clips."""
 
-    frames: np.ndarray  # int64 (clips,): of each clip
+    frames: np.ndarray  # int64 (clips,): length of each clip
     window_frames: int
     batch_size: int
     seed: int
 
     def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the clips of batch `number` and the frames from which they are cut.
+        """Returns clip indices of batch `number`, and the first frames of their windows.
 
-        Both int64 (batch_size,). Batches cross the seams between epochs. A clip shorter than a
-        window is cut from 0.
+        Both are int64 (batch_size,). A batch may span several epochs. Clips shorter than a window
+        begin at frame 0.
         """
         count = len(self.frames)
         epochs, within = np.divmod(
             np.arange(number * self.batch_size, (number + 1) * self.batch_size), count
         )
-        clips, shares = np.empty_like(within), np.empty(self.batch_size)
+        clips, fractions = np.empty_like(within), np.empty(self.batch_size)
         for epoch in range(epochs[0], epochs[-1] + 1):
-            here = epochs == epoch
+            in_epoch = epochs == epoch
             permutation, drawn = _epoch(self.seed, epoch, count)
-            clips[here], shares[here] = permutation[within[here]], drawn[within[here]]
+            clips[in_epoch] = permutation[within[in_epoch]]
+            fractions[in_epoch] = drawn[within[in_epoch]]
         spare = np.maximum(self.frames[clips] - self.window_frames, 0)
-        return clips, (shares * (spare + 1)).astype(np.int64)
+        return clips, (fractions * (spare + 1)).astype(np.int64)
 
 
-@functools.lru_cache(maxsize=4)  # two at a seam
+@functools.lru_cache(maxsize=4)  # a batch rarely spans more than two epochs
 def _epoch(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a permutation of the clips, and for each place in it a number in 0..1."""
+    """Returns a permutation of the clips, and `count` random numbers in 0..1."""
     generator = np.random.default_rng([seed, epoch])
     return generator.permutation(count), generator.random(count)
 
 
 def window(levels: np.ndarray, start: int, num_frames: int) -> np.ndarray:
-    """Returns (num_frames, bands) from frame `start` on, padded with level 0 at the end."""
+    """Returns (num_frames, bands) from frame `start`, padded with level 0 at the end."""
     cut = levels[start : start + num_frames]
     if cut.shape[0] == num_frames:
         return cut
@@ -53,10 +56,10 @@ def window(levels: np.ndarray, start: int, num_frames: int) -> np.ndarray:
 
 
 def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[int]:
-    """Returns the first frames of the windows that cover a clip, evenly spread.
+    """Returns the first frames of the windows that cover a clip, evenly spaced.
 
-    They are a hop apart at most. A clip at most a tenth longer than a window gives one window,
-    from its middle: whole clips of a dataset differ by some frames.
+    Adjacent windows are at most one hop apart. A clip at most a tenth longer than a window gives
+    one window, from its middle: clip lengths in a dataset differ by a few frames.
     """
     spare = num_frames - window_frames
     if spare <= window_frames // 10:

@@ -1,14 +1,14 @@
-"""The fields of a config that select, split and prepare data.
+"""Config fields that the data package reads.
 
-Data functions take any object that has them: `deepgenre.config`, which stands above this package,
-or a checkpoint's.
+Data functions accept any object with these fields: the config of a run or of a checkpoint. The
+protocol keeps this package independent of `deepgenre.config`, which imports it.
 """
 
 from typing import Any, Protocol
 
 
 class DataSettings(Protocol):
-    """See `deepgenre.config` for what each field means."""
+    """Settings to read, prepare and split a dataset; `deepgenre.config` documents each field."""
 
     dataset: str
     split: str

@@ -1,7 +1,7 @@
-"""Who trains and who is held out: pure functions of the clips and a seed.
+"""Splits of a dataset into parts (train, valid, test): pure functions of the clips and a seed.
 
-A split returns {part: sorted keys}. It depends on what the clips are, never on the order in which
-they come, and a part that would hold no clip is left out, so that a look-up can say so.
+A split returns {part: sorted keys}. It does not depend on the order of the clips. Empty parts are
+left out, so that looking one up is an error.
 """
 
 import math
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Member(Protocol):
-    """What a split may know of a clip."""
+    """The attributes of a clip that a split may use."""
 
     @property
     def key(self) -> str:
@@ -36,44 +36,46 @@ class Member(Protocol):
 
     @property
     def split(self) -> str:
-        """The part that the dataset's author put it in; '' where none is given."""
+        """Part assigned by the dataset's author; '' where none is given."""
         ...
 
 
 Parts = dict[str, list[str]]
-Split = Callable[[Sequence[Member], int], Parts]
+SplitFunction = Callable[[Sequence[Member], int], Parts]  # (members, seed) -> parts
 Tally = Counter[str | None]  # clips by label; None counts the clips themselves
 
 GROUP_FRACTIONS = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
-def by_part(members: Sequence[Member], part: Callable[[Member], str]) -> Parts:
-    """Returns the parts that `part` says, clip by clip; '' leaves a clip out."""
+def by_part(members: Sequence[Member], part_of: Callable[[Member], str]) -> Parts:
+    """Returns the parts that `part_of` assigns to clips; '' leaves a clip out."""
     parts: defaultdict[str, list[str]] = defaultdict(list)
     for member in sorted(members, key=lambda member: member.key):
-        if name := part(member):
+        if name := part_of(member):
             parts[name].append(member.key)
     return dict(parts)
 
 
 def as_given(members: Sequence[Member], seed: int) -> Parts:
-    """Returns the parts that the data's author named; clips without one are left out.
+    """Returns the parts assigned by the dataset's author; clips without a part are left out.
 
     Raises:
-      UserError: no clip has one.
+      UserError: no clip has a part.
     """
     parts = by_part(members, lambda member: member.split)
     if not parts:
-        raise UserError("split: 'as_given', but the data names no parts; choose another split")
+        raise UserError("split: 'as_given', but the data defines no parts; choose another split")
     return parts
 
 
-def random_fractions(cuts: Mapping[str, float], *, rest: str, stratify: bool = False) -> Split:
-    """Returns a split that cuts clips at random, whatever their group: it leaks, so name it so.
+def random_fractions(
+    cuts: Mapping[str, float], *, rest: str, stratify: bool = False
+) -> SplitFunction:
+    """Returns a split of clips at random, regardless of groups: artists leak between its parts.
 
-    Each cut in turn takes ceil(fraction * what is left), rounded as scikit-learn rounds; `rest`
-    gets what remains. With `stratify` each label (or set of labels) is cut in the same proportion,
-    to within a clip or two. The split raises UserError where a part would be empty.
+    Each of `cuts` in turn takes ceil(fraction * clips left), rounded as by scikit-learn; `rest`
+    takes the remainder. With `stratify`, each label (or set of labels) is divided in the same
+    proportion, to within a clip or two. The split raises UserError where a part would be empty.
     """
 
     def split(members: Sequence[Member], seed: int) -> Parts:
@@ -94,11 +96,11 @@ def random_fractions(cuts: Mapping[str, float], *, rest: str, stratify: bool = F
 
 
 def group_random(members: Sequence[Member], seed: int) -> Parts:
-    """Returns train, valid and test (0.7, 0.15, 0.15 of the clips) with no group on two sides.
+    """Returns train, valid and test (0.7, 0.15, 0.15 of the clips) with no group in two parts.
 
-    Labels are spread as evenly as whole groups allow: groups, larger ones first, go one by one to
-    the part that lacks most of what they hold. The greedy scheme is that of iterative
-    stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011), with groups for examples.
+    Labels are distributed as evenly as whole groups allow: each group, larger ones first, is
+    assigned to the part with the largest deficit of its labels. This is the greedy scheme of
+    iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011), applied to groups.
 
     Raises:
       UserError: there are fewer groups than parts.
@@ -112,7 +114,7 @@ def group_random(members: Sequence[Member], seed: int) -> Parts:
     totals: Tally = Counter()
     for tally in tallies.values():
         totals.update(tally)
-    lacking = {
+    deficits = {
         part: {label: fraction * total for label, total in totals.items()}
         for part, fraction in GROUP_FRACTIONS.items()
     }
@@ -121,34 +123,34 @@ def group_random(members: Sequence[Member], seed: int) -> Parts:
     for group in _larger_first(tallies, seed):
         groups_left = len(tallies) - len(part_of)
         open_parts = empty if groups_left <= len(empty) else list(GROUP_FRACTIONS)
-        needs = [_need(lacking[part], tallies[group], totals) for part in open_parts]
-        part = part_of[group] = open_parts[needs.index(max(needs))]
+        demands = [_demand(deficits[part], tallies[group], totals) for part in open_parts]
+        part = part_of[group] = open_parts[demands.index(max(demands))]
         for label, count in tallies[group].items():
-            lacking[part][label] -= count
+            deficits[part][label] -= count
         empty = [name for name in empty if name != part]
     return by_part(members, lambda member: part_of[member.group])
 
 
 def _shuffled(members: Sequence[Member], seed: int, stratify: bool) -> list[str]:
-    """Returns the keys in an order of which every stretch is a random sample of all."""
+    """Returns the keys in random order; with `stratify`, each label is spread evenly over it."""
     ordered = sorted(members, key=lambda member: member.key)
     rng = np.random.Generator(np.random.PCG64(seed))
     shuffled = [ordered[i] for i in rng.permutation(len(ordered))]
     if not stratify:
         return [member.key for member in shuffled]
-    # The clips of each label are set down at even distances from 0 to 1.
+    # Clips of each label are placed at even distances from 0 to 1, then all are sorted.
     totals = Counter(member.labels for member in shuffled)
     seen: Counter[tuple[str, ...]] = Counter()
     spread: list[tuple[float, int, str]] = []
-    for place, member in enumerate(shuffled):
+    for index, member in enumerate(shuffled):
         seen[member.labels] += 1
         position = (seen[member.labels] - 0.5) / totals[member.labels]
-        spread.append((position, place, member.key))
+        spread.append((position, index, member.key))
     return [key for _, _, key in sorted(spread)]
 
 
 def _tallies(members: Sequence[Member]) -> dict[str, Tally]:
-    """Returns for each group how many of its clips carry each label."""
+    """Returns the number of clips per label of each group."""
     tallies: defaultdict[str, Tally] = defaultdict(Counter)
     for member in members:
         tallies[member.group].update([None, *set(member.labels)])
@@ -156,14 +158,14 @@ def _tallies(members: Sequence[Member]) -> dict[str, Tally]:
 
 
 def _larger_first(tallies: Mapping[str, Tally], seed: int) -> list[str]:
-    """Returns the groups by size to the power of two; within such a class the seed decides."""
+    """Returns the groups by size rounded to powers of two, shuffled by the seed within a size."""
     names = sorted(tallies)
     rng = np.random.Generator(np.random.PCG64(seed))
     shuffled = [names[i] for i in rng.permutation(len(names))]
     return sorted(shuffled, key=lambda name: -tallies[name][None].bit_length())
 
 
-def _need(lacking: Mapping[str | None, float], tally: Tally, totals: Tally) -> float:
-    """Returns how much a part that lacks so many clips of each label needs a group."""
-    # A plain sum's rounding depends on the order, here a set's, and decides between equal parts.
-    return math.fsum(count * lacking[label] / totals[label] for label, count in tally.items())
+def _demand(deficit: Mapping[str | None, float], tally: Tally, totals: Tally) -> float:
+    """Returns the demand of a part, given its deficit of clips per label, for a group."""
+    # fsum: the rounding of a plain sum depends on the order, here a set's, and would break ties.
+    return math.fsum(count * deficit[label] / totals[label] for label, count in tally.items())

@@ -1,12 +1,12 @@
-"""The prepared dataset on disk: shards of records, and an index with a row a clip.
+"""The prepared dataset on disk: shards of records, and an index with one row per clip.
 
-    <store>/shards/<id>.arrayrecord   a record a clip: the bytes of its levels (frames, bands)
-    <store>/shards/<id>.jsonl         a line a record: what was measured; written last, so a shard
-                                      counts only when it is whole
-    <store>/index.jsonl               a line a clip: what the dataset says of it and where it lies
+    <store>/shards/<id>.arrayrecord   one record per clip: the bytes of its levels (frames, bands)
+    <store>/shards/<id>.jsonl         one line per record: its size and sums; written last, so a
+                                      shard without it is incomplete and ignored
+    <store>/index.jsonl               one line per clip: its labels, group, part and record
 
-Shards are only ever added. Both kinds of file are renamed into place when complete, so whatever
-stops a writer, the store holds whole shards and a whole index.
+Shards are added, never changed. All files are written atomically, so an interrupted writer leaves
+complete shards and a complete index.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ RECORD_OPTIONS = "group_size:1,uncompressed"  # a read is one seek and one copy
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A record: which clip it is, its size and sums, and where it lies."""
+    """Index entry of a record: its clip, size, sums, source file and location."""
 
     key: str
     frames: int
     bands: int
-    level_sum: float  # over all frames and bands; exact, an integer, where levels are integers
+    level_sum: float  # over all frames and bands; an exact integer where levels are integers
     level_sum_of_squares: float
-    source_bytes: int  # size and time of the file it came from: when they change, it is stale
+    source_bytes: int  # fingerprint of the source file: the record is stale when it changes
     source_mtime_ns: int
     shard: str = ""
     record: int = -1
@@ -52,10 +52,10 @@ class Row:
 def write_shard(
     store: Path, shard: str, clips: Sequence[tuple[Measured, np.ndarray]]
 ) -> list[Measured]:
-    """Writes levels, (frames, bands), a clip; returns what the shard's index then says."""
+    """Writes the levels (frames, bands) of clips as a shard; returns its index entries."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    placed = [
+    entries = [
         dataclasses.replace(measured, shard=shard, record=record)
         for record, (measured, _) in enumerate(clips)
     ]
@@ -65,13 +65,13 @@ def write_shard(
             for _, levels in clips:
                 writer.write(np.ascontiguousarray(levels).tobytes())
             writer.close()
-        except RuntimeError as error:  # whatever the writer meets, a full disk say
+        except RuntimeError as error:  # any error of the writer, e.g. a full disk
             raise UserError(
                 f"{store}: cannot be written ({error}); finished shards are kept"
             ) from error
-    lines = [dataclasses.asdict(measured) for measured in placed]
+    lines = [dataclasses.asdict(measured) for measured in entries]
     write_json_lines(store / "shards" / f"{shard}.jsonl", lines)
-    return placed
+    return entries
 
 
 def _records(store: Path, shard: str) -> Path:
@@ -79,7 +79,7 @@ def _records(store: Path, shard: str) -> Path:
 
 
 def read_measured(store: Path) -> dict[str, Measured]:
-    """Returns what is in the store, by key; of several records of a clip, the latest written."""
+    """Returns the index entries of all shards, by key; the latest where a clip has several."""
     shards = sorted((store / "shards").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     return {measured.key: measured for path in shards for measured in _read_shard_index(path)}
 
@@ -89,12 +89,12 @@ def _read_shard_index(path: Path) -> list[Measured]:
         return [Measured(**line) for line in _read_json_lines(path)]
     except TypeError as error:
         raise UserError(
-            f"{path}: is of another version ({error}); remove the store and prepare again"
+            f"{path}: was written by another version ({error}); remove the store and prepare again"
         ) from error
 
 
 def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
-    """Returns the index entry, not yet placed in a shard, of levels (frames, bands)."""
+    """Returns the index entry of levels (frames, bands), not yet assigned to a shard."""
     wide = levels.astype(np.int64 if np.issubdtype(levels.dtype, np.integer) else np.float64)
     status = source.stat()
     return Measured(
@@ -109,7 +109,7 @@ def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
 
 
 def write_index(store: Path, rows: Sequence[Row]) -> None:
-    """Writes the index, all or nothing, unless it is there: the store may be read-only."""
+    """Writes the index atomically, unless it is up to date: the store may be read-only."""
     path, lines = store / "index.jsonl", [dataclasses.asdict(row) for row in rows]
     if not path.exists() or path.read_bytes() != json_lines(lines):
         write_json_lines(path, lines)
@@ -140,12 +140,12 @@ def _read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class Records:
-    """Random access to the levels of some rows: element i is (frames, bands) of row i."""
+    """Random access to the stored levels of rows: element i is (frames, bands) of row i."""
 
     def __init__(self, store: Path, rows: Sequence[Row], dtype: type[np.generic]) -> None:
-        """Opens nothing yet: each worker process opens the shards that it reads.
+        """Opens no shard: each worker process opens the shards that it reads.
 
-        Raises UserError, then or now, where a shard is missing or damaged.
+        Raises UserError, here or on reading, where a shard is missing or damaged.
         """
         import grain
 
@@ -158,19 +158,21 @@ class Records:
             self._source = grain.sources.ArrayRecordDataSource(paths)
         except RuntimeError as error:
             raise _damaged(store, error) from error
-        self._positions = [int(first[row.measured.shard]) + row.measured.record for row in rows]
+        self._record_indices = [
+            int(first[row.measured.shard]) + row.measured.record for row in rows
+        ]
         self._dtype = dtype
         self.frames = np.array([row.measured.frames for row in rows])  # int64 (rows,)
         self._bands = [row.measured.bands for row in rows]
 
     def __len__(self) -> int:
         """Returns the number of rows."""
-        return len(self._positions)
+        return len(self._record_indices)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Returns (frames, bands), read-only."""
         try:
-            record = self._source[self._positions[index]]
+            record = self._source[self._record_indices[index]]
         except RuntimeError as error:
             raise _damaged(self._store, error) from error
         return np.frombuffer(record, self._dtype).reshape(-1, self._bands[index])
@@ -179,7 +181,7 @@ class Records:
 def _damaged(store: Path, error: RuntimeError) -> UserError:
     reason = " ".join(str(error).split())
     return UserError(
-        f"{store}: a shard is missing or damaged ({reason}); remove this folder, and run again"
+        f"{store}: a shard is missing or damaged ({reason}); remove this folder and run again"
     )
 
 
@@ -191,12 +193,12 @@ def _num_records(store: Path, shard: str) -> int:
 def mean_and_deviation(rows: Sequence[Row]) -> tuple[float, float]:
     """Returns mean and standard deviation, in levels, over every frame and band of the rows.
 
-    From the sums in the index, without reading a record: exact where levels are integers.
+    Computed from the sums in the index, without reading records; exact where levels are integers.
     """
     count = sum(row.measured.frames * row.measured.bands for row in rows)
     total = sum(row.measured.level_sum for row in rows)
     squares = sum(row.measured.level_sum_of_squares for row in rows)
     variance = (squares * count - total * total) / count**2
     if variance <= 0:
-        raise UserError("the training clips are all one constant: there is nothing to learn from")
+        raise UserError("all training clips have one constant level; check the audio files")
     return total / count, variance**0.5

@@ -1,7 +1,7 @@
-"""Mode `calibrate`: weights and the validation part of their data to weights that know their worth.
+"""Mode `calibrate`: fits a temperature to the scores of weights on the validation part.
 
-The temperature is fitted to songs that no weight was trained on, and to song scores as `predict`
-makes them by default: means over windows.
+The weights were not trained on these songs. The scores are means over windows, as `predict`
+returns them by default.
 """
 
 import dataclasses
@@ -23,44 +23,47 @@ from deepgenre.evaluation.calibration import (
 )
 from deepgenre.evaluation.scoring import score_rows
 from deepgenre.weights import weight_file
-from deepgenre.weights.export import checked
+from deepgenre.weights.export import check_output
 from deepgenre.weights.spec import Weights, config_of
 
 PART = "valid"
 
 
 def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> int:
-    """Writes the weights with a temperature; prints it with the calibration errors; returns 0."""
-    output = checked(output)
+    """Writes the weights with a temperature, prints the report as JSON; returns exit code 0."""
+    output = check_output(output)
     config = config_of(weights.spec)
     prepared = prepare(config, data_dir)
     rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, PART)
-    calibrated, found = fitted(weights, prepared.folder, rows)
+    calibrated, report = with_fitted_temperature(weights, prepared.folder, rows)
     weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(rows), output)
-    print(json.dumps(found))
+    print(json.dumps(report))
     return 0
 
 
-def fitted(weights: Weights, store: Path, rows: Sequence[Row]) -> tuple[Weights, dict[str, float]]:
-    """Returns the weights with the temperature that fits these clips, and what it changes.
+def with_fitted_temperature(
+    weights: Weights, store: Path, rows: Sequence[Row]
+) -> tuple[Weights, dict[str, float]]:
+    """Returns the weights with the temperature fitted to these clips, and a report.
 
-    Their metrics are then those of these clips, at that temperature.
+    The report gives the temperature, and loss and calibration error before and after. The returned
+    weights' metrics are those of these clips at that temperature. Raises UserError without clips.
     """
     spec = weights.spec
     if not rows:
-        raise UserError(f"--data_dir: its part {PART!r} holds no clip to calibrate on")
+        raise UserError(f"--data_dir: part {PART!r} contains no clips to calibrate on")
     scores, labels = score_rows(weights, store, rows)
-    kind: dict[str, bool] = {"multi_label": spec.multi_label}
-    temperature = fit_temperature(scores, labels, **kind)
-    after = calibrate(scores, temperature, **kind)
-    found = {
+    task: dict[str, bool] = {"multi_label": spec.multi_label}
+    temperature = fit_temperature(scores, labels, **task)
+    calibrated = calibrate(scores, temperature, **task)
+    report = {
         "temperature": temperature,
-        "calibration_loss_before": negative_log_likelihood(scores, labels, **kind),
-        "calibration_loss": negative_log_likelihood(after, labels, **kind),
-        "calibration_error_before": calibration_error(scores, labels, **kind),
-        "calibration_error": calibration_error(after, labels, **kind),
+        "calibration_loss_before": negative_log_likelihood(scores, labels, **task),
+        "calibration_loss": negative_log_likelihood(calibrated, labels, **task),
+        "calibration_error_before": calibration_error(scores, labels, **task),
+        "calibration_error": calibration_error(calibrated, labels, **task),
     }
-    measured = metrics.evaluate(calibrate(scores, temperature, **kind), labels, **kind)
+    results = metrics.evaluate(calibrated, labels, **task)
     spec = dataclasses.replace(spec, temperature=temperature)
-    return dataclasses.replace(weights, spec=spec, metrics={**measured, **found}), found
+    return dataclasses.replace(weights, spec=spec, metrics={**results, **report}), report

@@ -1,25 +1,25 @@
-"""How sure a network may be: one temperature for its scores, and how far they are off.
+"""Temperature scaling of scores, and calibration errors.
 
 C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On calibration of modern neural networks", ICML 2017,
-arXiv:1706.04599: scores become right on average, and their order stays. Numpy and SciPy only.
+arXiv:1706.04599. Calibrated scores are correct on average; their order does not change.
 """
 
 import numpy as np
 import scipy.special
 
-TEMPERATURES = (0.05, 20.0)  # a fit outside says that the scores mean nothing
+TEMPERATURE_RANGE = (0.05, 20.0)  # scores whose optimum is outside are not informative
 BINS = 15  # of the calibration error, as in the paper
-SMALLEST = 1e-12  # scores are kept this far from 0 and 1 where a logarithm is taken
+EPSILON = 1e-12  # scores are clipped to this distance from 0 and 1 before a logarithm
 
 
 def calibrate(scores: np.ndarray, temperature: float, *, multi_label: bool) -> np.ndarray:
-    """Returns scores (..., classes), of the same dtype, at a temperature; 1 changes nothing.
+    """Returns scores (..., classes) at a temperature, of the same dtype; 1 changes nothing.
 
-    Genres: softmax(log p / T). Tags: sigmoid(logit(p) / T), each for itself.
+    Genres: softmax(log p / T). Tags: sigmoid(logit(p) / T) of each score.
     """
     if temperature == 1:
         return scores
-    clipped = np.clip(scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    clipped = np.clip(scores.astype(np.float64), EPSILON, 1 - EPSILON)
     if multi_label:
         calibrated = scipy.special.expit(scipy.special.logit(clipped) / temperature)
     else:
@@ -28,27 +28,27 @@ def calibrate(scores: np.ndarray, temperature: float, *, multi_label: bool) -> n
 
 
 def fit_temperature(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> float:
-    """Returns the temperature within TEMPERATURES that makes the labels likeliest.
+    """Returns the temperature in TEMPERATURE_RANGE that maximises the likelihood of the labels.
 
-    scores: (songs, classes). labels: class indices (songs,), or 0 and 1 (songs, classes) of tags.
+    scores: (songs, classes). labels: class indices (songs,), for tags 0 and 1 (songs, classes).
     """
-    import scipy.optimize  # slow to import, and needed only where a temperature is fitted
+    import scipy.optimize  # slow to import, needed only here
 
     def loss(log_temperature: float) -> float:
         calibrated = calibrate(scores, float(np.exp(log_temperature)), multi_label=multi_label)
         return negative_log_likelihood(calibrated, labels, multi_label=multi_label)
 
     # Convex in 1 / T, so one minimum in log T.
-    ends = np.log(TEMPERATURES)
-    found = scipy.optimize.minimize_scalar(
-        loss, bounds=ends, method="bounded", options={"xatol": 1e-5}
+    bounds = np.log(TEMPERATURE_RANGE)
+    result = scipy.optimize.minimize_scalar(
+        loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}
     )
-    return float(np.exp(min((found.x, *ends), key=loss)))  # SciPy never tries the ends
+    return float(np.exp(min((result.x, *bounds), key=loss)))  # SciPy does not try the bounds
 
 
 def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> float:
-    """Returns the mean over songs, in nats; of tags, over all pairs of a song and a tag."""
-    clipped = np.clip(scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    """Returns the mean over songs, in nats; for tags, over all pairs of song and tag."""
+    clipped = np.clip(scores.astype(np.float64), EPSILON, 1 - EPSILON)
     if multi_label:
         return float(-np.where(labels == 1, np.log(clipped), np.log1p(-clipped)).mean())
     return float(-np.log(clipped[np.arange(len(labels)), labels]).mean())
@@ -57,14 +57,14 @@ def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray, *, multi_lab
 def calibration_error(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> float:
     """Returns the expected calibration error, 0 to 1, over BINS bins of equal width.
 
-    Of genres: how far the best score is from the share of songs for which it is right. Of tags:
-    how far a score is from the share of its pairs of a song and a tag that are true.
+    Genres: the difference between the highest score and the accuracy. Tags: the difference between
+    a score and the share of positive pairs of song and tag.
     """
     if multi_label:
-        sure, right = scores.ravel(), np.asarray(labels).ravel() == 1
+        confidence, correct = scores.ravel(), np.asarray(labels).ravel() == 1
     else:
-        sure, right = scores.max(axis=1), scores.argmax(axis=1) == labels
-    sure = sure.astype(np.float64)
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=right - sure, minlength=BINS)
-    return float(np.abs(gaps).sum() / sure.size)
+        confidence, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
+    confidence = confidence.astype(np.float64)
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / confidence.size)

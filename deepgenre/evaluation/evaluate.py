@@ -1,4 +1,4 @@
-"""Mode `eval`: a checkpoint and a split to scores, metrics and figures."""
+"""Mode `eval`: scores, metrics and figures of weights on one part of a dataset."""
 
 import json
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from deepgenre.weights.spec import Spec, Weights, config_of
 
 
 def evaluate(weights: Weights, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
-    """Returns the metrics of the weights on these rows; writes them and figures to a folder."""
+    """Returns the metrics of the weights on these rows; writes metrics, scores and figures."""
     spec = weights.spec
     scores, labels = score_rows(weights, store, rows)
-    found = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
-    _write_report(folder, spec, rows, scores, labels, found)
-    return found
+    results = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
+    _write_report(folder, spec, rows, scores, labels, results)
+    return results
 
 
 def _write_report(
@@ -32,20 +32,20 @@ def _write_report(
     rows: Sequence[Row],
     scores: np.ndarray,
     labels: np.ndarray,
-    found: metrics.Metrics,
+    results: metrics.Metrics,
 ) -> None:
-    from deepgenre.evaluation import figures  # matplotlib takes a second to import
+    from deepgenre.evaluation import figures  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
         keys = np.array([row.key for row in rows])
         np.savez_compressed(stream, key=keys, classes=spec.classes, scores=scores, labels=labels)
     if spec.multi_label:
         figures.tag_bars(folder / "tags.png", scores, labels, spec.classes)
     else:
-        figures.confusion(folder / "confusion.png", scores, labels, spec.classes)
+        figures.confusion_matrix(folder / "confusion.png", scores, labels, spec.classes)
 
 
 def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
@@ -54,9 +54,9 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     prepared = prepare(config, data_dir)
     rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, part)
     if not rows:
-        raise UserError(f"--eval_split: {part!r} holds no clip")
+        raise UserError(f"--eval_split: part {part!r} contains no clips; choose another part")
     folder = workdir / f"eval-{part or 'default'}"
-    found = evaluate(weights, prepared.folder, rows, folder)
-    log.info("evaluated %d clips of step %d; wrote %s", len(rows), weights.step, folder)
-    print(json.dumps(found))
+    results = evaluate(weights, prepared.folder, rows, folder)
+    log.info("evaluated step %d on %d clips; wrote %s", weights.step, len(rows), folder)
+    print(json.dumps(results))
     return 0

@@ -1,24 +1,24 @@
-"""Scores against labels: numpy and scikit-learn, on the host."""
+"""Metrics of scores against labels, computed on the host with numpy and scikit-learn."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 Metrics = dict[str, float]
-SMALLEST = 1e-7  # scores are kept this far from 0 and 1 where a logarithm is taken
+EPSILON = 1e-7  # scores are clipped to this distance from 0 and 1 before a logarithm
 
 
 def evaluate(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> Metrics:
-    """Returns the metrics of scores, float32 (clips, classes), by name.
+    """Returns the metrics, by name, of scores, float32 (clips, classes).
 
-    labels: int32 (clips,) class indices, or uint8 (clips, classes) for tags.
+    labels: class indices, int32 (clips,), or, for tags, 0 and 1, uint8 (clips, classes).
     """
     return _tag_metrics(scores, labels) if multi_label else _genre_metrics(scores, labels)
 
 
 def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Accuracy beside its chance level: the share of the most frequent class."""
-    chosen = scores[np.arange(len(labels)), labels]
+    """Accuracy with its chance level, the share of the most frequent class, and the loss."""
+    of_label = scores[np.arange(len(labels)), labels]
     hits = scores.argmax(axis=1) == labels
     low, high = wilson_interval(int(hits.sum()), len(labels))
     return {
@@ -26,7 +26,7 @@ def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
         "accuracy_low": low,
         "accuracy_high": high,
         "accuracy_chance": float(np.bincount(labels).max() / len(labels)),
-        "loss": float(-np.log(np.maximum(chosen, SMALLEST)).mean()),
+        "loss": float(-np.log(np.maximum(of_label, EPSILON)).mean()),
         "clips": len(labels),
     }
 
@@ -34,10 +34,11 @@ def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
 def _tag_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
     """Macro averages over the tags that have both a positive and a negative clip.
 
-    `argmax_accuracy`: the argmax of the scores equals the argmax of the 0/1 labels (the first tag
-    in class order), likely what the paper calls accuracy. `top1_hit`: the top tag is a true one.
+    `argmax_accuracy`: the argmax of the scores equals the argmax of the 0/1 labels (the first
+    positive tag in class order), probably the accuracy that the paper reports. `top1_hit`: the tag
+    with the highest score is positive.
     """
-    clipped = np.clip(scores, SMALLEST, 1 - SMALLEST)
+    clipped = np.clip(scores, EPSILON, 1 - EPSILON)
     entropy = -np.where(labels == 1, np.log(clipped), np.log(1 - clipped))
     evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
     per_tag = tag_metrics(scores[:, evaluated], labels[:, evaluated])
@@ -58,24 +59,24 @@ def _tag_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def tag_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns 'roc_auc' and 'average_precision', float64 (tags,), of (clips, tags) columns.
+    """Returns 'roc_auc' and 'average_precision', float64 (tags,), of arrays (clips, tags).
 
     Each tag must have a positive and a negative clip.
     """
-    # Slow to import, and not on the way to a training step or a prediction.
+    # Slow to import, and not needed for training steps and predictions.
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     columns = list(zip(labels.T, scores.T, strict=True))
     return {
-        "roc_auc": np.array([roc_auc_score(truth, column) for truth, column in columns]),
+        "roc_auc": np.array([roc_auc_score(truth, score) for truth, score in columns]),
         "average_precision": np.array(
-            [average_precision_score(truth, column) for truth, column in columns]
+            [average_precision_score(truth, score) for truth, score in columns]
         ),
     }
 
 
-def confusion(scores: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns counts, int64 (true class, said class)."""
+def confusion_matrix(scores: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns counts of clips, int64 (true class, predicted class)."""
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
     return counts
@@ -91,5 +92,5 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
 
 
 def summary(metrics: Metrics, names: Sequence[str]) -> str:
-    """Returns 'name 0.123' for the metrics of these names that are there."""
+    """Returns 'name 0.123' for each of these names that is among the metrics."""
     return "  ".join(f"{name} {metrics[name]:.3f}" for name in names if name in metrics)

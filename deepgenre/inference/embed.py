@@ -1,4 +1,4 @@
-"""Mode `embed`: a vector a song, of what a network makes of it on its way to the classes."""
+"""Mode `embed`: an embedding per song, the mean input of the network's last layer."""
 
 import contextlib
 import hashlib
@@ -16,108 +16,112 @@ from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint
 from deepgenre.inference import song_index
 from deepgenre.inference.infer import FileOutputs, infer_files
-from deepgenre.inference.song_index import Song, Vectors
+from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Weights
 
-SAVE_EVERY_SECONDS = 60.0  # a killed run loses no more work
-# Of a spec, what does not change a song's vector.
-WITHOUT_EFFECT = ("classes", "multi_label", "config", "temperature")
+SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
+# Fields of a spec that do not affect embeddings.
+IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
 def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
-    """Writes a vector a file (see `vectors`); returns 1 if a file failed, else 0.
+    """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
-    An output that is there is gone on with.
+    An existing output is updated.
     """
     if output is None or output.suffix != ".npz":
         raise UserError("--output: give the name of the file to write, ending in .npz")
     files = expand(arguments)
     if not files:
-        raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
+        raise UserError("--files: give files, folders, globs or a list.txt to process")
     failures = update(weights, files, output)
     log.info("wrote %s", output)
     return 1 if failures else 0
 
 
-def update(weights: Weights, files: Sequence[Path], index: Path) -> list[str]:
-    """Makes an index hold these files and no others; returns why files could not be heard.
+def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[str]:
+    """Makes an index contain exactly these files; returns the errors of files that failed.
 
-    Files that it holds and that did not change are not heard again. When the run is asked to stop,
-    or is killed, what was heard stays.
+    Files that it contains and that are unchanged are not processed again. The index is saved every
+    SAVE_EVERY_SECONDS, and when the run is asked to stop.
     """
-    model = identity(weights)
-    old = song_index.read(index) if index.exists() else Vectors(model, ())
-    song_index.check_model(index, old, model)
-    wanted = [path.absolute() for path in files]
-    held = {song.path: song for song in song_index.unchanged(old.songs)}
-    kept = {path: held[path] for path in wanted if path in held}
-    todo = [path for path in wanted if path not in kept]
+    model = model_digest(weights)
+    old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
+    song_index.check_model(index_path, old, model)
+    requested = [path.absolute() for path in files]
+    unchanged = {song.path: song for song in song_index.unchanged(old.songs)}
+    kept = {path: unchanged[path] for path in requested if path in unchanged}
+    todo = [path for path in requested if path not in kept]
     num_dropped = len(old.songs) - len(kept)
-    log.info("%s: %d songs kept, %d dropped, %d to hear", index, len(kept), num_dropped, len(todo))
+    log.info(
+        "%s: %d songs kept, %d dropped, %d to process",
+        index_path, len(kept), num_dropped, len(todo),
+    )  # fmt: skip
     failures: list[str] = []
     songs = dict(kept)
 
     def save() -> None:
-        if len(songs) > len(kept) or num_dropped or not index.exists():
-            whole = tuple(songs[path] for path in wanted if path in songs)
-            song_index.write(index, Vectors(model, whole))
+        if len(songs) > len(kept) or num_dropped or not index_path.exists():
+            in_order = tuple(songs[path] for path in requested if path in songs)
+            song_index.write_index(index_path, SongIndex(model, in_order))
 
-    steps = _hear(weights, todo, songs, failures)
+    steps = _embed_files(weights, todo, songs, failures)
     with stop_requests() as stop_requested, contextlib.closing(steps):
-        _save_now_and_then(steps, save, stop_requested)
-    if len(songs) + len(failures) < len(wanted):
+        _save_periodically(steps, save, stop_requested)
+    if len(songs) + len(failures) < len(requested):
         raise InterruptedRunError(
-            f"stopped with {len(songs)} of {len(wanted)} songs in {index}; the same command goes on"
+            f"stopped with {len(songs)} of {len(requested)} songs in {index_path}; "
+            "repeat the command to continue"
         )
     return failures
 
 
-def _hear(
+def _embed_files(
     weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
 ) -> Generator[None]:
     """Adds each file to the songs or the failures; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
-        for heard in infer_files(weights, todo, embed=True):
+        for outputs in infer_files(weights, todo, embed=True):
             bar.update()
-            if heard.error:
-                failures.append(escape_controls(heard.error))
-                log.info("failed: %s", failures[-1])
+            if outputs.error:
+                failures.append(escape_controls(outputs.error))
+                log.warning("failed: %s", failures[-1])
             else:
-                # A file that only just came is heard again next time.
-                before = fingerprints[heard.path] or (0, 0)
-                songs[heard.path] = Song(heard.path, before, song_vector(heard))
+                # A file that was created during the run is processed again by the next one.
+                before = fingerprints[outputs.path] or (0, 0)
+                songs[outputs.path] = Song(outputs.path, before, song_vector(outputs))
             yield
 
 
-def _save_now_and_then(
+def _save_periodically(
     steps: Iterator[None], save: Callable[[], None], stop_requested: Callable[[], bool]
 ) -> None:
-    """Takes the steps until the last, or until asked to stop; saves in between and at the end."""
-    saved = time.monotonic()
+    """Runs the steps until the last or a stop request; saves periodically and at the end."""
+    last_saved = time.monotonic()
     for _ in steps:
         if stop_requested():
             break
-        if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+        if time.monotonic() - last_saved > SAVE_EVERY_SECONDS:
             save()
-            saved = time.monotonic()
+            last_saved = time.monotonic()
     save()
 
 
-def song_vector(heard: FileOutputs) -> np.ndarray:
-    """Returns float32 (features,): the mean of a song's embeddings over its windows."""
-    assert heard.embeddings is not None
-    return heard.embeddings.mean(axis=0)
+def song_vector(outputs: FileOutputs) -> np.ndarray:
+    """Returns the embedding of a song, float32 (features,): the mean over its windows."""
+    assert outputs.embeddings is not None
+    return outputs.embeddings.mean(axis=0)
 
 
-def identity(weights: Weights) -> str:
-    """Returns a digest of all that a song's vector depends on but the song: weights and input."""
-    about = {k: v for k, v in specs.to_json(weights.spec).items() if k not in WITHOUT_EFFECT}
-    about["dtype"] = weights.spec.config["dtype"]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+def model_digest(weights: Weights) -> str:
+    """Returns a digest of everything except the audio that determines an embedding."""
+    fields = {k: v for k, v in specs.to_json(weights.spec).items() if k not in IGNORED_FIELDS}
+    fields["dtype"] = weights.spec.config["dtype"]
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     tensors = traverse_util.flatten_dict(weights.variables, sep="/")
     for name in sorted(tensors):
         tensor = np.asarray(tensors[name])

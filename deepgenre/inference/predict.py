@@ -1,4 +1,4 @@
-"""Mode `predict`: files of any length and weights to scores and tags a file."""
+"""Mode `predict`: scores and tags of audio files of any length."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from deepgenre.weights.spec import Spec, Weights
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked of a prediction; the flags of main say what each means."""
+    """Options of a prediction; `cli.flags` describes each."""
 
     output: Path | None = None
     resume: bool = False
@@ -35,30 +35,31 @@ class Options:
 def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     """Predicts every file; prints a table, writes the output; returns 1 if a file failed, else 0.
 
-    When it is asked to stop, the output holds what was heard until then.
+    When the run is asked to stop, the output contains the predictions so far.
     """
     aggregation.check(options.aggregation, weights.spec)
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     fingerprints = {path: fingerprint(path) for path in expand(arguments)}
     if not fingerprints:
-        raise UserError("--files: give files, folders, globs or a list.txt of what to hear")
+        raise UserError("--files: give files, folders, globs or a list.txt to process")
     with (
         stop_requests() as stop_requested,
-        _opened(options, weights.spec, fingerprints) as (todo, write),
+        _open_output(options, weights.spec, fingerprints) as (todo, write),
     ):
         if len(todo) < len(fingerprints):
             log.info(
-                "%d of %d files are there already", len(fingerprints) - len(todo), len(fingerprints)
-            )
-        heard, failures = 0, []
+                "%d of %d files are already in the output",
+                len(fingerprints) - len(todo), len(fingerprints),
+            )  # fmt: skip
+        num_processed, failures = 0, []
         with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
             for prediction in _predictions(weights, todo, fingerprints, options):
-                heard += 1
+                num_processed += 1
                 bar.update()
                 write(prediction)
                 if prediction.error:
                     failures.append(escape_controls(prediction.error))
-                    log.info("failed: %s", failures[-1])
+                    log.warning("failed: %s", failures[-1])
                 else:
                     with bar.external_write_mode():
                         print(table_line(prediction, weights.spec))
@@ -67,21 +68,21 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if options.output:
         log.info("wrote %s", options.output)
     if failures:
-        log.info("%d of %d files failed:", len(failures), len(todo))
+        log.warning("%d of %d files failed:", len(failures), len(todo))
         for failure in failures:
-            log.info("  %s", failure)
-    if heard < len(todo):
-        raise InterruptedRunError(f"stopped after {heard} of {len(todo)} files")
+            log.warning("  %s", failure)
+    if num_processed < len(todo):
+        raise InterruptedRunError(f"stopped after {num_processed} of {len(todo)} files")
     return 1 if failures else 0
 
 
-def _opened(
+def _open_output(
     options: Options, spec: Spec, fingerprints: Mapping[Path, Fingerprint | None]
 ) -> contextlib.AbstractContextManager[tuple[list[Path], Write]]:
-    """Returns the context of the files to hear and the function that writes a prediction."""
+    """Returns the context of the files to process and the function that writes a prediction."""
     if options.resume:
-        return writer.resumed(options.output, spec.classes, fingerprints)
-    return writer.whole(options.output, spec.classes, fingerprints)
+        return writer.open_resumed(options.output, spec.classes, fingerprints)
+    return writer.open_new(options.output, spec.classes, fingerprints)
 
 
 def _predictions(
@@ -90,27 +91,27 @@ def _predictions(
     fingerprints: Mapping[Path, Fingerprint | None],
     options: Options,
 ) -> Iterator[Prediction]:
-    """Yields what was heard in each file, in their order; writes taggrams where asked to."""
+    """Yields the prediction of each file, in their order; writes taggrams if requested."""
     spec = weights.spec
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for heard in infer_files(weights, files):
-        if heard.error:
-            yield Prediction(heard.path, fingerprints[heard.path], None, error=heard.error)
+    for outputs in infer_files(weights, files):
+        if outputs.error:
+            yield Prediction(outputs.path, fingerprints[outputs.path], None, error=outputs.error)
             continue
-        scores = aggregation.song_scores(heard, spec, options.aggregation)
+        scores = aggregation.song_scores(outputs, spec, options.aggregation)
         if options.taggram:
-            taggram.write(options.taggram, names[heard.path], heard, spec)
+            taggram.write(options.taggram, names[outputs.path], outputs, spec)
         tags = choose_tags(scores, spec.classes, options.choice)
-        yield Prediction(heard.path, fingerprints[heard.path], scores, tags)
+        yield Prediction(outputs.path, fingerprints[outputs.path], scores, tags)
 
 
 def table_line(prediction: Prediction, spec: Spec) -> str:
-    """Returns the tags with their scores, in columns, and the file."""
+    """Returns a line of tags with their scores, in columns, and the file."""
     assert prediction.scores is not None
     width = max(map(len, spec.classes))
     scores = dict(zip(spec.classes, prediction.scores, strict=True))
-    shown = [
+    columns = [
         f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
         for name in prediction.tags
     ]
-    return f"{'  '.join(shown)}  {escape_controls(prediction.path)}"
+    return f"{'  '.join(columns)}  {escape_controls(prediction.path)}"

@@ -1,4 +1,4 @@
-"""Python's way to hear music: `deepgenre.load("gtzan")("song.mp3")`."""
+"""The Python interface of inference: `deepgenre.load("gtzan")("song.mp3")`."""
 
 import os
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ import numpy as np
 from deepgenre.audio import decoding, waveforms
 from deepgenre.errors import UserError
 from deepgenre.inference import aggregation, windows
-from deepgenre.inference.infer import FileOutputs, infer_files, scorer
+from deepgenre.inference.infer import FileOutputs, compile_infer_batch, infer_files
 from deepgenre.weights import loading
 from deepgenre.weights.spec import Spec, Weights
 
 Song = str | os.PathLike[str] | np.ndarray
-ARRAY = Path("the array")  # how messages call what is no file
+ARRAY = Path("the array")  # the name of an array in messages
 
 
 class Tagger:
-    """Weights, ready to hear: compiled code and what lies on the device stay between calls."""
+    """Weights, ready for inference: compiled code and device arrays are kept between calls."""
 
     def __init__(self, weights: Weights) -> None:
-        """Takes the weights to the device."""
+        """Moves the weights to the device."""
         self._weights = weights
-        self._score = scorer(weights)
+        self._infer_batch = compile_infer_batch(weights)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -31,26 +31,26 @@ class Tagger:
         return self._weights.spec.classes
 
     def __call__(self, song: Song, *, sample_rate_hz: int | None = None) -> dict[str, float]:
-        """Returns the score of each class, highest first: those that the command line says.
+        """Returns the score of each class, highest first, equal to those of mode `predict`.
 
         song: an audio file, or float samples in -1..1, (samples,) or (samples, channels), at
-        `sample_rate_hz`. Raises errors.UserError where there is nothing to hear in it.
+        `sample_rate_hz`. Raises errors.UserError where it cannot be read or is silent.
         """
-        heard = self._hear(song, sample_rate_hz, embed=False)
-        scores = aggregation.song_scores(heard, self._weights.spec, "mean")
+        outputs = self._infer(song, sample_rate_hz, embed=False)
+        scores = aggregation.song_scores(outputs, self._weights.spec, "mean")
         order = np.argsort(-scores, kind="stable")
         return {self.classes[index]: float(scores[index]) for index in order}
 
     def embed(self, song: Song, *, sample_rate_hz: int | None = None) -> np.ndarray:
-        """Returns what the network's last layer sees of a song, float32 (features,).
+        """Returns the embedding of a song, float32 (features,): the input of the last layer.
 
-        The mean over the song's windows. Errors and `song` are those of a call.
+        The mean over the song's windows. `song` and errors are those of a call.
         """
-        heard = self._hear(song, sample_rate_hz, embed=True)
-        assert heard.embeddings is not None
-        return heard.embeddings.mean(axis=0)
+        outputs = self._infer(song, sample_rate_hz, embed=True)
+        assert outputs.embeddings is not None
+        return outputs.embeddings.mean(axis=0)
 
-    def _hear(self, song: Song, sample_rate_hz: int | None, *, embed: bool) -> FileOutputs:
+    def _infer(self, song: Song, sample_rate_hz: int | None, *, embed: bool) -> FileOutputs:
         if isinstance(song, np.ndarray):
             mono = _mono(song, sample_rate_hz, self._weights.spec.frontend.sample_rate_hz)
 
@@ -59,13 +59,15 @@ class Tagger:
 
             path = ARRAY
         elif sample_rate_hz is not None:
-            raise UserError("sample_rate_hz: is for arrays; a file says its own")
+            raise UserError("sample_rate_hz: is for arrays only; files contain their rate")
         else:
-            path, read = Path(song), windows.windows
-        (heard,) = infer_files(self._weights, [path], embed=embed, score=self._score, read=read)
-        if heard.error:
-            raise UserError(heard.error)
-        return heard
+            path, read = Path(song), windows.file_windows
+        (outputs,) = infer_files(
+            self._weights, [path], embed=embed, infer_batch=self._infer_batch, read=read
+        )
+        if outputs.error:
+            raise UserError(outputs.error)
+        return outputs
 
 
 def load(source: str) -> Tagger:
@@ -74,9 +76,9 @@ def load(source: str) -> Tagger:
 
 
 def _mono(samples: np.ndarray, from_hz: int | None, to_hz: int) -> np.ndarray:
-    """Returns float32 (samples,) at `to_hz`, made as a file's are."""
+    """Returns float32 (samples,) at `to_hz`, mixed and resampled like the samples of a file."""
     if from_hz is None:
-        raise UserError("sample_rate_hz: an array does not say its own; give it")
+        raise UserError("sample_rate_hz: is missing; give the rate of the array")
     if not decoding.RATES_HZ[0] <= from_hz <= decoding.RATES_HZ[1]:
         raise UserError(f"sample_rate_hz: must be {decoding.RATES_HZ[0]} or more, is {from_hz}")
     if not np.issubdtype(samples.dtype, np.floating):
@@ -88,6 +90,6 @@ def _mono(samples: np.ndarray, from_hz: int | None, to_hz: int) -> np.ndarray:
             f"{ARRAY}: has shape {samples.shape}; give (samples,) or (samples, channels)"
         )
     mono = samples.astype(np.float32)
-    mono = mono if mono.ndim == 1 else decoding.mixed(mono)
+    mono = mono if mono.ndim == 1 else decoding.to_mono(mono)
     decoding.peak(mono, ARRAY)
     return waveforms.resample(mono, from_hz, to_hz)

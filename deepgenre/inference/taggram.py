@@ -1,4 +1,4 @@
-"""A song's scores over its time: numbers (.npz) and a picture (.png) a song."""
+"""A song's scores over time: numbers (.npz) and a figure (.png) per song."""
 
 import os
 from collections.abc import Sequence
@@ -11,32 +11,32 @@ from deepgenre.inference.infer import FileOutputs
 from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.weights.spec import Spec
 
-LONGEST_NAME = 180  # bytes: with suffix and all, file systems take 255
+MAX_NAME_BYTES = 180  # file systems allow 255, of which number and suffix take some
 
 
 def names(files: Sequence[Path]) -> dict[Path, str]:
-    """Returns a file name without suffix for each song: its own, numbered where several share it.
+    """Returns a file name without suffix per song: its own, with a number if it is a duplicate.
 
-    Names that differ in case only count as one: not every disk tells them apart.
+    Names that differ only in case are duplicates, as on case-insensitive file systems.
     """
     taken: set[str] = set()
-    found = {}
+    stems = {}
     for path in files:
-        stem = os.fsdecode(os.fsencode(path.stem)[:LONGEST_NAME])
+        stem = os.fsdecode(os.fsencode(path.stem)[:MAX_NAME_BYTES])
         name, number = stem, 1
         while name.casefold() in taken:
             number += 1
             name = f"{stem}-{number}"
         taken.add(name.casefold())
-        found[path] = name
-    return found
+        stems[path] = name
+    return stems
 
 
-def write(folder: Path, name: str, heard: FileOutputs, spec: Spec) -> None:
-    """Writes <name>.npz and <name>.png of what was heard in a song.
+def write(folder: Path, name: str, outputs: FileOutputs, spec: Spec) -> None:
+    """Writes <name>.npz and <name>.png of the outputs of a song.
 
-    The .npz holds 'times', float64 (windows,): where windows start, in seconds; 'scores', float32
-    (windows, classes), as the network gave them; 'classes' (classes,); and 'window_seconds'.
+    The .npz contains 'times', float64 (windows,): starts of the windows in seconds; 'scores',
+    float32 (windows, classes), not calibrated; 'classes' (classes,); and 'window_seconds'.
     """
     from deepgenre.evaluation import figures  # matplotlib takes a second to import
 
@@ -44,16 +44,16 @@ def write(folder: Path, name: str, heard: FileOutputs, spec: Spec) -> None:
     with replacing(folder / f"{name}.npz") as path, path.open("wb") as stream:
         np.savez_compressed(
             stream,
-            times=heard.start_seconds,
-            scores=heard.scores,
+            times=outputs.start_seconds,
+            scores=outputs.scores,
             classes=np.array(spec.classes),
             window_seconds=window_seconds,
         )
     figures.taggram(
         folder / f"{name}.png",
-        heard.start_seconds,
+        outputs.start_seconds,
         window_seconds,
-        heard.scores,
+        outputs.scores,
         spec.classes,
-        title=encodable(heard.path.name),
+        title=encodable(outputs.path.name),
     )

@@ -1,4 +1,4 @@
-"""What turns a file that was changed in places back into what it was: small, and byte for byte."""
+"""A binary diff that restores the original of a changed file exactly, from few bytes."""
 
 import base64
 import mmap
@@ -8,29 +8,30 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 Buffer = bytes | mmap.mmap
-Piece = tuple[int, int] | str  # bytes of the changed file: first, count; or others: zlib, base64
-Match = tuple[int, int, int]  # place in the changed file, place in the original, count
+Piece = tuple[int, int] | str  # (offset, count) in the changed file, or new bytes: zlib, base64
+Match = tuple[int, int, int]  # offset in the changed file, offset in the original, count
 CHUNK_BYTES = 1 << 20  # compared at a time
-KEY_BYTES = 64  # that are looked for; shorter matches cost more than they save
-# Of a range, where keys are taken. No simple fractions: they would all fall on the heads of pages.
-PLACES = (0.5, 0.2361, 0.7639, 0.1459, 0.3820, 0.6180, 0.8541)
+KEY_BYTES = 64  # length of a searched key; shorter matches cost more than they save
+# Relative positions of keys in a range. Irregular, because simple fractions would all be at the
+# starts of Ogg pages.
+KEY_POSITIONS = (0.5, 0.2361, 0.7639, 0.1459, 0.3820, 0.6180, 0.8541)
 
 
 def diff(changed: Buffer, original: Buffer) -> list[Piece]:
-    """Returns the pieces of `changed`, and of other bytes, that make `original` again.
+    """Returns the pieces of `changed`, and new bytes, that concatenate to `original`.
 
-    What both begin with and what both end with is taken first; then something from the middle of
-    the rest is looked for, and so on before and after it.
+    Matches the common prefix and suffix first, then a key from the middle of the rest, and so on
+    recursively before and after that match.
     """
     pieces: list[Piece] = []
     done = 0
     for source, target, count in _matches(changed, original, (0, len(changed)), (0, len(original))):
         if target > done:
-            pieces.append(_packed(original[done:target]))
+            pieces.append(_compress(original[done:target]))
         pieces.append((source, count))
         done = target + count
     if done < len(original):
-        pieces.append(_packed(original[done:]))
+        pieces.append(_compress(original[done:]))
     return pieces
 
 
@@ -48,72 +49,72 @@ def apply(changed: Buffer, pieces: Iterable[Piece]) -> Iterator[bytes]:
                 yield changed[begin : min(begin + CHUNK_BYTES, start + count)]
 
 
-def _packed(content: bytes) -> str:
+def _compress(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content)).decode()
 
 
 def _matches(
     changed: Buffer, original: Buffer, sources: tuple[int, int], targets: tuple[int, int]
 ) -> Iterator[Match]:
-    """Yields what a range of each has in common, in order."""
+    """Yields the matches between a range of each file, in order."""
     (a, b), (c, d) = sources, targets
-    head = _common(changed, original, a, c, min(b - a, d - c))
-    if head >= KEY_BYTES:
-        yield a, c, head
-        a, c = a + head, c + head
-    tail = _common_before(changed, original, b, d, min(b - a, d - c))
-    if tail < KEY_BYTES:
-        tail = 0
-    b, d = b - tail, d - tail
-    found = _find(changed, original, (a, b), (c, d))
-    if found:
-        source, target, count = found
+    prefix = _common_prefix(changed, original, a, c, min(b - a, d - c))
+    if prefix >= KEY_BYTES:
+        yield a, c, prefix
+        a, c = a + prefix, c + prefix
+    suffix = _common_suffix(changed, original, b, d, min(b - a, d - c))
+    if suffix < KEY_BYTES:
+        suffix = 0
+    b, d = b - suffix, d - suffix
+    match = _find(changed, original, (a, b), (c, d))
+    if match:
+        source, target, count = match
         yield from _matches(changed, original, (a, source), (c, target))
-        yield found
+        yield match
         yield from _matches(changed, original, (source + count, b), (target + count, d))
-    if tail:
-        yield b, d, tail
+    if suffix:
+        yield b, d, suffix
 
 
 def _find(
     changed: Buffer, original: Buffer, sources: tuple[int, int], targets: tuple[int, int]
 ) -> Match | None:
-    """Returns a match of at least KEY_BYTES that grows from a key within the ranges, or None."""
+    """Returns a match of at least KEY_BYTES, extended from a key within the ranges, or None."""
     (a, b), (c, d) = sources, targets
     if min(b - a, d - c) < KEY_BYTES:
         return None
-    for place in PLACES:
-        target = c + int((d - c - KEY_BYTES) * place)
+    for position in KEY_POSITIONS:
+        target = c + int((d - c - KEY_BYTES) * position)
         key = original[target : target + KEY_BYTES]
-        likely = (a + target - c, b - (d - target))  # as far from the start, from the end
+        likely = (a + target - c, b - (d - target))  # same distance from the start, from the end
         source = next((s for s in likely if changed[s : s + KEY_BYTES] == key and a <= s), -1)
         if source < 0 or source + KEY_BYTES > b:
             source = changed.find(key, a, b)
         if source >= 0:
-            before = _common_before(changed, original, source, target, min(source - a, target - c))
-            after = _common(changed, original, source, target, min(b - source, d - target))
+            before = _common_suffix(changed, original, source, target, min(source - a, target - c))
+            after = _common_prefix(changed, original, source, target, min(b - source, d - target))
             return source - before, target - before, before + after
     return None
 
 
-def _common(left: Buffer, right: Buffer, a: int, b: int, most: int) -> int:
-    """Returns how many bytes, at most `most`, are equal from places a and b on."""
-    for done in range(0, most, CHUNK_BYTES):
-        count = min(CHUNK_BYTES, most - done)
+def _common_prefix(left: Buffer, right: Buffer, a: int, b: int, limit: int) -> int:
+    """Returns how many bytes, at most `limit`, are equal from offsets a and b onwards."""
+    for done in range(0, limit, CHUNK_BYTES):
+        count = min(CHUNK_BYTES, limit - done)
         same = _equal(left, right, a + done, b + done, count)
         if not same.all():
             return done + int(same.argmin())
-    return max(0, most)
+    return max(0, limit)
 
 
-def _common_before(left: Buffer, right: Buffer, a: int, b: int, most: int) -> int:
-    """Returns how many bytes, at most `most`, are equal before places a and b."""
-    for done in range(0, most, CHUNK_BYTES):
-        count = min(CHUNK_BYTES, most - done)
+def _common_suffix(left: Buffer, right: Buffer, a: int, b: int, limit: int) -> int:
+    """Returns how many bytes, at most `limit`, are equal before offsets a and b."""
+    for done in range(0, limit, CHUNK_BYTES):
+        count = min(CHUNK_BYTES, limit - done)
         same = _equal(left, right, a - done - count, b - done - count, count)[::-1]
         if not same.all():
             return done + int(same.argmin())
-    return max(0, most)
+    return max(0, limit)
 
 
 def _equal(left: Buffer, right: Buffer, a: int, b: int, count: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The two fields of an audio file's own tags that the program writes: genre and tags.
+"""Reads and writes two fields in the metadata of audio files: genre and tags.
 
     field   ID3 (mp3, wav, aiff)    Vorbis comments (flac, ogg, opus)   MP4 (m4a, mp4)
     genre   TCON                    GENRE                               ©gen
     tags    TXXX:DEEPGENRE_TAGS     DEEPGENRE_TAGS                      ----:deepgenre:tags
 
-Several tags are one text, joined by '; '. An ID3v1 tag at the end of an mp3 stays as it is.
+Several tags are joined by '; ' into one text. An ID3v1 tag at the end of an mp3 is not changed.
 """
 
 import contextlib
@@ -29,68 +29,68 @@ ID3V1_BYTES = 128
 
 
 def read(path: Path) -> dict[str, str]:
-    """Returns what stands in our fields, '' where nothing does.
+    """Returns the text of each field, '' where it is missing.
 
-    Raises UserError where nothing can be written into this format, or its tags are damaged.
+    Raises UserError where the format is not supported or the file's tags are damaged.
     """
     song = _open(path)
     keys, text = _keys(song), _id3_text if isinstance(song, ID3_FORMATS) else _text
     return {field: SEPARATOR.join(text(song.tags, key)) for field, key in keys.items()}
 
 
-def others(path: Path) -> list[str]:
-    """Returns what a file holds beside its sound and our fields, in a form to compare."""
+def other_tags(path: Path) -> list[str]:
+    """Returns all metadata of a file except the two fields, for comparison."""
     song = _open(path)
     ours = {key.casefold() for key in _keys(song).values()}
     tags: Any = song.tags or {}
     is_vorbis = isinstance(song, VORBIS_FORMATS)
     pairs = list(tags) if is_vorbis else sorted(tags.items())
     kept = [f"{key}={value!r}" for key, value in pairs if key.casefold() not in ours]
-    if isinstance(song, flac.FLAC):  # cover, cue sheet, whatever else stands before the sound
-        changing = flac.VCFLACDict | flac.Padding
-        blocks = (block for block in song.metadata_blocks if not isinstance(block, changing))
+    if isinstance(song, flac.FLAC):  # blocks before the audio: cover, cue sheet, ...
+        ignored = flac.VCFLACDict | flac.Padding
+        blocks = (block for block in song.metadata_blocks if not isinstance(block, ignored))
         kept += [f"{block.code} {block.write()!r}" for block in blocks]
     return kept
 
 
 def write(path: Path, fields: Mapping[str, str]) -> None:
-    """Writes our fields, by name, into a file; raises UserError as `read` does.
+    """Writes fields, given by name, into a file; raises UserError as `read` does.
 
-    Whatever stops it half-way leaves the file half-written: to be used on a copy.
+    Not atomic: use it on a copy.
     """
     song = _open(path)
     if song.tags is None:
         song.add_tags()
     keys = _keys(song)
-    with _named(path):
+    with _user_errors(path):
         if isinstance(song, ID3_FORMATS):
             _write_id3(path, song, fields)
             return
         for field, text in fields.items():
-            is_bytes = keys[field].startswith("----")  # MP4's fields of one's own
+            is_bytes = keys[field].startswith("----")  # custom fields of MP4
             song[keys[field]] = [text.encode() if is_bytes else text]
         song.save()
 
 
 def _keys(song: Any) -> Mapping[str, str]:
-    """Returns the keys of our fields in the format of a file, by field."""
+    """Returns the key of each field in the format of a file."""
     if isinstance(song, ID3_FORMATS):
         return ID3_KEYS
     return MP4_KEYS if isinstance(song, mp4.MP4) else VORBIS_KEYS
 
 
 def _open(path: Path) -> Any:
-    """Returns the file as mutagen has it, ID3 frames as they are; raises UserError."""
-    with _named(path):
-        found = mutagen.File(path, options=FORMATS)  # pyright: ignore[reportPrivateImportUsage]
-        if found is None:
+    """Returns the file opened by mutagen, ID3 frames not converted; raises UserError."""
+    with _user_errors(path):
+        opened = mutagen.File(path, options=FORMATS)  # pyright: ignore[reportPrivateImportUsage]
+        if opened is None:
             raise UserError(
                 f"{path}: tags cannot be written into this format, only into mp3, wav, aiff, "
                 "flac, ogg, opus and m4a"
             )
-        if not isinstance(found, ID3_FORMATS):
-            return found
-        song = type(found)(path, translate=False, load_v1=False)
+        if not isinstance(opened, ID3_FORMATS):
+            return opened
+        song = type(opened)(path, translate=False, load_v1=False)
         if song.tags is not None and song.tags.version[1] not in (3, 4):
             raise UserError(
                 f"{path}: has tags of ID3v2.{song.tags.version[1]}, which cannot be written; "
@@ -100,7 +100,8 @@ def _open(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _user_errors(path: Path) -> Iterator[None]:
+    """Turns errors of mutagen into UserError that names the file."""
     try:
         yield
     except mutagen.MutagenError as error:  # pyright: ignore[reportPrivateImportUsage]
@@ -131,7 +132,7 @@ def _write_id3(path: Path, song: Any, fields: Mapping[str, str]) -> None:
     for field, text in fields.items():
         song.tags.setall(ID3_KEYS[field], [makers[field](text)])
     song.save(v2_version=song.tags.version[1], v23_sep=None)
-    if isinstance(song, mp3.MP3) and end.startswith(b"TAG"):  # mutagen makes ID3v1 of ID3v2
+    if isinstance(song, mp3.MP3) and end.startswith(b"TAG"):  # mutagen overwrites ID3v1 from ID3v2
         with path.open("r+b") as stream:
             stream.seek(-ID3V1_BYTES, os.SEEK_END)
             stream.write(end)

@@ -1,4 +1,4 @@
-"""What there is in a library, as a page of Markdown."""
+"""The report of mode `organize`: labels, failures and duplicates of a library, in Markdown."""
 
 import collections
 import dataclasses
@@ -12,7 +12,7 @@ from deepgenre.log import escape_controls
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """A song that was heard: what it is called, which may be nothing, and the likeliest label."""
+    """A song with its labels (none where all scores are too low) and its highest score."""
 
     path: Path
     seconds: float
@@ -23,35 +23,44 @@ class Song:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that the page tells of."""
+    """The contents of the report."""
 
-    heading: str  # who says so
+    heading: str  # network and threshold
     songs: Sequence[Song]
-    labels: Sequence[str]  # in the order of the page, also those of no song
+    labels: Sequence[str]  # all of the network, in the order of its classes
     playlist_names: Mapping[str, str]  # by label
     failures: Sequence[str]
-    same: Sequence[Sequence[Path]]  # paths that lead to the same recording
+    duplicates: Sequence[Sequence[Path]]  # groups of paths of the same recording
 
 
 def to_markdown(report: Report) -> str:
-    """Returns the page. Names stand in it as they are, whatever Markdown would make of them."""
-    unsure = [song for song in report.songs if not song.labels]
+    """Returns the report as Markdown, in which names are escaped."""
+    unlabelled = [song for song in report.songs if not song.labels]
     sections = [
-        ["# Library", "", escaped(report.heading)],
+        ["# Library", "", escape_markdown(report.heading)],
         [
-            f"{len(report.songs)} songs, {_hours(report.songs)} hours; {len(unsure)} unsure, "
-            f"{len(report.failures)} failures, {len(report.same)} recordings that are there twice "
-            "or more."
+            f"{len(report.songs)} songs, {_hours(report.songs)} hours; "
+            f"{len(unlabelled)} below the threshold, {len(report.failures)} failures, "
+            f"{len(report.duplicates)} recordings with duplicates."
         ],
-        ["## What there is", "", *_counts(report)],
-        ["## Unsure", "", *_table(["likeliest", "score", "song"], _unsure_rows(unsure))],
-        ["## Failures", "", *_list(map(escaped, report.failures))],
-        ["## The same recording", "", *_list(" = ".join(map(escaped, p)) for p in report.same)],
+        ["## Labels", "", *_label_table(report)],
+        [
+            "## Below the threshold",
+            "",
+            *_table(["best label", "score", "song"], _unlabelled_rows(unlabelled)),
+        ],
+        ["## Failures", "", *_list(map(escape_markdown, report.failures))],
+        [
+            "## Duplicates",
+            "",
+            *_list(" = ".join(map(escape_markdown, paths)) for paths in report.duplicates),
+        ],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _counts(report: Report) -> list[str]:
+def _label_table(report: Report) -> list[str]:
+    """Returns a table with a row per label, the most frequent first."""
     songs: dict[str, list[Song]] = collections.defaultdict(list)
     for song in report.songs:
         for label in song.labels:
@@ -60,15 +69,15 @@ def _counts(report: Report) -> list[str]:
     rows = []
     for label in order:
         share = 100 * len(songs[label]) / max(1, len(report.songs))
-        link = f"[{escaped(label)}]({quote(report.playlist_names[label])})"
+        link = f"[{escape_markdown(label)}]({quote(report.playlist_names[label])})"
         rows.append([link, str(len(songs[label])), f"{share:.1f} %", _hours(songs[label])])
     return _table(["label", "songs", "share", "hours"], rows)
 
 
-def _unsure_rows(songs: Iterable[Song]) -> list[list[str]]:
-    """Returns the rows, the most unsure first."""
+def _unlabelled_rows(songs: Iterable[Song]) -> list[list[str]]:
+    """Returns a row per song, the lowest score first."""
     return [
-        [escaped(song.best_label), f"{song.best_score:.3f}", escaped(song.path)]
+        [escape_markdown(song.best_label), f"{song.best_score:.3f}", escape_markdown(song.path)]
         for song in sorted(songs, key=lambda song: song.best_score)
     ]
 
@@ -88,6 +97,6 @@ def _list(items: Iterable[str]) -> list[str]:
     return [f"- {item}" for item in items] or ["None."]
 
 
-def escaped(name: object) -> str:
-    """Returns a text on one line, in which nothing means anything to Markdown or HTML."""
+def escape_markdown(name: object) -> str:
+    """Returns a text on one line, with the special characters of Markdown and HTML escaped."""
     return re.sub(r"(^[-+]|[\\`*_{}\[\]<>#|~&$])", r"\\\1", escape_controls(name))

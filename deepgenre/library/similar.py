@@ -1,4 +1,4 @@
-"""Mode `similar`: the songs of a library that are nearest to some others, by their vectors."""
+"""Mode `similar`: the songs of a library that are most similar to query songs, by embedding."""
 
 import csv
 import dataclasses
@@ -18,16 +18,16 @@ from deepgenre.inference import embed, song_index
 from deepgenre.inference.infer import infer_files
 from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.inference.prediction_files.text import csv_cell
-from deepgenre.inference.song_index import Vectors
+from deepgenre.inference.song_index import SongIndex
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbour:
-    """A song of the library that is near to a question."""
+    """A song of the library and its similarity to a query."""
 
-    question: Path
+    query: Path
     rank: int  # from 1
     cosine: float
     path: Path
@@ -38,7 +38,7 @@ Write = Callable[[TextIO, Sequence[Neighbour]], None]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked; the flags of main say what each means."""
+    """Options of a search; `cli.flags` describes each."""
 
     library: Sequence[str] = ()
     index: Path | None = None
@@ -46,127 +46,133 @@ class Options:
     output: Path | None = None
 
 
-def run(weights: Weights, questions: Sequence[str], options: Options) -> int:
-    """Prints, and writes, the nearest songs to each question; returns 1 if a file failed, else 0.
+def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
+    """Prints and writes the nearest songs of each query; returns 1 if a file failed, else 0.
 
-    An index that is missing or out of date is brought up to date with the library first.
+    With a library, the index is created or brought up to date first.
     """
     if options.top_k < 1:
         raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
-    asked = expand(questions)
-    if not asked:
-        raise UserError("--query: give songs to which others are to be found")
+    queries = expand(arguments)
+    if not queries:
+        raise UserError("--query: give songs to find similar ones of")
     write = look_up(WRITERS, options.output.suffix, "--output suffix") if options.output else None
-    index = options.index or _default_index(weights, options.library)
+    index_path = options.index or _default_index(weights, options.library)
     failures = []
     if options.library:
-        failures += embed.update(weights, expand(options.library), index)
-    songs, found_by = _ready(weights, index)
-    heard, deaf = _vectors_of(weights, [path.absolute() for path in asked], songs)
-    answers = {
-        path: _neighbours(path, v, songs, found_by, options.top_k) for path, v in heard.items()
+        failures += embed.update(weights, expand(options.library), index_path)
+    index, search = _load(weights, index_path)
+    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
+    neighbours = {
+        path: _neighbours(path, vector, index, search, options.top_k)
+        for path, vector in vectors.items()
     }
-    for path, neighbours in answers.items():
+    for path, nearest in neighbours.items():
         print(escape_controls(path))
-        for near in neighbours:
-            print(f"  {near.cosine:.3f}  {escape_controls(near.path)}")
+        for neighbour in nearest:
+            print(f"  {neighbour.cosine:.3f}  {escape_controls(neighbour.path)}")
     if write and options.output:
-        _write(options.output, write, [near for rows in answers.values() for near in rows])
-    return 1 if failures or deaf else 0
+        rows = [neighbour for nearest in neighbours.values() for neighbour in nearest]
+        _write(options.output, write, rows)
+    return 1 if failures or query_failures else 0
 
 
 def _default_index(weights: Weights, library: Sequence[str]) -> Path:
-    """Returns where the index of a library lies: never in the library itself."""
+    """Returns the path of a library's index, which is not inside the library."""
     if not library:
-        raise UserError("--library: give the songs to look among, or an --index that holds them")
-    places = [str(Path(argument).absolute()) for argument in library]
-    named = json.dumps([embed.identity(weights), *places])
-    digest = hashlib.sha256(named.encode()).hexdigest()[:8]
-    return Path("data/index") / f"{Path(places[0]).name[:80]}-{digest}.npz"
+        raise UserError("--library: give the songs to search, or an --index that contains them")
+    sources = [str(Path(argument).absolute()) for argument in library]
+    key = json.dumps([embed.model_digest(weights), *sources])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return Path("data/index") / f"{Path(sources[0]).name[:80]}-{digest}.npz"
 
 
-def _ready(weights: Weights, index: Path) -> tuple[Vectors, song_index.Search]:
-    """Returns the songs of an index and the search among them, which is built if need be."""
-    songs = song_index.read(index)
-    song_index.check_model(index, songs, embed.identity(weights))
-    if not songs.songs:
-        raise UserError(f"{index}: holds no song; see above why none could be heard")
-    if songs.search:
-        found_by = song_index.from_bytes(songs.search)
+def _load(weights: Weights, index_path: Path) -> tuple[SongIndex, song_index.Search]:
+    """Returns an index and its search, which is built, and added to the file, if missing."""
+    index = song_index.read_index(index_path)
+    song_index.check_model(index_path, index, embed.model_digest(weights))
+    if not index.songs:
+        raise UserError(
+            f"{index_path}: contains no songs; see the errors above, or give songs with --library"
+        )
+    if index.search:
+        search = song_index.load_search(index.search)
     else:
-        found_by = song_index.build(songs.matrix())
-        if kept := song_index.to_bytes(found_by):
-            songs = dataclasses.replace(songs, search=kept)
-            song_index.write(index, songs)
-    if songs.search:
+        search = song_index.build_search(index.matrix())
+        if content := song_index.dump_search(search):
+            index = dataclasses.replace(index, search=content)
+            song_index.write_index(index_path, index)
+    if index.search:
         log.info(
-            "%s: %d songs, searched in part: %.1f %% of the %d nearest are found",
-            index, len(songs.songs), 100 * found_by.recall, song_index.RECALL_NEIGHBOURS,
+            "%s: %d songs, approximate search: %.1f %% of the %d nearest are found",
+            index_path, len(index.songs), 100 * search.recall, song_index.RECALL_NEIGHBOURS,
         )  # fmt: skip
-    return songs, found_by
+    return index, search
 
 
-def _vectors_of(
-    weights: Weights, asked: Sequence[Path], songs: Vectors
+def _query_vectors(
+    weights: Weights, queries: Sequence[Path], index: SongIndex
 ) -> tuple[dict[Path, np.ndarray], list[str]]:
-    """Returns the questions' vectors, in their order, and why some have none."""
-    held = {song.path: song for song in songs.songs}
-    here = {
-        song.path for song in song_index.unchanged(held[path] for path in asked if path in held)
-    }
-    found: dict[Path, np.ndarray] = {path: held[path].vector for path in here}
+    """Returns the embedding of each query, in their order, and the errors of files that failed.
+
+    Embeddings of files that are unchanged since they were indexed come from the index.
+    """
+    indexed = {song.path: song for song in index.songs}
+    unchanged = song_index.unchanged(indexed[path] for path in queries if path in indexed)
+    vectors = {song.path: song.vector for song in unchanged}
     failures = []
-    for heard in infer_files(weights, [path for path in asked if path not in here], embed=True):
-        if heard.error:
-            failures.append(escape_controls(heard.error))
+    for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
+        if outputs.error:
+            failures.append(escape_controls(outputs.error))
             log.info("failed: %s", failures[-1])
         else:
-            found[heard.path] = embed.song_vector(heard)
-    return {path: found[path] for path in asked if path in found}, failures
+            vectors[outputs.path] = embed.song_vector(outputs)
+    return {path: vectors[path] for path in queries if path in vectors}, failures
 
 
 def _neighbours(
-    question: Path, vector: np.ndarray, songs: Vectors, found_by: song_index.Search, top_k: int
+    query: Path, vector: np.ndarray, index: SongIndex, search: song_index.Search, top_k: int
 ) -> list[Neighbour]:
-    """Returns the nearest songs, nearest first, without the question itself."""
-    cosines, rows = song_index.nearest(found_by, vector[None], top_k + 1)
-    real = question.resolve()
-    near = [
-        (float(cosine), songs.songs[row].path)
+    """Returns the nearest songs, nearest first, without the query itself."""
+    cosines, rows = song_index.nearest_songs(search, vector[None], top_k + 1)
+    query_file = query.resolve()
+    nearest = [
+        (float(cosine), index.songs[row].path)
         for cosine, row in zip(cosines[0], rows[0], strict=True)
-        if row >= 0 and songs.songs[row].path.resolve() != real
+        if row >= 0 and index.songs[row].path.resolve() != query_file
     ]
-    return [Neighbour(question, rank, *one) for rank, one in enumerate(near[:top_k], 1)]
+    return [
+        Neighbour(query, rank, cosine, path)
+        for rank, (cosine, path) in enumerate(nearest[:top_k], 1)
+    ]
 
 
-def _write(
-    path: Path, write: Callable[[TextIO, Sequence[Neighbour]], None], near: Sequence[Neighbour]
-) -> None:
+def _write(path: Path, write: Write, neighbours: Sequence[Neighbour]) -> None:
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        write(stream, near)
+        write(stream, neighbours)
     log.info("wrote %s", path)
 
 
-def _json_lines(stream: TextIO, near: Sequence[Neighbour]) -> None:
-    for one in near:
+def _json_lines(stream: TextIO, neighbours: Sequence[Neighbour]) -> None:
+    for neighbour in neighbours:
         line = {
-            "query": str(one.question),
-            "rank": one.rank,
-            "cosine": round(one.cosine, 6),
-            "path": str(one.path),
+            "query": str(neighbour.query),
+            "rank": neighbour.rank,
+            "cosine": round(neighbour.cosine, 6),
+            "path": str(neighbour.path),
         }
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _csv(stream: TextIO, near: Sequence[Neighbour]) -> None:
+def _csv(stream: TextIO, neighbours: Sequence[Neighbour]) -> None:
     rows = csv.writer(stream)
     rows.writerow(["query", "rank", "cosine", "path"])
-    for one in near:
-        cells = (csv_cell(encodable(str(path))) for path in (one.question, one.path))
-        rows.writerow([next(cells), one.rank, f"{one.cosine:.6f}", next(cells)])
+    for neighbour in neighbours:
+        query, path = (csv_cell(encodable(str(p))) for p in (neighbour.query, neighbour.path))
+        rows.writerow([query, neighbour.rank, f"{neighbour.cosine:.6f}", path])
 
 
 WRITERS: Mapping[str, Write] = {".jsonl": _json_lines, ".csv": _csv}

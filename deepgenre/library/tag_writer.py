@@ -1,11 +1,11 @@
-"""Writes fields into audio files so that nothing is lost, whatever happens, and all can be undone.
+"""Writes fields into audio files atomically, with a journal from which every change can be undone.
 
-A file is copied beside itself, the copy is changed and checked (the same sound, the same other
-tags), what leads back to the old file is put into the journal, and only then the copy takes the
-file's name. At every moment the name leads to the whole old file or to the whole new one.
+A file is copied within its folder, the copy is changed and verified (same decoded samples, same
+other tags), the difference to the old file is appended to the journal, and the copy is renamed to
+the file. At any time the path holds either the complete old file or the complete new one.
 
-A changed file keeps owner, mode and extended attributes; its time of change is that of the writing,
-so that programs that copy what is new see it. Undoing brings back every byte, and the old time.
+A changed file keeps owner, mode and extended attributes; its modification time is the time of
+writing, so that backup programs detect the change. Undoing restores every byte and the old time.
 """
 
 import contextlib
@@ -30,12 +30,12 @@ from deepgenre.files import replacing
 from deepgenre.library import binary_diff, file_tags
 
 Record = Callable[[Mapping[str, Any]], None]
-TEMPORARY = ".deepgenre-"  # then the process that made the copy, and the song's suffix
+TEMPORARY = ".deepgenre-"  # prefix of a copy's name, before the process id and the song's suffix
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A field of a file: what stands there and what is to stand there."""
+    """A change of a field of a file: its old and its new text."""
 
     field: str
     old: str
@@ -43,34 +43,34 @@ class Change:
 
 
 def changes(path: Path, fields: Mapping[str, str]) -> list[Change]:
-    """Returns what writing the fields, by name, would change in an audio file.
+    """Returns the fields, given by name, that differ from those in an audio file.
 
-    Raises UserError where it cannot be written.
+    Raises UserError where the file cannot be written.
     """
-    with _named(path):
+    with _user_errors(path):
         _check_writable(path, path.stat())
-        found = file_tags.read(path)
-    return [Change(f, found[f], new) for f, new in fields.items() if found[f] != new]
+        old = file_tags.read(path)
+    return [Change(f, old[f], new) for f, new in fields.items() if old[f] != new]
 
 
-def rewrite(path: Path, wanted: Sequence[Change], record: Record) -> None:
-    """Makes the changes in an audio file; `record` gets the line of the journal before.
+def rewrite(path: Path, requested: Sequence[Change], record: Record) -> None:
+    """Applies changes to an audio file; `record` receives the journal line before the rename.
 
-    Raises UserError where the file cannot be written or checked; it is then as it was.
+    Raises UserError, and leaves the file unchanged, where it cannot be written or verified.
     """
-    with _named(path), _copy_beside(Path(os.path.realpath(path, strict=True))) as (song, copy):
+    with _user_errors(path), _copy_path(Path(os.path.realpath(path, strict=True))) as (song, copy):
         before = song.stat()
         _check_writable(path, before)
         shutil.copyfile(song, copy)
-        file_tags.write(copy, {change.field: change.new for change in wanted})
-        if file_tags.others(copy) != file_tags.others(song):
-            raise UserError(f"{path}: its other tags would change too; left as it is")
-        if _sound(copy) != _sound(song):
-            raise UserError(f"{path}: its sound would change too; left as it is")
+        file_tags.write(copy, {change.field: change.new for change in requested})
+        if file_tags.other_tags(copy) != file_tags.other_tags(song):
+            raise UserError(f"{path}: other tags differ in the changed copy; file left unchanged")
+        if _audio_digest(copy) != _audio_digest(song):
+            raise UserError(f"{path}: audio differs in the changed copy; file left unchanged")
         record(
             {
                 "path": str(song),
-                "changes": [dataclasses.asdict(change) for change in wanted],
+                "changes": [dataclasses.asdict(change) for change in requested],
                 "mtime_ns": before.st_mtime_ns,
                 "old_sha256": sha256(song),
                 "new_sha256": sha256(copy),
@@ -79,8 +79,8 @@ def rewrite(path: Path, wanted: Sequence[Change], record: Record) -> None:
         )
         now = song.stat()
         if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise UserError(f"{path}: another program is writing it; left as it is")
-        _take_place(copy, song)
+            raise UserError(f"{path}: another program is writing it; file left unchanged")
+        _replace(song, copy)
 
 
 def _check_writable(path: Path, status: os.stat_result) -> None:
@@ -88,24 +88,29 @@ def _check_writable(path: Path, status: os.stat_result) -> None:
         raise UserError(f"{path}: is read-only; make it writable first")
     if status.st_nlink > 1:
         raise UserError(
-            f"{path}: has {status.st_nlink} names (hard links), of which only one would change; "
+            f"{path}: has {status.st_nlink} names (hard links), and writing changes only one; "
             "make a copy of it first"
         )
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _user_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the system and of libsndfile into UserError that names the file."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); left as it is") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); file left unchanged"
+        ) from error
     except soundfile.LibsndfileError as error:
-        raise UserError(f"{path}: is not audio that can be checked; left as it is") from error
+        raise UserError(
+            f"{path}: is not audio that can be verified; file left unchanged"
+        ) from error
 
 
 @contextlib.contextmanager
-def _copy_beside(song: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields the song and a place beside it for what takes its name."""
+def _copy_path(song: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields the song and the path of a copy in the same folder, which is removed at the end."""
     copy = song.with_name(f"{TEMPORARY}{os.getpid()}{song.suffix}")
     try:
         yield song, copy
@@ -113,8 +118,8 @@ def _copy_beside(song: Path) -> Iterator[tuple[Path, Path]]:
         copy.unlink(missing_ok=True)
 
 
-def _take_place(copy: Path, song: Path, mtime_ns: int | None = None) -> None:
-    """Gives the copy the song's mode, owner and attributes, a time (None: now) and the name."""
+def _replace(song: Path, copy: Path, mtime_ns: int | None = None) -> None:
+    """Renames the copy to the song, with its mode, owner and attributes; `mtime_ns` None: now."""
     status = song.stat()
     shutil.copystat(song, copy)
     os.chown(copy, status.st_uid, status.st_gid)
@@ -126,23 +131,23 @@ def _take_place(copy: Path, song: Path, mtime_ns: int | None = None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on disk, where its file system can."""
-    number = os.open(folder, os.O_RDONLY)
+    """Flushes the entries of a folder to disk, where its file system supports that."""
+    descriptor = os.open(folder, os.O_RDONLY)
     with contextlib.suppress(OSError):
-        os.fsync(number)
-    os.close(number)
+        os.fsync(descriptor)
+    os.close(descriptor)
 
 
-def _sound(path: Path) -> str:
-    """Returns a digest of what a file sounds like: its decoded samples, their rate and channels."""
+def _audio_digest(path: Path) -> str:
+    """Returns a digest of the decoded audio: samples, sample rate and channels."""
     digest = hashlib.sha256()
-    for samples, rate_hz in _decoded(path):
+    for samples, rate_hz in _decode(path):
         digest.update(f"{rate_hz} {samples.shape}".encode())
         digest.update(samples.tobytes())
     return digest.hexdigest()
 
 
-def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+def _decode(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (float32 (samples, channels), rate in Hz), in blocks."""
     try:
         sound = soundfile.SoundFile(path)
@@ -165,34 +170,34 @@ def _mapped(path: Path) -> binary_diff.Buffer:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def clear_up(folders: Iterable[Path]) -> None:
-    """Removes from folders the copies that a killed run left."""
+def remove_stale_copies(folders: Iterable[Path]) -> None:
+    """Removes from folders the copies that killed runs left."""
     for folder in folders:
         for copy in folder.glob(f"{TEMPORARY}*"):
-            number = copy.name.removeprefix(TEMPORARY).partition(".")[0]
-            if number.isdecimal() and not _is_running(int(number)):
+            process_id = copy.name.removeprefix(TEMPORARY).partition(".")[0]
+            if process_id.isdecimal() and not _is_running(int(process_id)):
                 copy.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def _is_running(process_id: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(process_id, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True
 
 
 @contextlib.contextmanager
 def journal(path: Path) -> Iterator[Record]:
-    """Yields the function that adds a line, at once on disk; for one process at a time."""
+    """Yields a function that appends a line, at once on disk; one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
         _lock(path, stream.fileno())
         _sync_folder(path.parent)
-        whole = _whole_lines(path)
-        stream.truncate(sum(map(len, whole)))  # half a line is of a file that was not changed
+        # An incomplete last line belongs to a file that was not changed.
+        stream.truncate(sum(map(len, _complete_lines(path))))
 
         def record(line: Mapping[str, Any]) -> None:
             stream.write(json.dumps(line).encode() + b"\n")
@@ -202,47 +207,47 @@ def journal(path: Path) -> Iterator[Record]:
         yield record
 
 
-def _lock(path: Path, number: int) -> None:
+def _lock(path: Path, descriptor: int) -> None:
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{path}: another run is writing it; wait for its end") from error
+        raise UserError(f"{path}: another run is writing it; wait until it ends") from error
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _complete_lines(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")]
 
 
 def undo(path: Path) -> Iterator[tuple[Path, str]]:
-    """Yields each file that a journal names, when it is again what it was, and '', or why not.
+    """Restores the files of a journal; yields each with '' or, where that failed, the error.
 
-    The journal keeps the lines of the files that could not be undone, or not yet.
+    The journal keeps the lines of files that failed or were not reached.
     """
     try:
         songs: dict[str, list[Mapping[str, Any]]] = {}
-        for line in map(json.loads, _whole_lines(path)):
+        for line in map(json.loads, _complete_lines(path)):
             songs.setdefault(line["path"], []).append(line)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: is not there; nothing was written that can be undone") from error
+        raise UserError(f"{path}: does not exist; there are no changes to undo") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is damaged ({error!r}); nothing was undone") from error
-    left = dict(songs)
+    remaining = dict(songs)
     with path.open("rb") as stream:
         _lock(path, stream.fileno())
-        clear_up({Path(song).parent for song in songs})
+        remove_stale_copies({Path(song).parent for song in songs})
         try:
             for song, lines in songs.items():
                 try:
                     _undo_file(Path(song), lines)
-                    del left[song]
+                    del remaining[song]
                     yield Path(song), ""
                 except UserError as error:
                     yield Path(song), str(error)
         finally:
-            _keep(path, [line for lines in left.values() for line in lines])
+            _write_journal(path, [line for lines in remaining.values() for line in lines])
 
 
-def _keep(path: Path, lines: list[Mapping[str, Any]]) -> None:
+def _write_journal(path: Path, lines: list[Mapping[str, Any]]) -> None:
     if not lines:
         path.unlink()
         return
@@ -251,24 +256,24 @@ def _keep(path: Path, lines: list[Mapping[str, Any]]) -> None:
 
 
 def _undo_file(song: Path, lines: list[Mapping[str, Any]]) -> None:
-    """Takes back what the lines of the journal, oldest first, say was done to a file."""
-    with _named(song):
+    """Reverts the changes of a file according to its journal lines, which are oldest first."""
+    with _user_errors(song):
         now = sha256(song)
         for line in reversed(lines):
             if now == line["new_sha256"]:
                 _restore(song, line)
                 now = line["old_sha256"]
     if now != lines[0]["old_sha256"]:
-        raise UserError(f"{song}: was changed since its tags were written; left as it is")
+        raise UserError(f"{song}: was changed since its tags were written; file left unchanged")
 
 
 def _restore(song: Path, line: Mapping[str, Any]) -> None:
-    with _copy_beside(song) as (_, copy):
+    with _copy_path(song) as (_, copy):
         try:
             with copy.open("wb") as stream:
                 stream.writelines(binary_diff.apply(_mapped(song), line["back"]))
         except ValueError as error:
             raise UserError(f"{song}: its line in the journal is damaged ({error})") from error
         if sha256(copy) != line["old_sha256"]:
-            raise UserError(f"{song}: its line in the journal is damaged; left as it is")
-        _take_place(copy, song, line["mtime_ns"])
+            raise UserError(f"{song}: its line in the journal is damaged; file left unchanged")
+        _replace(song, copy, line["mtime_ns"])

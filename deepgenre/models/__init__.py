@@ -1,4 +1,4 @@
-"""The table of networks: a row a name, with its module, source and what it hears."""
+"""The table of networks: one row per name, with module, source and published input."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -30,13 +30,13 @@ from deepgenre.models.vggish import VGGish
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network by name. Modules map float32 (batch, frames, bands) to logits (batch, classes)."""
+    """One network. Its module maps float32 (batch, frames, bands) to logits (batch, classes)."""
 
     module: Callable[..., nn.Module]
     source: str
     min_frames: int  # shorter input is padded
-    input: str  # what it was published with: front end and window
-    weighs_windows: bool = False  # sows intermediates/attention: what each window deserves
+    input: str  # published input: front end and window
+    window_attention: bool = False  # sows intermediates/attention: a score per window and head
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -140,13 +140,13 @@ MODELS: Mapping[str, Network] = {
         "Self-attention (Won et al., 2019)",
         min_frames=1,
         input="15 s: log-mel 128, 16 kHz, n_fft 512, hop 256",
-        weighs_windows=True,
+        window_attention=True,
     ),
     "gwardys": Network(
         Gwardys,
         "AlexNet on spectrograms (Gwardys and Grzywczak, 2014)",
         min_frames=11,
-        input="30 s: pictures of spectrograms, 227 x 227",
+        input="30 s: images of spectrograms, 227 x 227",
     ),
     "multi_scale": Network(
         MultiScale,
@@ -197,33 +197,33 @@ MODELS: Mapping[str, Network] = {
         SphericalKMeans,
         "Multiscale spherical k-means, after Dieleman and Schrauwen (2013)",
         min_frames=8,
-        input="3 s to 30 s: mel spectrograms; pretrain it with config.pretrain_epochs",
+        input="3 s to 30 s: mel spectrograms; pretrain with config.pretrain_epochs",
     ),
     "dbn": Network(
         Dbn,
         "Deep belief network, after Feng (2014)",
         min_frames=1,
-        input="MFCCs; how many, and of what length, is not known",
+        input="MFCCs; their number and the window length are unpublished",
     ),
 }
 
 
-ENSEMBLE = "ensemble"  # of trained networks: made of several weights, not chosen by a config
+ENSEMBLE = "ensemble"  # several trained networks; built from their weights, not set by config.model
 
 
 def network(name: str) -> Network:
-    """Returns the row of a network; raises UserError naming the nearest for an unknown one."""
+    """Returns the row of a network; raises UserError with the closest name if it is unknown."""
     return look_up(MODELS, name, "config.model")
 
 
-# Fields of a module that are not for a user to choose.
-_GIVEN = {"num_classes", "dtype", "axis_name", "sample_rate_hz", "parent", "name"}
+# Fields of a module that are not options.
+_RESERVED = {"num_classes", "dtype", "axis_name", "sample_rate_hz", "parent", "name"}
 
 
 def options(name: str) -> dict[str, type]:
-    """Returns the options of a network, `config.network.OPTION`, with their types."""
+    """Returns the options of a network, `config.network.OPTION`, and their types."""
     fields = dataclasses.fields(network(name).module)  # pyright: ignore[reportArgumentType]
-    return {field.name: type(field.default) for field in fields if field.name not in _GIVEN}
+    return {field.name: type(field.default) for field in fields if field.name not in _RESERVED}
 
 
 def build(
@@ -235,7 +235,7 @@ def build(
     dtype: str = "float32",
     axis_name: str | None = None,
 ) -> nn.Module:
-    """Returns the network's module; options that are None keep the network's own default.
+    """Returns the network's module; options that are None take the network's default.
 
     An ensemble's options are {'members': [{'model': name, 'network': options, 'window_frames': ...,
     'hop_frames': ...}, ...]}.
@@ -253,6 +253,6 @@ def build(
     for option in given:
         if option not in known:
             raise unknown_name(f"config.network of {name}", option, known)
-    if sample_rate_hz and hasattr(module, "sample_rate_hz"):  # networks that make an STFT
+    if sample_rate_hz and hasattr(module, "sample_rate_hz"):  # networks that compute an STFT
         given["sample_rate_hz"] = sample_rate_hz
     return module(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **given)

@@ -1,11 +1,11 @@
 """Self-attention after convolutions (Won et al., 2019).
 
 M. Won, S. Chun and X. Serra, "Toward interpretable music tagging with self-attention",
-arXiv:1906.04972, in the form in which M. Won et al., "Evaluation of CNN-based automatic music
-tagging models", SMC 2020, arXiv:2006.00751, and its code have it. Published input: log-mel, 128
-bands, 938 frames (15 s at 16,000 Hz, n_fft 512, hop 256). As in that code, the token that collects
-the clip is a fixed random vector, and nothing tells the layers the order of the frames. Different
-here: initial weights are Glorot's; bands that are left after the convolutions are averaged.
+arXiv:1906.04972, as in M. Won et al., "Evaluation of CNN-based automatic music tagging models",
+SMC 2020, arXiv:2006.00751, and its code. Published input: log-mel, 128 bands, 938 frames (15 s at
+16,000 Hz, n_fft 512, hop 256). As in that code, the classification token is a fixed random vector
+and there is no positional encoding. Different here: initial weights are Glorot's; bands that remain
+after the convolutions are averaged.
 """
 
 import functools
@@ -25,30 +25,30 @@ STRIDES = ((2, 2),) * 3 + ((1, 2),) * 4  # (frames, bands) of each residual bloc
 class SelfAttention(nn.Module):
     """Seven residual blocks, two Transformer layers, and a dense layer on the token.
 
-    10,521,652 parameters with 50 classes, whatever the size of the input.
+    10,521,652 parameters with 50 classes, for any input size.
     """
 
     num_classes: int
-    width: float = 1.0  # share of the published numbers of filters and units
-    layer_dropout: float = 0.4  # of the outputs within a Transformer layer
-    attention_dropout: float = 0.5  # of the attention's weights
+    width: float = 1.0  # multiplier of the published numbers of filters and units
+    layer_dropout: float = 0.4  # on the outputs within a Transformer layer
+    attention_dropout: float = 0.5  # on the attention weights
     dropout: float = 0.5
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
-        Sows the dense layer on the token, (batch, 256 * width), as intermediates/embedding, and how
-        much the token attends to the frames, (batch, heads), as intermediates/attention: the log
-        of the sum of its softmax's numerators. It is that of the first layer, where the token asks
-        the same of every window: a softmax over windows then says how it would share its attention
-        among them, did their frames stand in one sequence.
+        Sows the dense layer on the token, (batch, 256 * width), as intermediates/embedding, and the
+        log of the sum of the token's softmax numerators over the frames, (batch, heads), as
+        intermediates/attention. It is taken from the first layer, where the token's query is the
+        same for every window: a softmax over windows then gives the token's attention to each of
+        them, as if their frames formed one sequence.
         """
         x = norm(train, self.dtype, self.axis_name)(x.astype(self.dtype)[..., None])
-        narrow, units_a_head = scaled((128, 32), self.width)
-        units = HEADS * units_a_head
+        narrow, units_per_head = scaled((128, 32), self.width)
+        units = HEADS * units_per_head
         for features, strides in zip((narrow,) * 2 + (units,) * 5, STRIDES, strict=True):
             x = ResidualBlock(
                 features, strides=strides, dtype=self.dtype, axis_name=self.axis_name
@@ -57,14 +57,16 @@ class SelfAttention(nn.Module):
         token = jax.random.uniform(jax.random.key(0), (1, 1, units), self.dtype)
         x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, units)), x], axis=1)
 
-        @functools.wraps(nn.dot_product_attention)  # linen looks which options it takes
-        def first(query: jax.Array, key: jax.Array, value: jax.Array, **options) -> jax.Array:
-            asked = query[:, 0].astype(jnp.float32) / jnp.sqrt(query.shape[-1])
-            alike = jnp.einsum("bhd,bkhd->bhk", asked, key[:, 1:].astype(jnp.float32))
-            self.sow("intermediates", "attention", nn.logsumexp(alike, axis=-1))
+        @functools.wraps(nn.dot_product_attention)  # linen inspects its signature
+        def first_attention(
+            query: jax.Array, key: jax.Array, value: jax.Array, **options
+        ) -> jax.Array:
+            token_query = query[:, 0].astype(jnp.float32) / jnp.sqrt(query.shape[-1])
+            scores = jnp.einsum("bhd,bkhd->bhk", token_query, key[:, 1:].astype(jnp.float32))
+            self.sow("intermediates", "attention", nn.logsumexp(scores, axis=-1))
             return nn.dot_product_attention(query, key, value, **options)
 
-        for attend in (first, *[nn.dot_product_attention] * (LAYERS - 1)):
+        for attend in (first_attention, *[nn.dot_product_attention] * (LAYERS - 1)):
             x = TransformerLayer(self.layer_dropout, self.attention_dropout, attend, self.dtype)(
                 x, train
             )

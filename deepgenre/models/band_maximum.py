@@ -1,25 +1,25 @@
-"""The maximum over bands of a convolution, for hearing: no value below the maximum is kept.
+"""The maximum over bands of a convolution, for inference: only the maxima are stored.
 
-A kernel that spans many bands is slid over them by a discrete Fourier transform along the bands.
-Its shifts, n in number, are counted from the middle one: shifts m and -m are E + O and E - O, whose
-maximum is E + |O|, so that half of the inverse transform does. With musicnn's kernels this takes a
-quarter of the multiplications of the convolution. A kernel of one band, moved over some frames, is
-one matrix for all bands.
+A kernel that spans many bands is convolved by a discrete Fourier transform along the bands. Its
+shifts are numbered from the middle one: shifts m and -m are E + O and E - O with maximum E + |O|,
+so half of the inverse transform suffices. With musicnn's kernels this takes a quarter of
+the multiplications of the convolution. A kernel of one band, shifted over some frames, is one
+matrix for all bands.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-CHUNK_FRAMES = 17  # transformed at a time: what is made of them stays in a core's cache
-PRODUCT_FRAMES = 16  # made by one product; more waste zeros, fewer make the product too narrow
+CHUNK_FRAMES = 17  # transformed at a time: intermediate results fit in a core's cache
+PRODUCT_FRAMES = 16  # computed by one product; more waste zeros, fewer make it too narrow
 
 
 def band_maximum(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Returns float32 (batch, frames, channels): the largest value over bands of a convolution.
 
     x: float32 (batch, frames, bands); kernel: float32 (frames, bands, channels). Padding is "same"
-    over frames and "valid" over bands. The only place that chooses the lowering by platform.
+    over frames and "valid" over bands. Chooses the lowering by platform.
     """
     on_cpu = by_products if kernel.shape[1] == 1 else by_fourier_transform
     return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=by_convolution)
@@ -32,7 +32,7 @@ def same_padding(kernel_frames: int) -> tuple[int, int]:
 
 
 def by_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns `band_maximum` as it reads."""
+    """Returns `band_maximum` by its definition."""
     shifts = jax.lax.conv_general_dilated(
         x[..., None],
         kernel[:, :, None],
@@ -44,17 +44,17 @@ def by_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns `band_maximum` to float32 rounding, of kernels that are one band wide."""
+    """Returns `band_maximum` to float32 rounding, for kernels that are one band wide."""
     batch, frames, _ = x.shape
     taps, _, channels = kernel.shape
-    moved = [
+    shifted = [
         jnp.pad(kernel[:, 0], ((frame, PRODUCT_FRAMES - 1 - frame), (0, 0)))
         for frame in range(PRODUCT_FRAMES)
     ]
-    weights = jnp.concatenate(moved, axis=1)  # (frames heard, PRODUCT_FRAMES x channels)
+    weights = jnp.concatenate(shifted, axis=1)  # (input frames, PRODUCT_FRAMES x channels)
 
     def chunk_maximum(chunk: jax.Array) -> jax.Array:
-        """(frames heard, bands) -> (PRODUCT_FRAMES, channels)."""
+        """(input frames, bands) -> (PRODUCT_FRAMES, channels)."""
         return (chunk.T @ weights).max(axis=0).reshape(PRODUCT_FRAMES, channels)
 
     chunks = _chunks(x, taps, PRODUCT_FRAMES)
@@ -62,14 +62,14 @@ def by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _chunks(x: jax.Array, taps: int, chunk_frames: int) -> jax.Array:
-    """Returns (chunks of all clips, chunk_frames + taps - 1, bands): what chunks of output hear."""
+    """Returns (chunks of all clips, chunk_frames + taps - 1, bands): input per chunk of output."""
     _, frames, num_bands = x.shape
     before, after = same_padding(taps)
     count = -(-frames // chunk_frames)
     padded = jnp.pad(x, ((0, 0), (before, after + count * chunk_frames - frames), (0, 0)))
     starts = range(0, count * chunk_frames, chunk_frames)
-    heard = [padded[:, start : start + chunk_frames + taps - 1] for start in starts]
-    return jnp.stack(heard, axis=1).reshape(-1, chunk_frames + taps - 1, num_bands)
+    chunks = [padded[:, start : start + chunk_frames + taps - 1] for start in starts]
+    return jnp.stack(chunks, axis=1).reshape(-1, chunk_frames + taps - 1, num_bands)
 
 
 def by_fourier_transform(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -105,15 +105,15 @@ def _bases(num_bands: int, num_shifts: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _weights(kernel: jax.Array, num_bands: int) -> tuple[jax.Array, jax.Array]:
-    """Returns what maps real and imaginary parts of the taps to those of the product.
+    """Returns the weights that map the taps' real and imaginary parts to those of the product.
 
-    Both float32 (bins, 2 taps, channels). A fraction of a per cent of a batch's work, so that it is
-    not kept from one batch to the next.
+    Both float32 (bins, 2 taps, channels). Not cached between batches: they take a fraction of a per
+    cent of a batch's time.
     """
     bins = np.arange(num_bands // 2 + 1)
     middle = (num_bands - kernel.shape[1]) / 2
     angle = 2 * np.pi / num_bands * np.outer(bins, middle + np.arange(kernel.shape[1]))
-    # A real signal's bins count twice, but for the first and, of an even number, the last.
+    # Bins of a real signal count twice, except the first and, for an even number, the last.
     share = np.where((bins == 0) | (2 * bins == num_bands), 1.0, 2.0)[:, None] / num_bands
     real = jnp.einsum("kb,tbc->ktc", (share * np.cos(angle)).astype(np.float32), kernel)
     imaginary = jnp.einsum("kb,tbc->ktc", (share * np.sin(angle)).astype(np.float32), kernel)

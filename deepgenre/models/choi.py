@@ -2,19 +2,19 @@
 
 `FCN3`, `FCN4`, `FCN5`: K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep
 convolutional neural networks", ISMIR 2016, arXiv:1606.00298. Published input: log-mel, 96 bands,
-1,366 frames (29.1 s at 12,000 Hz, n_fft 512, hop 256). The paper says what its networks of 4 to 7
-layers are made of, not what that of 3 is: here it has as many filters at both ends as they have,
-and pools that also make 1 x 1 of that input.
+1,366 frames (29.1 s at 12,000 Hz, n_fft 512, hop 256). The paper specifies its networks of 4 to 7
+layers, not that of 3 layers: here its first and last layers have as many filters as theirs, and its
+pools also reduce that input to 1 x 1.
 
-`FCNCompact`: the narrow network of five layers in Choi's music-auto_tagging-keras, in the form in
-which M. Won et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020,
-arXiv:2006.00751, compare it. Published input: log-mel, 96 bands, 1,813 frames (29 s at 16,000 Hz,
-n_fft 512, hop 256). Choi's own has ELU and normalises its input a mel band, not as a whole.
+`FCNCompact`: the narrow network of five layers in Choi's music-auto_tagging-keras, as evaluated in
+M. Won et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020, arXiv:2006.00751.
+Published input: log-mel, 96 bands, 1,813 frames (29 s at 16,000 Hz, n_fft 512, hop 256). Choi's
+version has ELU and normalises its input per mel band, not as a whole.
 
 `CompactCNN`: compact_cnn of music-auto_tagging-keras, 2017. Published input: as the first three.
 Different here: initial weights are Glorot's (theirs: He's).
 
-What is left after the last pool (1 x 1 of the published input) is averaged.
+The output of the last pool (1 x 1 for the published input) is averaged.
 """
 
 import flax.linen as nn
@@ -25,22 +25,22 @@ from deepgenre.models.layers import ConvBlock, Dtype, head, norm, scaled
 
 
 class FCN4(nn.Module):
-    """Four layers: 17,365,938 parameters with 50 classes, whatever the size of the input."""
+    """Four layers: 17,365,938 parameters with 50 classes, for any input size."""
 
     num_classes: int
     filters: tuple[int, ...] = (128, 384, 768, 2048)
     pools: tuple[tuple[int, int], ...] = ((4, 2), (5, 4), (8, 3), (8, 4))  # (frames, bands)
-    width: float = 1.0  # share of `filters`
-    elu: bool = False  # ELU, not ReLU
+    width: float = 1.0  # multiplier of `filters`
+    elu: bool = False  # ELU instead of ReLU
     input_norm: bool = False  # batch norm of the spectrogram
-    conv_dropout: float = 0.5  # after each pool but the last
+    conv_dropout: float = 0.5  # after each pool except the last
     dropout: float = 0.5
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
         Sows the mean of the last feature maps as intermediates/embedding.
         """

@@ -1,9 +1,9 @@
-"""Convolution, alone or with a max pool after it: the one place that lowers them by platform.
+"""Convolution, alone or followed by a max pool, lowered by platform.
 
-XLA's convolutions are fast on GPUs and, on CPUs, forward and towards the input. On CPUs, here, the
-gradient of the kernel is made of matrix products; and images of one channel, whose convolution
-memory would bound, of sums that are never kept. `by_xla` and `pool_of_convolution` say what is
-computed.
+XLA's convolutions are fast on GPUs; on CPUs, only the output and the gradient of the input are. On
+CPUs, this module computes the gradient of the kernel by matrix products, and convolutions of images
+of one channel, which are memory-bound, by sums that are never stored. `by_xla` and
+`pool_of_convolution` define the results.
 """
 
 import functools
@@ -18,9 +18,9 @@ from jax import lax
 
 from deepgenre.models.pooling import max_pool
 
-MOST_TAPS = 9  # of a kernel whose convolution is summed up: 3 x 3
-MOST_PLACES = 32  # of a pool's window, each of which is a product of its own
-ROWS = 8192  # of a product, at most, unless a clip has more
+MAX_TAPS = 9  # of a kernel in `sum_of_products`: 3 x 3
+MAX_POOL_SIZE = 32  # offsets in a pool's window: one product for each
+MAX_ROWS = 8192  # of a product, unless one clip has more
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
@@ -32,14 +32,14 @@ def convolve(
     padding: str | Sequence[tuple[int, int]],
     *,
     pool: Sequence[int] = (),
-    **described: Any,
+    **others: Any,
 ) -> jax.Array:
     """Returns (batch, *spatial, features) of x (batch, *spatial, channels), pooled by `pool`.
 
-    kernel: (*sizes, channels, features). To be the `conv_general_dilated` of an `nn.Conv` without
-    dilation or groups; what that says beyond strides and padding is the same for all of them.
+    kernel: (*sizes, channels, features). Used as `conv_general_dilated` of an `nn.Conv` without
+    dilation or groups; its other arguments are then always the same, and ignored.
     """
-    del described
+    del others
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
@@ -47,7 +47,7 @@ def convolve(
     if not pool:
         return convolution(x, kernel, strides, pads)
     plain = functools.partial(pool_of_convolution, strides=strides, pads=pads, pool=pool)
-    if not _is_thin(x, strides) or math.prod(pool) > MOST_PLACES:
+    if not _is_single_channel(x, strides) or math.prod(pool) > MAX_POOL_SIZE:
         return plain(x, kernel)
 
     def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -56,13 +56,13 @@ def convolve(
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
 
 
-def _is_thin(x: jax.Array, strides: Sizes) -> bool:
-    """Whether x are images of one channel, every place of which is convolved."""
+def _is_single_channel(x: jax.Array, strides: Sizes) -> bool:
+    """Returns whether x contains images of one channel, convolved with strides 1."""
     return x.ndim == 4 and x.shape[-1] == 1 and set(strides) == {1}
 
 
 def by_xla(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
-    """Returns the convolution, as XLA has it: (batch, *spatial, features)."""
+    """Returns XLA's convolution: (batch, *spatial, features)."""
     spatial = "DHW"[-len(pads) :]
     names = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=names)
@@ -77,9 +77,9 @@ def pool_of_convolution(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolution(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> jax.Array:
-    """Returns `by_xla`, whose gradient towards the kernel is made of products on a CPU."""
+    """Returns `by_xla`; on a CPU, the gradient of the kernel is computed by matrix products."""
     plain = functools.partial(by_xla, strides=strides, pads=pads)
-    if not _is_thin(x, strides) or math.prod(kernel.shape[:-1]) > MOST_TAPS:
+    if not _is_single_channel(x, strides) or math.prod(kernel.shape[:-1]) > MAX_TAPS:
         return plain(x, kernel)
     on_cpu = functools.partial(sum_of_products, pads=pads)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
@@ -95,25 +95,25 @@ def _backward(
     strides: Sizes, pads: Pads, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    _, to_input = jax.vjp(lambda x: by_xla(x, kernel, strides, pads), x)
+    _, input_vjp = jax.vjp(lambda x: by_xla(x, kernel, strides, pads), x)
 
     def plain(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        _, to_kernel = jax.vjp(lambda kernel: by_xla(x, kernel, strides, pads), kernel)
-        return to_kernel(gradient)[0]
+        _, kernel_vjp = jax.vjp(lambda kernel: by_xla(x, kernel, strides, pads), kernel)
+        return kernel_vjp(gradient)[0]
 
     def on_cpu(x: jax.Array, gradient: jax.Array) -> jax.Array:
         return kernel_gradient(x, gradient, kernel.shape, strides, pads)
 
-    return to_input(gradient)[0], lax.platform_dependent(x, gradient, cpu=on_cpu, default=plain)
+    return input_vjp(gradient)[0], lax.platform_dependent(x, gradient, cpu=on_cpu, default=plain)
 
 
 convolution.defvjp(_forward, _backward)
 
 
 def sum_of_products(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array:
-    """Returns the convolution of x (batch, height, width, 1), strides 1, as a sum of moved inputs.
+    """Returns the convolution of x (batch, height, width, 1), strides 1, as a sum of shifts.
 
-    XLA fuses it with the batch norm, activation and pool that follow: it never lies in memory.
+    XLA fuses it with the batch norm, activation and pool that follow: it is never stored.
     """
     counts = [s + sum(p) - k + 1 for s, p, k in zip(x.shape[1:], pads, kernel.shape, strict=False)]
     views = taps(_padded(x, pads).astype(jnp.float32), kernel.shape[:2], tuple(counts), (1, 1))
@@ -125,12 +125,12 @@ def sum_of_products(x: jax.Array, kernel: jax.Array, *, pads: Pads) -> jax.Array
 def kernel_gradient(
     x: jax.Array, gradient: jax.Array, shape: Sizes, strides: Sizes, pads: Pads
 ) -> jax.Array:
-    """Returns the gradient of a kernel of `shape`: a product a tap, ROWS by ROWS, within a cache.
+    """Returns the gradient of a kernel of `shape`: a product per tap, MAX_ROWS at a time, in cache.
 
     x: (batch, *spatial, channels); gradient: of the output, (batch, *spatial, features).
     """
     batch, counts = gradient.shape[0], gradient.shape[1:-1]
-    group = _largest_divisor(batch, at_most=ROWS // math.prod(counts))
+    group = _largest_divisor(batch, at_most=MAX_ROWS // math.prod(counts))
 
     def add_group(total: jax.Array, clips: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         images, gradient = clips
@@ -146,7 +146,7 @@ def kernel_gradient(
 
 
 def _product(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Returns the matrix product, summed up in float32 whatever the type of its factors."""
+    """Returns the matrix product, accumulated in float32 for factors of any dtype."""
     return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
 
@@ -158,14 +158,14 @@ def _largest_divisor(number: int, *, at_most: int) -> int:
 def maximum_of_products(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> jax.Array:
     """Returns the max pool of the convolution of x (batch, height, width, 1), strides 1.
 
-    A product for each place in the pool's window, and the largest so far: a clip at a time, within
-    a cache. Of values that tie, the first counts.
+    Computes one product per offset in the pool's window and keeps the maximum, one clip at a time
+    to fit in a cache. Of equal values, the first is selected.
     """
     return _products_forward(x, kernel, pads, pool)[0]
 
 
-def _places(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[list[Sizes], Sizes]:
-    """Returns the places in the pool's window, and how many windows there are along each axis."""
+def _offsets(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[list[Sizes], Sizes]:
+    """Returns the offsets in the pool's window, and the number of windows along each axis."""
     sizes = [
         size + sum(pad) - width + 1
         for size, pad, width in zip(x.shape[1:-1], pads, kernel.shape, strict=False)
@@ -177,21 +177,21 @@ def _places(x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes) -> tuple[l
 def _products_forward(
     x: jax.Array, kernel: jax.Array, pads: Pads, pool: Sizes
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    places, counts = _places(x, kernel, pads, pool)
+    offsets, counts = _offsets(x, kernel, pads, pool)
     weights = kernel.reshape(-1, kernel.shape[-1])
 
-    def hear(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-        largest = _columns(image, kernel, places[0], counts, pool).T @ weights
-        found = jnp.zeros(largest.shape, jnp.uint8)
-        for number, place in enumerate(places[1:], start=1):
-            product = _columns(image, kernel, place, counts, pool).T @ weights
-            found = jnp.where(product > largest, jnp.uint8(number), found)
+    def pool_image(image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        largest = _columns(image, kernel, offsets[0], counts, pool).T @ weights
+        argmax = jnp.zeros(largest.shape, jnp.uint8)
+        for index, offset in enumerate(offsets[1:], start=1):
+            product = _columns(image, kernel, offset, counts, pool).T @ weights
+            argmax = jnp.where(product > largest, jnp.uint8(index), argmax)
             largest = jnp.maximum(product, largest)
-        return largest, found
+        return largest, argmax
 
-    largest, found = lax.map(hear, _padded(x, pads))
+    largest, argmax = lax.map(pool_image, _padded(x, pads))
     shape = (x.shape[0], *counts, kernel.shape[-1])
-    return largest.reshape(shape), (x, kernel, found)
+    return largest.reshape(shape), (x, kernel, argmax)
 
 
 def _products_backward(
@@ -200,24 +200,24 @@ def _products_backward(
     saved: tuple[jax.Array, jax.Array, jax.Array],
     gradient: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel, found = saved
-    places, counts = _places(x, kernel, pads, pool)
+    x, kernel, argmax = saved
+    offsets, counts = _offsets(x, kernel, pads, pool)
     weights = kernel.reshape(-1, kernel.shape[-1])
     padded, unpad = jax.vjp(lambda x: _padded(x, pads), x)
 
     def add_clip(total: jax.Array, clip: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        image, found, gradient = clip
+        image, argmax, gradient = clip
         to_image = jnp.zeros_like(image)
-        for number, place in enumerate(places):
-            chosen = jnp.where(found == number, gradient, 0)
-            columns, back = jax.vjp(lambda i, p=place: _columns(i, kernel, p, counts, pool), image)
-            total += _product(columns, chosen)
-            to_image += back(weights @ chosen.T)[0]
+        for index, offset in enumerate(offsets):
+            selected = jnp.where(argmax == index, gradient, 0)
+            columns, back = jax.vjp(lambda i, o=offset: _columns(i, kernel, o, counts, pool), image)
+            total += _product(columns, selected)
+            to_image += back(weights @ selected.T)[0]
         return total, to_image
 
-    rows = gradient.reshape(found.shape)
+    rows = gradient.reshape(argmax.shape)
     zero = jnp.zeros(weights.shape)
-    to_weights, to_padded = lax.scan(add_clip, zero, (padded, found, rows))
+    to_weights, to_padded = lax.scan(add_clip, zero, (padded, argmax, rows))
     return unpad(to_padded)[0], to_weights.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -225,24 +225,24 @@ maximum_of_products.defvjp(_products_forward, _products_backward)
 
 
 def _columns(
-    image: jax.Array, kernel: jax.Array, place: Sizes, counts: Sizes, pool: Sizes
+    image: jax.Array, kernel: jax.Array, offset: Sizes, counts: Sizes, pool: Sizes
 ) -> jax.Array:
-    """Returns (taps, windows): what the kernel meets at a place of each of the pool's windows."""
-    views = taps(image[None], kernel.shape[:-2], counts, pool, place)
+    """Returns (taps, windows): the kernel's input at one offset of each of the pool's windows."""
+    views = taps(image[None], kernel.shape[:-2], counts, pool, offset)
     return jnp.stack([view.ravel() for view in views])
 
 
 def taps(
-    images: jax.Array, sizes: Sizes, counts: Sizes, strides: Sizes, place: Sizes = (0, 0, 0)
+    images: jax.Array, sizes: Sizes, counts: Sizes, strides: Sizes, offset: Sizes = (0, 0, 0)
 ) -> list[jax.Array]:
-    """Returns, for each tap of a kernel of `sizes`, what it meets in images, without padding.
+    """Returns the input of each tap of a kernel of `sizes` that is moved over images.
 
-    images: (clips, *spatial, channels). Each is (clips, *counts, channels): every `strides`-th from
-    the tap's own place plus `place` on.
+    images: (clips, *spatial, channels), already padded. Each input is (clips, *counts, channels):
+    every `strides`-th value from the tap's own index plus `offset`.
     """
     views = []
     for tap in itertools.product(*map(range, sizes)):
-        first = [t + p for t, p in zip(tap, place, strict=False)]
+        first = [t + o for t, o in zip(tap, offset, strict=False)]
         last = [f + s * (n - 1) + 1 for f, s, n in zip(first, strides, counts, strict=True)]
         start, limit = (0, *first, 0), (images.shape[0], *last, images.shape[-1])
         views.append(lax.slice(images, start, limit, (1, *strides, 1)))

@@ -1,4 +1,4 @@
-"""The dense network of sigmoids that restricted Boltzmann machines are stacked into."""
+"""Deep belief network: a dense sigmoid network of stacked restricted Boltzmann machines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from deepgenre.models.layers import Dtype, glorot, head
 
 
 class Dbn(nn.Module):
-    """Dense layers of sigmoids on what each band is on average and how far it varies.
+    """Dense sigmoid layers on the mean and standard deviation of each band over time.
 
     After T. Feng, "Deep learning for music genre classification", University of Illinois, 2014: a
-    deep belief network on MFCCs, for two to four of GTZAN's genres. That is second-hand: the report
-    was not at hand, and who cites it gives neither its pooling nor its widths. The reading here: a
-    window is one input, pooled by `pooled_bands`; three layers of 512 units.
-    662,026 parameters with 10 classes and 128 bands. `rbm.pretrain` and `with_pretrained` start it.
+    deep belief network on MFCCs, for two to four of GTZAN's genres. The report was not available;
+    papers that cite it give neither its pooling nor its widths. Chosen here: a window is one input,
+    pooled by `pooled_bands`; three layers of 512 units. 662,026 parameters with 10 classes and 128
+    bands. `rbm.pretrain` and `with_pretrained` initialise it.
     """
 
     num_classes: int
     hidden_units: tuple[int, ...] = (512, 512, 512)
     dropout: float = 0.0  # after each hidden layer
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # unused: nothing here depends on the rest of the batch
+    axis_name: str | None = None  # unused: no layer depends on the rest of the batch
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -51,16 +51,16 @@ def pooled_bands(x: jax.Array) -> jax.Array:
 def with_pretrained(params: Any, layers: Sequence[tuple[jax.Array, jax.Array]]) -> dict[str, Any]:
     """Returns a Dbn's params with pretrained (weights, bias) in its first hidden layers.
 
-    Layers above stay as they are, the last one always. Raises UserError where shapes differ.
+    The layers above, always including the last, are unchanged. Raises UserError if shapes differ.
     """
     pretrained = {}
     for index, (weights, bias) in enumerate(layers):
         name = f"hidden_{index}"
-        wanted = params[name]["kernel"].shape if name in params else None
-        if weights.shape != wanted:
+        expected = params[name]["kernel"].shape if name in params else None
+        if weights.shape != expected:
             raise UserError(
-                f"config.network.hidden_units: pretrained layer {index} is {weights.shape}, the "
-                f"network's {wanted}; pretrain on the same input with the same hidden_units"
+                f"config.network.hidden_units: pretrained layer {index} has shape {weights.shape}, "
+                f"expected {expected}; pretrain on the same input with the same hidden_units"
             )
         pretrained[name] = {"kernel": weights, "bias": bias}
     return {**params, **pretrained}

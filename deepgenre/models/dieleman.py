@@ -1,10 +1,10 @@
-"""Networks after Sander Dieleman: convolutions over time, the bands being channels.
+"""Networks after Sander Dieleman: convolutions over time, with bands as channels.
 
 `Dieleman`: S. Dieleman, "Recommending music on Spotify with deep learning", sander.ai, 2014: text
 and figure. Published input: log-mel, 128 bands, 599 frames, cut at random from the middle 30 s.
-There it ends in 40 linear outputs, trained to be a collaborative filter's factors; here in classes.
-The post does not give the padding ("valid" here, with which its 599 frames come out whole) nor the
-rate of the dropout in its dense layers (0.5 here).
+There it ends in 40 linear outputs, which predict a collaborative filter's factors; here in classes.
+The post gives neither the padding ("valid" here, with which no pool drops any of its 599 frames)
+nor the dropout rate of its dense layers (0.5 here).
 
 `DielemanMTT`: the baseline of J. Pons' musicnn-training, after S. Dieleman and B. Schrauwen,
 "End-to-end learning for music audio", ICASSP 2014. Published input: log-mel, 96 bands, 187 frames
@@ -23,15 +23,15 @@ from deepgenre.models.pooling import global_max
 class Dieleman(nn.Module):
     """Four convolutions of size 4, then each filter's mean, maximum and L2 norm over time.
 
-    9,332,234 parameters with 10 classes and 128 bands, whatever the number of frames.
+    9,332,234 parameters with 10 classes and 128 bands, for any number of frames.
     """
 
     num_classes: int
     dropout: float = 0.5  # before each of the last two layers
     batch_norm: bool = False
-    width: float = 1.0  # share of the published numbers of filters and units
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -65,7 +65,7 @@ class DielemanMTT(nn.Module):
     num_classes: int
     dropout: float = 0.0
     batch_norm: bool = False  # of the convolutions; the input is always normalised
-    width: float = 1.0  # share of the published numbers of filters and units
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 

@@ -1,4 +1,4 @@
-"""Several networks as one: what they say on average."""
+"""Several networks as one: the mean of their logits."""
 
 import flax.linen as nn
 import jax
@@ -11,38 +11,38 @@ from deepgenre.models.layers import Dtype
 class Ensemble(nn.Module):
     """The mean of the members' logits: the normalised geometric mean of their probabilities.
 
-    A member hears the input in windows of its own length, and counts by their mean. Parameters of
-    members stand under members_0, members_1 and so on.
+    Each member takes the input in windows of its own length, and its logits are averaged over them.
+    Parameters of members are stored under members_0, members_1 and so on.
     """
 
     num_classes: int
     members: tuple[nn.Module, ...]
-    windows: tuple[tuple[int, int], ...]  # of each member: frames, and frames to the next at most
+    windows: tuple[tuple[int, int], ...]  # per member: length and maximum hop, in frames
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # the members have their own
+    axis_name: str | None = None  # unused: the members have their own
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        Sows the members' embeddings side by side as intermediates/embedding.
+        Sows the members' concatenated embeddings as intermediates/embedding.
         """
         logits, embeddings = [], []
         for member, (window_frames, hop_frames) in zip(self.members, self.windows, strict=True):
-            heard = windows(x, window_frames, hop_frames)
-            said = member(heard.reshape(-1, *heard.shape[2:]), train=train)
-            logits.append(_mean_over_windows(said, heard.shape[:2]))
+            cut = windows(x, window_frames, hop_frames)
+            predicted = member(cut.reshape(-1, *cut.shape[2:]), train=train)
+            logits.append(_mean_over_windows(predicted, cut.shape[:2]))
             for embedding in member.variables.get("intermediates", {}).get("embedding", ()):
-                embeddings.append(_mean_over_windows(embedding, heard.shape[:2]))
+                embeddings.append(_mean_over_windows(embedding, cut.shape[:2]))
         if embeddings:
             self.sow("intermediates", "embedding", jnp.concatenate(embeddings, axis=-1))
         return jnp.stack(logits).mean(axis=0)
 
 
 def windows(x: jax.Array, window_frames: int, hop_frames: int) -> jax.Array:
-    """Returns (batch, windows, window_frames, bands), evenly spread over x (batch, frames, bands).
+    """Returns (batch, windows, window_frames, bands), evenly spaced over x (batch, frames, bands).
 
-    They are a hop apart at most; of an input that is shorter than a window, it is the only one.
+    They are at most a hop apart. An input shorter than a window is the only window, unpadded.
     """
     spare = max(0, x.shape[1] - window_frames)
     starts = np.linspace(0, spare, 1 + -(-spare // hop_frames)).round().astype(int)

@@ -2,12 +2,12 @@
 
 G. Gwardys and D. Grzywczak, "Deep image features in music information retrieval", International
 Journal of Electronics and Telecommunications 60 (4), 2014: an AlexNet (A. Krizhevsky, I. Sutskever
-and G. E. Hinton, NIPS 2012), trained on photographs, turns pictures of spectrograms into features
-for support vector machines. Published input: pictures of 227 x 227, RGB, of 30 s.
+and G. E. Hinton, NIPS 2012), trained on photographs, turns images of spectrograms into features for
+support vector machines. Published input: images of 227 x 227, RGB, of 30 s.
 
-Different here: it learns genres itself, from one channel; no local response normalisation (take
-batch_norm); one tower, not two that were split over two GPUs; input that would leave more than the
-published 6 x 6 is averaged to at most that before the dense layers, which else would grow with it.
+Different here: trained on genres directly, from one channel; no local response normalisation (use
+batch_norm); one tower instead of two on two GPUs; feature maps larger than the published 6 x 6 are
+averaged to at most that size, so that the dense layers do not grow with the input.
 """
 
 import flax.linen as nn
@@ -29,15 +29,15 @@ LAYERS = (  # filters, kernel, stride, padding, whether an overlapping pool foll
 class Gwardys(nn.Module):
     """Five convolutions with three overlapping pools, and two wide dense layers.
 
-    58,299,082 parameters with 10 classes, of 227 frames and bands.
+    58,299,082 parameters with 10 classes, 227 frames and 227 bands.
     """
 
     num_classes: int
-    width: float = 1.0  # share of the published numbers of filters and units
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dropout: float = 0.5  # before each of the last two layers
     batch_norm: bool = False
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

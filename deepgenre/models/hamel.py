@@ -3,12 +3,12 @@
 P. Hamel, S. Lemieux, Y. Bengio and D. Eck, "Temporal pooling and multiscale learning for automatic
 annotation and ranking of music audio", ISMIR 2011: its "pooled features classifier". Published
 input: log-mel, 128 bands (22,050 Hz, n_fft 1024, hop 512), whitened by PCA to 120 components;
-windows of a few seconds, whose predictions are averaged over a clip (here: config.window_seconds).
+windows of a few seconds (config.window_seconds), with predictions averaged over a clip.
 
-PCA with whitening is a linear map to components of unit variance that do not correlate. Here the
-map is learnt with the rest, from orthogonal initial weights, and batch norm makes the variance. The
-paper compares combinations of pooling functions and finds that more are better: here are all six.
-Pooled values are normalised too, lest the fourth moments outweigh the means.
+PCA with whitening is a linear map to uncorrelated components of unit variance. Here the map is
+trained with the other layers, from orthogonal initial weights, and batch norm scales the variance.
+The paper compares combinations of pooling functions and finds that more are better: all six are
+used here. Pooled values are also normalised, so that fourth moments do not outweigh the means.
 """
 
 import flax.linen as nn
@@ -26,14 +26,14 @@ class Hamel(nn.Module):
     """
 
     num_classes: int
-    width: float = 1.0  # share of the published numbers of components and units
+    width: float = 1.0  # multiplier of the published numbers of components and units
     dropout: float = 0.0
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
         Sows the hidden layer, (batch, 2000 * width), as intermediates/embedding.
         """

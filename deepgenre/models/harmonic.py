@@ -3,10 +3,10 @@
 M. Won, S. Chun, O. Nieto and X. Serra, "Data-driven harmonic filters for audio representation
 learning", ICASSP 2020; layers as in M. Won, A. Ferraro, D. Bogdanov and X. Serra, "Evaluation of
 CNN-based automatic music tagging models", SMC 2020, arXiv:2006.00751, and its code. Published
-input: 80,000 samples at 16,000 Hz (5 s), 16 evenly spaced chunks a clip.
+input: 80,000 samples at 16,000 Hz (5 s), 16 evenly spaced chunks per clip.
 
-Read from that code where the papers leave it open: only Q is learnt, of the bandwidth's three
-numbers; convolutions keep their bias before batch norm. Different here: initial weights (Glorot's).
+From that code, where the papers leave it open: of the bandwidth's three numbers, only Q is learnt;
+convolutions keep their bias before batch norm. Different here: initial weights (Glorot's).
 """
 
 from typing import Any
@@ -19,30 +19,29 @@ import numpy as np
 from deepgenre.models.layers import ConvBlock, Dtype, ResidualBlock, glorot, head, norm, scaled
 from deepgenre.models.pooling import global_max, max_pool
 
-N_FFT = 512  # samples a frame
+N_FFT = 512  # samples per frame
 HOP_LENGTH = 256  # samples from one frame to the next
 LOWEST_MIDI = 24  # C1
-BANDS_A_SEMITONE = 2
+BANDS_PER_SEMITONE = 2
 FLOOR = 1e-10  # power: -100 dB
-# Filters of a convolution and of the residual blocks after it, and the pool, (frames, bands), of
-# each of them.
+# Filters of a convolution and the residual blocks after it, and the pool (frames, bands) of each.
 STAGES = ((128, ((2, 2),) * 4), (256, ((2, 2), (3, 2), (3, 2))))
-SHORTEST_SAMPLES = (2**5 * 3**2 - 1) * HOP_LENGTH  # so that no pool has to shrink
+SHORTEST_SAMPLES = (2**5 * 3**2 - 1) * HOP_LENGTH  # so that no pool shrinks
 
 
 class HarmonicCNN(nn.Module):
     """Harmonics as channels; two stages of a convolution and residual blocks, each with a pool.
 
-    3,631,551 parameters with 50 classes, at whatever sample rate.
+    3,631,551 parameters with 50 classes, for any sample rate.
     """
 
     num_classes: int
-    sample_rate_hz: int = 16_000  # of the samples it is given: the filters' pitches depend on it
+    sample_rate_hz: int = 16_000  # of the input: the filters' frequencies depend on it
     num_harmonics: int = 6
-    width: float = 1.0  # share of the published numbers of filters and units
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dropout: float = 0.5
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -64,10 +63,10 @@ class HarmonicCNN(nn.Module):
 
 
 class HarmonicDecibels(nn.Module):
-    """Power through triangular filters, in dB; their common sharpness Q is learnt.
+    """Power in triangular filters, in dB; their common quality factor Q is learnt.
 
-    The centres of harmonic i are i times those of the first, which lie half a semitone apart. A
-    filter's bandwidth in Hz is (0.1079 centre + 24.7) / Q: the ear's own, for Q = 1.
+    The centres of harmonic i are i times those of the first, which are half a semitone apart. A
+    filter's bandwidth in Hz is (0.1079 centre + 24.7) / Q: for Q = 1, that of an auditory filter.
     """
 
     sample_rate_hz: int
@@ -84,25 +83,25 @@ class HarmonicDecibels(nn.Module):
         distances = np.abs(bins[:, None, None] - centres) / (bandwidths[None] / 2)
         filters = nn.relu(1.0 - distances)  # (bins, bands, harmonics)
         power = jnp.einsum("tfb,bnh->tfnh", power_spectrogram(samples), filters)
-        # Not `jnp.maximum`, whose gradient is as frail as that of `jnp.max`: see `max_pool`.
+        # Not `jnp.maximum`: its gradient can be lost, like that of `jnp.max`; see `pooling`.
         return 10.0 * jnp.log10(jnp.where(power > FLOOR, power, FLOOR))
 
 
 def lowest_harmonic_hz(sample_rate_hz: int, num_harmonics: int) -> np.ndarray:
-    """Returns float32 (bands,): pitches from C1 up, so that the harmonics stay below half the rate.
+    """Returns float32 (bands,): frequencies from C1 up, with harmonics below half the sample rate.
 
-    128 bands of 16,000 Hz and six harmonics.
+    128 bands at 16,000 Hz with six harmonics.
     """
     highest_midi = round(69 + 12 * np.log2(sample_rate_hz / (2 * num_harmonics) / 440))
-    num_bands = (highest_midi - LOWEST_MIDI) * BANDS_A_SEMITONE
-    midi = LOWEST_MIDI + np.arange(num_bands) / BANDS_A_SEMITONE
+    num_bands = (highest_midi - LOWEST_MIDI) * BANDS_PER_SEMITONE
+    midi = LOWEST_MIDI + np.arange(num_bands) / BANDS_PER_SEMITONE
     return (440 * 2 ** ((midi - 69) / 12)).astype(np.float32)
 
 
 def power_spectrogram(samples: jax.Array) -> jax.Array:
     """Returns float32 (batch, frames, 257) of samples (batch, samples): Hann, centred frames.
 
-    frames = 1 + samples // 256; the edges are reflected, as PyTorch does.
+    frames = 1 + samples // 256; the edges are reflected, as in PyTorch.
     """
     padded = jnp.pad(samples.astype(jnp.float32), ((0, 0), (N_FFT // 2,) * 2), mode="reflect")
     hops = padded.shape[1] // HOP_LENGTH

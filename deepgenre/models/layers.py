@@ -14,15 +14,15 @@ from deepgenre.models.convolution import convolve
 from deepgenre.models.pooling import max_pool
 
 Dtype = Any
-glorot = nn.initializers.glorot_uniform()  # Keras' default, with which the paper trained
+glorot = nn.initializers.glorot_uniform()  # Keras' default, used in the paper
 
 
 class ConvBlock(nn.Module):
     """Convolution, optional batch norm, activation, max pool without overlap: channels last.
 
-    The pool comes before the activation, which never falls, and before the bias: the same function,
-    in a fraction of the memory traffic. The bias stays before batch norm, where it changes nothing:
-    published weights have it.
+    The pool comes before the activation, which is non-decreasing, and before the bias: the same
+    function with a fraction of the memory traffic. The bias before batch norm has no effect, but
+    published weights contain it.
     """
 
     features: int
@@ -33,18 +33,18 @@ class ConvBlock(nn.Module):
     batch_norm: bool = False
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, *spatial, channels) -> (batch, *pooled spatial, features).
 
-        Raises UserError where the input is smaller than a "VALID" kernel.
+        Raises UserError if the input is smaller than a "VALID" kernel.
         """
         sizes = x.shape[1:-1]
         if self.padding == "VALID" and any(map(operator.lt, sizes, self.kernel)):
             raise UserError(
-                f"the input is too small for this network: a layer needs {self.kernel}, gets "
+                f"the input is too small for this network: a layer needs {self.kernel}, got "
                 f"{sizes}; set a longer config.window_seconds or more bands"
             )
         x = nn.Conv(
@@ -64,10 +64,9 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch norm, and a shortcut round them: channels last.
+    """Two 3 x 3 convolutions with batch norm, and a shortcut around them: channels last.
 
-    The shortcut is the input itself, or, where strides or features change, a convolution and batch
-    norm.
+    The shortcut is the identity or, if strides or features change, a convolution and batch norm.
     """
 
     features: int
@@ -119,7 +118,7 @@ def norm(train: bool, dtype: Dtype, axis_name: str | None) -> nn.BatchNorm:
 def hidden_layers(x: jax.Array, units: Sequence[int], dropout: float, train: bool) -> jax.Array:
     """Returns (batch, units[-1]) of x (batch, features): dense layers with ReLU, dropout between.
 
-    To be called from a module's `__call__`.
+    Call it from a module's `__call__`.
     """
     for index, number in enumerate(units):
         if index:
@@ -131,10 +130,10 @@ def hidden_layers(x: jax.Array, units: Sequence[int], dropout: float, train: boo
 def head(
     module: nn.Module, embedding: jax.Array, num_classes: int, dropout: float, train: bool
 ) -> jax.Array:
-    """Returns logits, float32 (batch, num_classes), of a song's embedding (batch, features).
+    """Returns logits, float32 (batch, num_classes), of an embedding (batch, features).
 
-    To be called from `module.__call__`, as whose intermediates/embedding it sows the embedding
-    (float32). Dropout, then the layer "logits".
+    Dropout, then the layer "logits". Call it from `module.__call__`: it sows the embedding, as
+    float32, as the module's intermediates/embedding.
     """
     module.sow("intermediates", "embedding", embedding.astype(jnp.float32))
     x = nn.Dropout(dropout, deterministic=not train)(embedding)
@@ -143,5 +142,5 @@ def head(
 
 
 def scaled(filters: Sequence[int], width: float) -> list[int]:
-    """Returns the numbers of filters times `width`, rounded, each at least 1."""
+    """Returns the numbers of filters times `width`, rounded, at least 1."""
     return [max(1, round(width * number)) for number in filters]

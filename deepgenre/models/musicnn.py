@@ -1,4 +1,4 @@
-"""musicnn and its VGG baseline (Pons and Serra, 2019, arXiv:1909.06654), as their package has them.
+"""musicnn and its VGG baseline (Pons and Serra, 2019, arXiv:1909.06654), as in their package.
 
 Order within a layer: convolution, ReLU, batch norm. Published input: front end 'musicnn', 96 bands,
 187 frames (3 s at 16,000 Hz, n_fft 512, hop 256).
@@ -16,16 +16,16 @@ from deepgenre.models.pooling import global_max, max_pool
 
 
 class MusiCNN(nn.Module):
-    """Musically motivated CNN: tall filters hear timbre, long ones rhythm, dense layers the rest.
+    """Musically motivated CNN: tall filters for timbre, long ones for rhythm, dense layers.
 
-    787,159 parameters with 50 classes and 96 bands, whatever the number of frames.
+    787,159 parameters with 50 classes and 96 bands, for any number of frames.
     """
 
     num_classes: int
     dropout: float = 0.5
-    width: float = 1.0  # share of the published numbers of filters and units
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -46,15 +46,15 @@ class MusiCNN(nn.Module):
             )
             for index, (kernel, features) in enumerate(zip(kernels, widths, strict=True))
         ]
-        levels = [jnp.concatenate(front, axis=-1)]
+        maps = [jnp.concatenate(front, axis=-1)]
         for index in range(3):
             conv = nn.Conv(
                 mid, (7,), kernel_init=glorot, dtype=self.dtype, name=f"mid_{index}_conv"
             )
-            h = norm(f"mid_{index}_norm")(nn.relu(conv(levels[-1])))
-            levels.append(h + levels[-1] if index else h)
-        x = jnp.concatenate(levels, axis=-1)
-        # The maximum and the mean of each channel stand side by side, as the package has them.
+            h = norm(f"mid_{index}_norm")(nn.relu(conv(maps[-1])))
+            maps.append(h + maps[-1] if index else h)
+        x = jnp.concatenate(maps, axis=-1)
+        # The maxima and means of channels alternate, as in the package.
         x = jnp.stack([global_max(x), x.mean(axis=1)], axis=-1).reshape(x.shape[0], -1)
         x = nn.Dropout(self.dropout, deterministic=not train)(norm("pool_norm")(x))
         x = nn.Dense(units, kernel_init=glorot, dtype=self.dtype, name="dense")(x)
@@ -74,8 +74,8 @@ class BandPooledConv(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> (batch, frames, features).
 
-        In training as it reads. In use, norm is a line, so that the maximum is taken before it: of
-        a filter whose line falls, the minimum, that is the maximum of the filter turned over.
+        In inference, norm is an affine function, so the maximum is taken before it. Where its slope
+        is negative, the minimum is needed: minus the maximum of the negated filter.
         """
         conv = nn.Conv(
             self.features,
@@ -96,15 +96,15 @@ class BandPooledConv(nn.Module):
 
 
 class MusiCNNVgg(nn.Module):
-    """Five 3 x 3 convolutions, each pooled: the baseline musicnn was compared with.
+    """Five 3 x 3 convolutions, each pooled: the baseline of the musicnn paper.
 
     605,748 parameters with 50 classes, 187 frames and 96 bands.
     """
 
     num_classes: int
     dropout: float = 0.5
-    conv_dropout: float = 0.25  # after each convolution but the last
-    width: float = 1.0  # share of the published number of filters
+    conv_dropout: float = 0.25  # after each convolution except the last
+    width: float = 1.0  # multiplier of the published number of filters
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
@@ -112,7 +112,7 @@ class MusiCNNVgg(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 66, bands >= 63. Sows what the last layer sees as intermediates/embedding.
+        frames >= 66, bands >= 63. Sows the input of the last layer as intermediates/embedding.
         """
         (filters,) = scaled((128,), self.width)
         norm = functools.partial(_norm, train, self.dtype, self.axis_name)
@@ -120,8 +120,8 @@ class MusiCNNVgg(nn.Module):
         for index, pool in enumerate(((4, 1), (2, 2), (2, 2), (2, 2), (4, 4))):
             if index:
                 x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
-            # The first pool overlaps in time and skips every second band. Nothing but batch norm's
-            # statistics, in training, needs the bands that are skipped.
+            # The first pool overlaps in time and skips every second band. Only batch norm's
+            # statistics, in training, need the skipped bands.
             skipping = index == 0 and not train
             conv = nn.Conv(
                 filters,
@@ -141,7 +141,7 @@ class MusiCNNVgg(nn.Module):
 
 
 def _norm(train: bool, dtype: Dtype, axis_name: str | None, name: str) -> nn.BatchNorm:
-    """Returns batch norm with TensorFlow's constants, with which the package was trained."""
+    """Returns batch norm with TensorFlow's constants, used to train the package's weights."""
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=0.99,

@@ -1,4 +1,4 @@
-"""The two networks of "Deep Music Genre" (Stanford CS231n, 2017), and the variants it tried."""
+"""The two networks of "Deep Music Genre" (Stanford CS231n, 2017), and its variants."""
 
 import flax.linen as nn
 import jax
@@ -12,14 +12,14 @@ class Paper1D(nn.Module):
     """The paper's network for GTZAN, after Dieleman: convolutions over time, bands as channels.
 
     Three times [convolution of 256 filters, size 4, stride 2; ReLU; max pool 2], then max pool 4
-    and average pool 4 side by side, concatenated; dense 2048, ReLU, dropout; classes. The paper
-    does not give the padding ("valid" here, Keras' default) nor the dropout rate (0.5 here).
+    and average pool 4 in parallel, concatenated; dense 2048, ReLU, dropout; classes. The paper
+    gives neither the padding ("valid" here, Keras' default) nor the dropout rate (0.5 here).
     """
 
     num_classes: int
     dropout: float = 0.5
     batch_norm: bool = False
-    depth: int = 3  # convolutions; the paper also tried a deeper one: 4 fit in 298 frames
+    depth: int = 3  # convolutions; the paper also tried more: 4 fit in 298 frames
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
@@ -47,7 +47,7 @@ class Paper1D(nn.Module):
 
 
 class Paper1DNorm(Paper1D):
-    """With batch norm after each convolution, as the paper tried."""
+    """With batch norm after each convolution, as tried in the paper."""
 
     batch_norm: bool = True
 
@@ -62,7 +62,7 @@ class Paper2D(nn.Module):
     """The paper's network for MagnaTagATune: 3 x 3 convolutions of 128, 256 and 512 filters.
 
     Each with ReLU and a max pool: 3 x 4, 4 x 5, 5 x 6 (bands x frames); then one dense layer. The
-    paper does not give the padding: "same" here, with which 128 x 628 ends at 2 x 5.
+    paper does not give the padding: "same" here, which reduces 128 x 628 to 2 x 5.
     """
 
     num_classes: int
@@ -75,7 +75,7 @@ class Paper2D(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 120, bands >= 60. Sows what the dense layer hears as intermediates/embedding.
+        frames >= 120, bands >= 60. Sows the input of the dense layer as intermediates/embedding.
         """
         x = x.astype(self.dtype)[..., None]
         for features, pool in ((128, (4, 3)), (256, (5, 4)), (512, (6, 5))):

@@ -1,8 +1,8 @@
 """ResNet-18 for spectrograms.
 
 K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016,
-arXiv:1512.03385. Published input: images, 224 x 224, RGB. "Deep Music Genre" tried a residual
-network too, and does not say which; this is the smallest of the published ones, on one channel.
+arXiv:1512.03385. Published input: images, 224 x 224, RGB. "Deep Music Genre" also tried a
+residual network, without specifying it; this is the smallest of the published ones, on one channel.
 Shortcuts that change shape are 1 x 1 convolutions; initial weights are Glorot's.
 """
 
@@ -14,20 +14,20 @@ from deepgenre.models.layers import Dtype, ResidualBlock, glorot, head, norm, sc
 
 
 class ResNet18(nn.Module):
-    """A 7 x 7 convolution, a pool, four pairs of residual blocks, the mean of what is left.
+    """A 7 x 7 convolution, a pool, four pairs of residual blocks, and global average pooling.
 
-    11,175,370 parameters with 10 classes, whatever the size of the input.
+    11,175,370 parameters with 10 classes, for any input size.
     """
 
     num_classes: int
-    width: float = 1.0  # share of the published numbers of filters
+    width: float = 1.0  # multiplier of the published numbers of filters
     dropout: float = 0.0
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
         Sows the mean of the last feature maps, (batch, 512 * width), as intermediates/embedding.
         """

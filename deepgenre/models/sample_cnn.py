@@ -1,18 +1,18 @@
-"""Networks that hear samples: SampleCNN (Lee et al., 2017) and its SE and residual blocks (2018).
+"""Networks on samples: SampleCNN (Lee et al., 2017), and with SE and residual blocks (2018).
 
 J. Lee, J. Park, K. L. Kim and J. Nam, "Sample-level deep convolutional neural networks for music
 auto-tagging using raw waveforms", SMC 2017, arXiv:1703.01789, model 3^9. T. Kim, J. Lee and J. Nam,
 "Sample-level CNN architectures for music auto-tagging using raw waveforms", ICASSP 2018,
-arXiv:1710.10451. Published input: 59,049 samples at 22,050 Hz (2.7 s), ten segments a clip.
+arXiv:1710.10451. Published input: 59,049 samples at 22,050 Hz (2.7 s), ten segments per clip.
 
-Read from the code of the second paper where the papers leave it open: the gate of a plain block
+From the code of the second paper, where the papers leave it open: the gate of a plain block
 comes after its max pool, that of a residual block before the addition; dropout of 0.2 between the
 two convolutions of a residual block; a dense layer with batch norm before the last one. (The first
-paper has a convolution of width 1 in its place, the same for 59,049 samples.)
+paper has a convolution of width 1 instead, equivalent for 59,049 samples.)
 
 Different here: initial weights are Glorot's (theirs: He's, uniform), batch norm is `layers.norm`
-(theirs: momentum 0.99, epsilon 1e-3), and of input longer than 59,049 samples the last feature maps
-are pooled to their maximum over time.
+(theirs: momentum 0.99, epsilon 1e-3), and for input longer than 59,049 samples the last feature
+maps are max-pooled over time.
 """
 
 import flax.linen as nn
@@ -27,20 +27,20 @@ FILTERS = (128, 128, 256, 256, 256, 256, 256, 256, 512)  # of each block
 
 
 class SampleCNN(nn.Module):
-    """A convolution of stride 3, then nine blocks, each a third as long as the one before.
+    """A convolution of stride 3, then nine blocks, each reducing the length to a third.
 
     1,869,874 parameters with 50 classes.
     """
 
     num_classes: int
-    residual: bool = False  # two convolutions and a shortcut a block, not one convolution
-    gate_ratio: int = 0  # squeeze and excitation: hidden units a channel; 0: no gates
-    multi_level: bool = False  # the dense layer hears the last three blocks, not the last one
-    width: float = 1.0  # share of the published numbers of filters and units
+    residual: bool = False  # two convolutions and a shortcut per block instead of one convolution
+    gate_ratio: int = 0  # squeeze and excitation: hidden units per channel; 0: no gates
+    multi_level: bool = False  # the dense layer takes the last three blocks, not only the last
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dropout: float = 0.5
     block_dropout: float = 0.2  # within residual blocks
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -60,7 +60,7 @@ class SampleCNN(nn.Module):
             axis_name=self.axis_name,
             name="strided",
         )(x.astype(self.dtype), train)
-        levels = []
+        blocks = []
         for index, features in enumerate(filters):
             x = SampleBlock(
                 features,
@@ -71,28 +71,28 @@ class SampleCNN(nn.Module):
                 axis_name=self.axis_name,
                 name=f"block_{index}",
             )(x, train)
-            levels.append(x)
-        heard = levels[-3:] if self.multi_level else levels[-1:]
-        x = jnp.concatenate([global_max(level) for level in heard], axis=-1)
+            blocks.append(x)
+        pooled = blocks[-3:] if self.multi_level else blocks[-1:]
+        x = jnp.concatenate([global_max(block) for block in pooled], axis=-1)
         x = nn.Dense(x.shape[-1], kernel_init=glorot, dtype=self.dtype, name="dense")(x)
         x = nn.relu(norm(train, self.dtype, self.axis_name)(x))
         return head(self, x, self.num_classes, self.dropout, train)
 
 
 class SampleCNNSE(SampleCNN):
-    """With a gate a block: 23,929,138 parameters with 50 classes."""
+    """With a gate per block: 23,929,138 parameters with 50 classes."""
 
     gate_ratio: int = 16
 
 
 class SampleCNNReSE(SampleCNNSE):
-    """Of gated residual blocks: 26,166,578 parameters with 50 classes."""
+    """With gated residual blocks: 26,166,578 parameters with 50 classes."""
 
     residual: bool = True
 
 
 class SampleCNNReSEMulti(SampleCNNReSE):
-    """Its dense layer hears three levels: 26,980,146 parameters with 50 classes."""
+    """With a dense layer on three levels: 26,980,146 parameters with 50 classes."""
 
     multi_level: bool = True
 
@@ -124,7 +124,7 @@ class SampleBlock(nn.Module):
         return norm(train, self.dtype, self.axis_name)(conv(x))
 
     def _gated(self, x: jax.Array) -> jax.Array:
-        """Returns each channel times 0..1, as two dense layers make it of all channels' means."""
+        """Returns each channel times a gate, 0..1, computed from all channels' means."""
         if not self.gate_ratio:
             return x
         hidden = nn.Dense(self.gate_ratio * self.features, kernel_init=glorot, dtype=self.dtype)

@@ -2,8 +2,8 @@
 
 M. Won, A. Ferraro, D. Bogdanov and X. Serra, "Evaluation of CNN-based automatic music tagging
 models", SMC 2020, arXiv:2006.00751, and its code. Published input: log-mel, 128 bands, 231 frames
-(3.69 s at 16,000 Hz, n_fft 512, hop 256), 16 evenly spaced chunks a clip. Different here: initial
-weights are Glorot's; bands that are left after the last layer (one of 128) are pooled like frames.
+(3.69 s at 16,000 Hz, n_fft 512, hop 256), 16 evenly spaced chunks per clip. Different here: initial
+weights are Glorot's; bands that remain after the last layer (one, of 128) are pooled like frames.
 """
 
 import flax.linen as nn
@@ -17,19 +17,19 @@ from deepgenre.models.pooling import global_max
 class ShortChunk(nn.Module):
     """Seven convolutions, each with a pool of 2 x 2, the maximum over time, and a dense layer.
 
-    3,687,348 parameters with 50 classes, whatever the size of the input.
+    3,687,348 parameters with 50 classes, for any input size.
     """
 
     num_classes: int
-    residual: bool = False  # residual blocks that move by 2, not convolutions and pools
-    width: float = 1.0  # share of the published numbers of filters and units
+    residual: bool = False  # residual blocks with stride 2 instead of convolutions and pools
+    width: float = 1.0  # multiplier of the published numbers of filters and units
     dropout: float = 0.5
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None  # devices over which batch norm takes its statistics
+    axis_name: str | None = None  # device axis over which batch norm is synchronised
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes), of any size.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
         Sows the dense layer, (batch, 512 * width), as intermediates/embedding.
         """
@@ -56,6 +56,6 @@ class ShortChunk(nn.Module):
 
 
 class ShortChunkRes(ShortChunk):
-    """Of residual blocks: 12,104,244 parameters with 50 classes."""
+    """With residual blocks: 12,104,244 parameters with 50 classes."""
 
     residual: bool = True

@@ -1,7 +1,7 @@
-"""What a clip is like as a whole: statistics of its log-mel bands over time, group by group.
+"""Groups of statistics of a clip's log-mel bands over time.
 
-x is float32 (batch, frames, bands), standardised; each function returns float32 (batch, numbers).
-The mean spectrum is in none of them: it tells recordings apart better than genres.
+x is float32 (batch, frames, bands), standardised; each function returns float32 (batch, features).
+The mean spectrum is left out: it separates recordings better than genres.
 """
 
 import functools
@@ -15,9 +15,9 @@ import scipy.fft
 EPSILON = 1e-5
 MFCCS = 24
 COVARIANCE_MFCCS = 20
-COVARIANCE_FLOOR = 0.003  # of the mean variance, added to each: no logarithm of nothing
-GROUP_BANDS = 8  # bands whose peak and valley are compared
-PATCH = 32  # frames and bands of a patch whose modulations are measured
+COVARIANCE_FLOOR = 0.003  # times the mean variance, added to each to avoid the logarithm of 0
+GROUP_BANDS = 8  # bands per group in `contrast`
+PATCH = 32  # frames and bands of a patch in `modulations`
 SPECTRUM_FLOOR = 0.15
 
 
@@ -27,7 +27,7 @@ def mean_and_deviation(x: jax.Array) -> jax.Array:
 
 
 def mfcc_dynamics(x: jax.Array) -> jax.Array:
-    """Returns, of MFCCs, deviation, those of change over 1 and 4 frames, and skewness."""
+    """Returns deviations of MFCCs and of their change over 1 and 4 frames, and skewness."""
     mfcc = _mfccs(x, MFCCS)
     centred = mfcc - mfcc.mean(axis=1, keepdims=True)
     skewness = (centred**3).mean(axis=1) / (_deviation(mfcc) ** 3 + 1e-3)
@@ -36,7 +36,7 @@ def mfcc_dynamics(x: jax.Array) -> jax.Array:
 
 
 def contrast(x: jax.Array) -> jax.Array:
-    """Returns mean and deviation of peak above mean, and mean above valley, in groups of bands."""
+    """Returns mean and deviation of peak - mean and of mean - valley, per group of bands."""
     count = x.shape[2] // GROUP_BANDS
     groups = x[..., : count * GROUP_BANDS].reshape(*x.shape[:2], count, GROUP_BANDS)
     mean = groups.mean(axis=-1)
@@ -48,16 +48,16 @@ def contrast(x: jax.Array) -> jax.Array:
 def covariance_of_change(x: jax.Array) -> jax.Array:
     """Returns the matrix logarithm of the covariance of MFCCs' changes over two frames.
 
-    Its upper triangle, off the diagonal times the root of 2: distances are then log-Euclidean (V.
-    Arsigny et al., 2006).
+    Its upper triangle, with values off the diagonal times sqrt(2): distances are then log-Euclidean
+    (V. Arsigny et al., 2006).
     """
     mfcc = _mfccs(x, COVARIANCE_MFCCS)
     change = mfcc[:, 2:] - mfcc[:, :-2]
     change = change - change.mean(axis=1, keepdims=True)
     covariance = jnp.einsum("bti,btj->bij", change, change) / change.shape[1]
     size = covariance.shape[-1]
-    level = jnp.trace(covariance, axis1=1, axis2=2)[:, None, None] / size
-    floored = covariance + (COVARIANCE_FLOOR * level + EPSILON) * jnp.eye(size)[None]
+    mean_variance = jnp.trace(covariance, axis1=1, axis2=2)[:, None, None] / size
+    floored = covariance + (COVARIANCE_FLOOR * mean_variance + EPSILON) * jnp.eye(size)[None]
     values, vectors = jnp.linalg.eigh(floored)
     logarithm = jnp.einsum("bik,bk,bjk->bij", vectors, jnp.log(values), vectors)
     rows, columns = np.triu_indices(size)
@@ -65,9 +65,9 @@ def covariance_of_change(x: jax.Array) -> jax.Array:
 
 
 def modulations(x: jax.Array) -> jax.Array:
-    """Returns the mean two-dimensional spectrum of patches of PATCH frames and bands, logarithmic.
+    """Returns the logarithm of the mean 2D spectrum of patches of PATCH frames and bands.
 
-    A patch every half patch of time, in each register of bands.
+    Patches overlap by half in time; each register of PATCH bands has its own mean.
     """
     centred = x - x.mean(axis=1, keepdims=True)
     registers = x.shape[2] // PATCH
@@ -78,7 +78,7 @@ def modulations(x: jax.Array) -> jax.Array:
     window = jnp.asarray(np.outer(np.hanning(PATCH), np.hanning(PATCH)), jnp.float32)
     spectrum = jnp.abs(jnp.fft.fft2(patches * window[None, None, :, None], axes=(2, 4)))
     mean = spectrum.mean(axis=1).swapaxes(1, 2)  # (batch, registers, PATCH, PATCH)
-    low, mirrored = mean[:, :, :12, :8], mean[:, :, 1:12, -7:]  # the rest repeats, or is too fast
+    low, mirrored = mean[:, :, :12, :8], mean[:, :, 1:12, -7:]  # the rest is redundant, or too fast
     flat = [part.reshape(*part.shape[:2], -1) for part in (low, mirrored)]
     joined = jnp.concatenate(flat, axis=-1).reshape(x.shape[0], -1)
     return jnp.log(joined + SPECTRUM_FLOOR)

@@ -5,13 +5,13 @@ A. Coates and A. Ng, "Learning feature representations with k-means", 2012.
 
 import numpy as np
 
-RIDGE = 0.05  # of the mean variance, added to each: noise is not blown up
+RIDGE = 0.05  # share of the mean variance, added to each variance: noise is not amplified
 
 
 def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean (values,) and matrix (values, components) of patches float32 (n, values).
+    """Returns mean (values,) and matrix (values, components) for patches, float32 (n, values).
 
-    (patches - mean) @ matrix are principal components of about equal variance.
+    (patches - mean) @ matrix: the principal components, scaled to about equal variance.
     """
     mean = patches.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov((patches - mean).T))
@@ -23,10 +23,10 @@ def whitening(patches: np.ndarray, components: int) -> tuple[np.ndarray, np.ndar
 def spherical_kmeans(
     rows: np.ndarray, count: int, rng: np.random.Generator, iterations: int
 ) -> np.ndarray:
-    """Returns centroids of length 1, float32 (count, values), of rows float32 (n, values).
+    """Returns centroids of unit length, float32 (count, values), of rows, float32 (n, values).
 
-    Each row belongs to the centroid with the largest cosine. Raises ValueError where there are
-    fewer rows than centroids.
+    Each row belongs to the centroid with the largest cosine. Raises ValueError for fewer rows than
+    centroids.
     """
     rows = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6)
     centroids = rows[rng.choice(len(rows), count, replace=False)]

@@ -15,14 +15,14 @@ from deepgenre import devices, log
 from deepgenre.config import Config
 from deepgenre.data import pipeline
 from deepgenre.data.augmentation import Augmentation
-from deepgenre.data.device_feed import make_feed
+from deepgenre.data.device_feed import choose_feed
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records
 from deepgenre.errors import InterruptedRunError
 from deepgenre.files import replacing
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import MetricsLog
-from deepgenre.training.initialization import first_state
+from deepgenre.training.initialization import starting_state
 from deepgenre.training.optimizer import make_optimizer, make_schedule
 from deepgenre.training.plan import Plan
 from deepgenre.training.step import Recipe, compile_train_step
@@ -32,22 +32,22 @@ from deepgenre.weights.checkpoint import Checkpoints
 from deepgenre.weights.spec import Spec
 from deepgenre.weights.state import State, num_parameters
 
-RUN_AHEAD = 2  # steps that the host is ahead of the device: keeps it busy, and the rate honest
+RUN_AHEAD = 2  # steps that the host may be ahead: keeps the device busy, and the rate accurate
 
 
 def fit(plan: Plan, config: Config, workdir: Path) -> None:
-    """Trains to the plan's last step from wherever the workdir's latest checkpoint left off.
+    """Trains up to the plan's last step, starting from the workdir's latest checkpoint, if any.
 
-    Raises UserError where a loss is not finite or the workdir holds another run, and
-    InterruptedRunError when asked to stop; either way the last checkpoint is whole.
+    Raises UserError if a loss is not finite or the workdir holds another run, and
+    InterruptedRunError after a stop request; in both cases the last checkpoint is complete.
     """
     schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
     tx = make_optimizer(config, schedule)
     with Checkpoints(workdir) as checkpoints:
-        state, tx = first_state(plan, config, tx, checkpoints)
+        state, tx = starting_state(plan, config, tx, checkpoints)
         start = int(state.step)
         if start >= plan.total_steps or _has_stalled(_past_losses(workdir, start), config):
-            log.info("already trained, to step %d; a new --workdir trains anew", start)
+            log.info("already trained to step %d; use a new --workdir to train again", start)
             return
         _write_config(workdir, plan.spec)
         log.info(
@@ -74,7 +74,7 @@ def _write_config(workdir: Path, spec: Spec) -> None:
 
 @contextlib.contextmanager
 def _metrics_log(workdir: Path, step: int) -> Iterator[Callable[..., None]]:
-    """Yields the function that logs scalars: to files in the main process, nowhere in others."""
+    """Yields the function that logs scalars; in all processes but the main one it does nothing."""
     if not devices.is_main_process():
         yield lambda step, split, scalars: None
         return
@@ -89,7 +89,7 @@ def _loop(
     validation: "Validation",
     tx: optax.GradientTransformation,
 ) -> None:
-    """Runs the steps that are left. The device is read only when the validation logs."""
+    """Runs the remaining steps. Results are read from the device only for logging."""
     start = int(state.step)
     step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=jax.device_count())
     if jax.device_count() > 1:
@@ -105,20 +105,20 @@ def _loop(
         ) as bar,
         _stop_requests() as stops_after,
     ):
-        waiting: list[jax.Array] = []  # losses that are still on the device
+        pending: list[jax.Array] = []  # losses that are still on the device
         rate_scale = validation.rate_scale()
         for number in range(start + 1, plan.total_steps + 1):
             state, scalars = step(state, next(batches), rate_scale)
-            waiting.append(scalars["loss"])
-            if len(waiting) > RUN_AHEAD:
-                jax.block_until_ready(waiting[-1 - RUN_AHEAD])
+            pending.append(scalars["loss"])
+            if len(pending) > RUN_AHEAD:
+                jax.block_until_ready(pending[-1 - RUN_AHEAD])
             bar.update(config.batch_size)
             validating = validation.is_due(number)
             stopping = stops_after(number)
             if validating or stopping or number % config.log_every_steps == 0:
-                loss = validation.log_training(number, waiting)
+                loss = validation.log_training(number, pending)
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                waiting = []
+                pending = []
             if validating:
                 validation.validate(number, state)
                 rate_scale = validation.rate_scale()
@@ -130,14 +130,14 @@ def _loop(
             elif stopping:
                 validation.checkpoints.save(state, plan.spec, None)
             if stopping and number < plan.total_steps:
-                raise InterruptedRunError(f"stopped at step {number}; the same command goes on")
+                raise InterruptedRunError(f"stopped at step {number}; the same command resumes")
 
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[Callable[[int], bool]]:
-    """Yields a function that says whether to stop after a step, the same in all processes.
+    """Yields a function that returns whether to stop after a step, the same in all processes.
 
-    JAX lets several processes agree on the step once any of them gets a SIGTERM.
+    After a SIGTERM to any of several processes, JAX chooses the step at which all of them stop.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point
@@ -147,7 +147,7 @@ def _stop_requests() -> Iterator[Callable[[int], bool]]:
 
 
 def _past_losses(workdir: Path, step: int) -> list[float]:
-    """Returns the validation losses up to `step`, of the run that goes on."""
+    """Returns the validation losses up to `step` of the run that is resumed."""
     if not step or not (workdir / "metrics.jsonl").exists():
         return []
     lines = log.read_metrics(workdir)
@@ -155,7 +155,7 @@ def _past_losses(workdir: Path, step: int) -> list[float]:
 
 
 def _has_stalled(losses: list[float], config: Config) -> bool:
-    """Whether the best validation loss lies `early_stop_epochs` epochs back."""
+    """Returns whether the best validation loss is `early_stop_epochs` or more epochs old."""
     if not config.early_stop_epochs or not losses:
         return False
     stale = len(losses) - 1 - int(np.argmin(losses))
@@ -163,7 +163,7 @@ def _has_stalled(losses: list[float], config: Config) -> bool:
 
 
 def recipe_of(config: Config) -> Recipe:
-    """Returns what a training step of this config does, beside the optimiser's work."""
+    """Returns the options of the training step for this config."""
     return Recipe(
         seed=config.seed,
         label_smoothing=config.label_smoothing,
@@ -173,11 +173,11 @@ def recipe_of(config: Config) -> Recipe:
 
 
 def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]]:
-    """Yields the batches of the training step, from number `start` on."""
+    """Yields the batches of the training steps, starting with index `start`."""
     spec, rows = plan.spec, plan.parts["train"]
     records = Records(plan.store, rows, spec.frontend.stored_dtype)
     order = Order(records.frames, plan.input_frames, config.batch_size, config.seed)
-    read, feed = make_feed(records, plan.input_frames)
+    read, feed = choose_feed(records, plan.input_frames)
     batches = pipeline.training_batches(
         order,
         pipeline.encode_labels(rows, spec.classes, spec.multi_label),

@@ -1,4 +1,4 @@
-"""Losses a clip, and the scores that a user sees."""
+"""Targets and losses per clip."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ import optax
 def targets(
     labels: jax.Array, num_classes: int, *, multi_label: bool, smoothing: float
 ) -> jax.Array:
-    """Returns what the scores should be, float32 (batch, classes).
+    """Returns the targets of the scores, float32 (batch, classes).
 
-    labels: 0 or 1 (batch, classes) for tags, else a class index (batch,). `smoothing` moves this
-    share of each target to what knowing nothing would say (Szegedy et al., 2016).
+    labels: for tags, 0 and 1 (batch, classes), else class indices (batch,). smoothing: the share of
+    each target that is replaced by the uniform prediction (Szegedy et al., 2016).
     """
     if multi_label:
         return (1 - smoothing) * labels.astype(jnp.float32) + smoothing / 2
@@ -19,9 +19,9 @@ def targets(
 
 
 def loss_per_clip(logits: jax.Array, targets: jax.Array, *, multi_label: bool) -> jax.Array:
-    """Returns cross-entropy, float32 (batch,), of logits and targets (batch, classes).
+    """Returns the cross-entropy, float32 (batch,), of logits and targets (batch, classes).
 
-    Of the softmax, or, for tags, the mean over the classes of the sigmoid's.
+    Genres: of the softmax. Tags: of the sigmoid, averaged over the classes.
     """
     if multi_label:
         return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)

@@ -10,7 +10,7 @@ import optax
 from deepgenre.config import Config
 from deepgenre.errors import look_up
 
-# From the number of finished steps to the learning rate: a number, or a traced scalar in a step.
+# From the number of finished steps (an int, or a traced scalar in a step) to the learning rate.
 Schedule = Callable[[Any], Any]
 ScheduleMaker = Callable[[Config, int, int], Schedule]
 
@@ -22,13 +22,13 @@ def _inverse_time(config: Config, steps_per_epoch: int, total_steps: int) -> Sch
 
 
 def _exponential(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Multiplied by decay_rate over each epoch, smoothly."""
+    """Exponential decay: by the factor decay_rate over each epoch, in small steps."""
     del total_steps
     return optax.exponential_decay(config.learning_rate, steps_per_epoch, config.decay_rate)
 
 
 def _cosine(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Half a cosine from the peak to 0 over what the warm-up leaves of the run."""
+    """Half a cosine, from learning_rate to 0, over the steps after the warm-up."""
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     return optax.cosine_decay_schedule(config.learning_rate, max(1, total_steps - warmup_steps))
 
@@ -53,8 +53,8 @@ OPTIMIZERS: Mapping[str, Callable[[Config], optax.GradientTransformation]] = {
 
 def make_schedule(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
     """Returns the learning rate as a function of the number of finished steps."""
-    make = look_up(SCHEDULES, config.schedule, "config.schedule")
-    schedule = make(config, steps_per_epoch, total_steps)
+    make_base = look_up(SCHEDULES, config.schedule, "config.schedule")
+    schedule = make_base(config, steps_per_epoch, total_steps)
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     if not warmup_steps:
         return schedule
@@ -63,10 +63,10 @@ def make_schedule(config: Config, steps_per_epoch: int, total_steps: int) -> Sch
 
 
 def plateau_scale(losses: Sequence[float], patience: int, factor: float) -> float:
-    """Returns the share of the learning rate that is left after these validation losses.
+    """Returns the factor on the learning rate after these validation losses.
 
-    Every `patience` validations in a row without a new best multiply it by `factor`; patience 0:
-    never. (As J. Pons trains musicnn: the count starts again after a cut.)
+    Every `patience` consecutive validations without a new best loss multiply it by `factor`;
+    patience 0: never. The count restarts after a reduction, as in J. Pons' training of musicnn.
     """
     best, stale, scale = math.inf, 0, 1.0
     for loss in losses if patience else ():
@@ -78,7 +78,7 @@ def plateau_scale(losses: Sequence[float], patience: int, factor: float) -> floa
 
 
 def make_optimizer(config: Config, schedule: Schedule) -> optax.GradientTransformation:
-    """Returns clipping, the optimiser, decoupled weight decay on kernels, and the schedule."""
+    """Returns the chain of clipping, optimiser, decoupled weight decay of kernels, and schedule."""
     scale_gradients = look_up(OPTIMIZERS, config.optimizer, "config.optimizer")
     chain = []
     if config.clip_norm > 0:

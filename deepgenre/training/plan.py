@@ -1,4 +1,4 @@
-"""From a prepared dataset and a config to who trains, who validates, and the spec of the run."""
+"""The plan of a run: its training and validation clips, its spec and its number of steps."""
 
 import dataclasses
 import statistics
@@ -16,30 +16,30 @@ from deepgenre.data.store import Row
 from deepgenre.errors import UserError
 from deepgenre.weights.spec import Spec
 
-LONGEST_INPUT = 4  # windows: the host cuts so much out of longer clips, to spare the transfer
+MAX_INPUT_WINDOWS = 4  # the host crops longer clips to this many windows: less to transfer
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One run: its data, cut into parts, and its spec."""
+    """One run: its data, split into parts, and its spec."""
 
     store: Path
     parts: Split
     spec: Spec
-    input_frames: int  # frames of a clip that go to the device, where the window is cut from them
+    input_frames: int  # frames of a clip that are sent to the device, which crops the window
     steps_per_epoch: int
     total_steps: int
 
 
 def make_plan(config: Config, prepared: Prepared) -> Plan:
-    """Returns the plan of a training run; raises UserError where the data cannot carry it."""
+    """Returns the plan of a training run; raises UserError if the data is unsuitable."""
     multi_label = prepared.dataset.multi_label
     names = choose_classes(config, prepared.rows, multi_label)
     parts = split_rows(config, prepared.rows, names, multi_label)
     for part in ("train", "valid"):
         if part not in parts:
             raise UserError(
-                f"config.split: {config.split!r} gives no part {part!r} on this data, only "
+                f"config.split: {config.split!r} has no part {part!r} on this data, only "
                 f"{', '.join(parts)}; choose another split"
             )
     mean, deviation = store.mean_and_deviation(parts["train"])
@@ -64,17 +64,17 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
         store=prepared.folder,
         parts=parts,
         spec=spec,
-        input_frames=min(max(typical, window_frames), LONGEST_INPUT * window_frames),
+        input_frames=min(max(typical, window_frames), MAX_INPUT_WINDOWS * window_frames),
         steps_per_epoch=steps_per_epoch,
         total_steps=config.num_epochs * steps_per_epoch,
     )
 
 
 def _front_end(config: Config, prepared: Prepared) -> FrontEnd:
-    """Returns the front end that makes from audio what the store holds.
+    """Returns the front end that computes the stored levels from audio.
 
-    Precomputed spectrograms do not say their hop: where every clip of the dataset lasts the same,
-    it follows from their number of frames.
+    Precomputed spectrograms do not state their hop length: for datasets with clips of equal length
+    it is derived from the number of frames.
     """
     frontend = FrontEnd(**config.frontend)
     seconds = dataset_kind(config.dataset).clip_seconds
@@ -88,10 +88,9 @@ def _front_end(config: Config, prepared: Prepared) -> FrontEnd:
 
 
 def _window(config: Config, frontend: FrontEnd, rows: Sequence[Row]) -> tuple[int, int]:
-    """Returns frames of one input and frames from one to the next."""
-    shortest = models.network(config.model).min_frames
-    wanted = round(config.window_seconds * frontend.frames_per_second) or _typical_frames(rows)
-    window_frames = max(wanted, shortest)
+    """Returns the window's length and its hop, in frames."""
+    requested = round(config.window_seconds * frontend.frames_per_second) or _typical_frames(rows)
+    window_frames = max(requested, models.network(config.model).min_frames)
     hop_frames = round(config.window_hop_seconds * frontend.frames_per_second)
     return window_frames, max(1, hop_frames or window_frames)
 

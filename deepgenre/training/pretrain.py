@@ -1,4 +1,4 @@
-"""Weights that are learnt without labels, before training starts."""
+"""Unsupervised pretraining: weights learnt without labels before training."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,23 +18,23 @@ from deepgenre.training.plan import Plan
 from deepgenre.weights.spec import features_of
 from deepgenre.weights.state import State, with_weights
 
-PATCHES_A_CLIP = 60
-LEAST_DEVIATION = 1e-3  # added to a deviation, so that what never changes stays small
+PATCHES_PER_CLIP = 60
+DEVIATION_EPSILON = 1e-3  # added to deviations: constant values are not scaled up
 
 
-def without_labels(state: State, plan: Plan, config: Config) -> State:
-    """Returns the state with what its network learns from the training clips without labels.
+def pretrain(state: State, plan: Plan, config: Config) -> State:
+    """Returns the state with weights learnt from the training clips without labels.
 
-    It hears one window of each, at a random place. Raises UserError where the network has nothing
-    that is learnt so.
+    The input is one window per clip, at a random offset. Raises UserError if the network supports
+    no pretraining.
     """
-    pretrain = look_up(PRETRAINED, config.model, "config.pretrain_epochs: config.model")
-    log.info("learning without labels, %d epochs", config.pretrain_epochs)
-    return pretrain(state, features_of(_windows(plan, config.seed), plan.spec), config)
+    method = look_up(PRETRAINED, config.model, "config.pretrain_epochs: config.model")
+    log.info("pretraining without labels, %d epochs", config.pretrain_epochs)
+    return method(state, features_of(_windows(plan, config.seed), plan.spec), config)
 
 
 def with_rbm(state: State, windows: jax.Array, config: Config) -> State:
-    """Returns the state with hidden layers that restricted Boltzmann machines learnt."""
+    """Returns the state with hidden layers learnt by restricted Boltzmann machines."""
     sizes = [
         state.params[f"hidden_{index}"]["bias"].size
         for index in range(sum(name.startswith("hidden_") for name in state.params))
@@ -49,8 +49,10 @@ def with_rbm(state: State, windows: jax.Array, config: Config) -> State:
 
 
 def with_kmeans(state: State, windows: jax.Array, config: Config) -> State:
-    """Returns the state with filters that spherical k-means learnt from patches at random places,
-    and with the mean and deviation over the windows of every number that describes one."""
+    """Returns the state with filters learnt by spherical k-means on patches at random offsets.
+
+    The mean and deviation over windows of each feature are stored with them.
+    """
     rng = np.random.default_rng(config.seed)
     learnt = {}
     for bank in BANKS:
@@ -67,35 +69,35 @@ def with_kmeans(state: State, windows: jax.Array, config: Config) -> State:
     for name in groups[0]:
         values = np.concatenate([group[name] for group in groups])
         learnt[f"mean_of_{name}"] = values.mean(axis=0)
-        learnt[f"deviation_of_{name}"] = values.std(axis=0) + LEAST_DEVIATION
+        learnt[f"deviation_of_{name}"] = values.std(axis=0) + DEVIATION_EPSILON
     arrays = jax.tree.map(jnp.asarray, learnt)
     return with_weights(state, state.params, {**state.batch_stats, **arrays})
 
 
 def _patches(bank: Bank, windows: jax.Array, rng: np.random.Generator) -> np.ndarray:
-    """Returns some patches of each window, float32 (patches, values)."""
+    """Returns PATCHES_PER_CLIP random patches per window, float32 (patches, values)."""
     cut = jax.jit(bank.patches)
-    chosen = []
+    sampled = []
     for window in windows:
-        found = np.asarray(cut(window[None])[0])
-        found = found.reshape(-1, found.shape[-1])
-        chosen.append(found[rng.integers(len(found), size=PATCHES_A_CLIP)])
-    return np.concatenate(chosen)
+        patches = np.asarray(cut(window[None])[0])
+        patches = patches.reshape(-1, patches.shape[-1])
+        sampled.append(patches[rng.integers(len(patches), size=PATCHES_PER_CLIP)])
+    return np.concatenate(sampled)
 
 
 def _windows(plan: Plan, seed: int) -> jax.Array:
-    """Returns levels (clips, window_frames, stored_bands): of each training clip a window."""
+    """Returns levels (clips, window_frames, stored_bands): one window per training clip."""
     random = np.random.default_rng(seed)
     records = Records(plan.store, plan.parts["train"], plan.spec.frontend.stored_dtype)
-    cut = []
+    windows = []
     for index in range(len(records)):
         levels = records[index]
         start = random.integers(max(1, levels.shape[0] - plan.spec.window_frames + 1))
-        cut.append(sampling.window(levels, int(start), plan.spec.window_frames))
-    return jnp.asarray(np.stack(cut))
+        windows.append(sampling.window(levels, int(start), plan.spec.window_frames))
+    return jnp.asarray(np.stack(windows))
 
 
-PRETRAINED: Mapping[str, Callable[[State, jax.Array, Config], State]] = {  # of windows
+PRETRAINED: Mapping[str, Callable[[State, jax.Array, Config], State]] = {  # by network
     "dbn": with_rbm,
     "spherical_kmeans": with_kmeans,
 }

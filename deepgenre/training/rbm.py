@@ -1,9 +1,9 @@
-"""Restricted Boltzmann machines: layers learnt without labels, to start a dense network from.
+"""Restricted Boltzmann machines (RBMs): layers learnt without labels to initialise a dense network.
 
-As in T. Feng, "Deep learning for music genre classification", University of Illinois, 2014, who
-stacks them for genres. Training follows G. Hinton, "A practical guide to training restricted
-Boltzmann machines", 2010: contrastive divergence with one step (CD-1), hidden units sampled when
-the data drive them, probabilities elsewhere, momentum, weight decay.
+Stacked as in T. Feng, "Deep learning for music genre classification", University of Illinois,
+2014. Training follows G. Hinton, "A practical guide to training restricted Boltzmann machines",
+2010: contrastive divergence with one step (CD-1); hidden units are sampled when driven by data,
+probabilities are used elsewhere; momentum and weight decay.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 
 class Rbm(NamedTuple):
-    """A machine: hidden units are on with probability sigmoid(visible @ weights + hidden_bias)."""
+    """Parameters of an RBM: P(hidden = 1) = sigmoid(visible @ weights + hidden_bias)."""
 
     weights: jax.Array  # float32 (visible, hidden)
     hidden_bias: jax.Array  # (hidden,)
@@ -25,12 +25,12 @@ class Rbm(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CdOptions:
-    """How a machine is trained."""
+    """Options of contrastive divergence."""
 
     num_epochs: int = 50
     batch_size: int = 32  # at most the number of rows
-    learning_rate: float = 0.05  # of machines with Bernoulli (0..1) visible units
-    gaussian_learning_rate: float = 0.005  # of the first: steps of ten times this diverge
+    learning_rate: float = 0.05  # for Bernoulli (0..1) visible units
+    gaussian_learning_rate: float = 0.005  # for Gaussian visible units: ten times this diverges
     momentum: float = 0.9
     weight_decay: float = 1e-4
 
@@ -41,11 +41,11 @@ def pretrain(
     key: jax.Array,
     options: CdOptions = CdOptions(),
 ) -> list[tuple[jax.Array, jax.Array]]:
-    """Returns (weights (inputs, units), bias (units,)) of each layer, for data float32 (n, d).
+    """Returns (weights (inputs, units), bias (units,)) per layer, for data, float32 (n, d).
 
-    The first machine is Gaussian-Bernoulli: it hears each column standardised, and its weights
-    are then folded back, so that sigmoid(data @ weights + bias) needs no standardising. Each of
-    the others is Bernoulli-Bernoulli and hears the probabilities of the one below.
+    The first RBM is Gaussian-Bernoulli and is trained on standardised columns; the standardisation
+    is then folded into its weights, so that they apply to the data itself. The others are
+    Bernoulli-Bernoulli and are trained on the hidden probabilities of the RBM below.
     """
     deviation = jnp.maximum(data.std(axis=0), 1e-6)
     mean = data.mean(axis=0)
@@ -66,11 +66,11 @@ def pretrain(
 def train_rbm(
     data: jax.Array, num_hidden: int, key: jax.Array, options: CdOptions, *, gaussian: bool
 ) -> tuple[Rbm, jax.Array]:
-    """Returns a machine trained on data (n, visible), and its reconstruction error an epoch.
+    """Returns an RBM trained on data (n, visible), and its reconstruction errors (num_epochs,).
 
-    gaussian: visible units are real, of mean 0 and deviation 1; else they are in 0..1. The error,
-    (num_epochs,), is the mean squared one over the epoch's batches. Each epoch is a new order; a
-    rest that fills no batch waits for the next one.
+    gaussian: visible units are real, with mean 0 and deviation 1; else they are in 0..1. The errors
+    are mean squared ones, averaged over the epoch's batches. Each epoch has a new order; the rows
+    left over after the last full batch are skipped.
     """
     num_rows, num_visible = data.shape
     batch_size = min(options.batch_size, num_rows)
@@ -109,29 +109,30 @@ def train_rbm(
 def contrastive_divergence(
     rbm: Rbm, visible: jax.Array, key: jax.Array, *, gaussian: bool
 ) -> tuple[Rbm, jax.Array]:
-    """Returns CD-1's direction of ascent a row of visible (rows, visible), and the squared error.
+    """Returns the CD-1 gradient, averaged over the rows of visible (rows, visible), and the error.
 
-    The error is the mean over rows and units of visible minus its reconstruction, squared.
+    It estimates the gradient of the log-likelihood: step along it. The error is the mean squared
+    difference between visible and its reconstruction.
     """
     hidden = hidden_probabilities(rbm, visible)
     sampled = jax.random.bernoulli(key, hidden).astype(visible.dtype)
-    again = visible_means(rbm, sampled, gaussian=gaussian)
-    hidden_again = hidden_probabilities(rbm, again)
+    reconstruction = visible_means(rbm, sampled, gaussian=gaussian)
+    hidden_reconstruction = hidden_probabilities(rbm, reconstruction)
     rows = visible.shape[0]
     gradient = Rbm(
-        weights=(visible.T @ hidden - again.T @ hidden_again) / rows,
-        hidden_bias=(hidden - hidden_again).mean(axis=0),
-        visible_bias=(visible - again).mean(axis=0),
+        weights=(visible.T @ hidden - reconstruction.T @ hidden_reconstruction) / rows,
+        hidden_bias=(hidden - hidden_reconstruction).mean(axis=0),
+        visible_bias=(visible - reconstruction).mean(axis=0),
     )
-    return gradient, jnp.square(visible - again).mean()
+    return gradient, jnp.square(visible - reconstruction).mean()
 
 
 def hidden_probabilities(rbm: Rbm, visible: jax.Array) -> jax.Array:
-    """Returns the probabilities, (rows, hidden), that hidden units are on."""
+    """Returns the probabilities (rows, hidden) that hidden units are 1."""
     return jax.nn.sigmoid(visible @ rbm.weights + rbm.hidden_bias[None])
 
 
 def visible_means(rbm: Rbm, hidden: jax.Array, *, gaussian: bool) -> jax.Array:
-    """Returns what visible units are expected to be, (rows, visible): real, or in 0..1."""
+    """Returns the expected values (rows, visible) of visible units: real, or in 0..1."""
     drive = hidden @ rbm.weights.T + rbm.visible_bias[None]
     return drive if gaussian else jax.nn.sigmoid(drive)

@@ -1,4 +1,4 @@
-"""The training step and the scoring step: pure functions, compiled here and nowhere else."""
+"""The training step, a pure function, and its compilation."""
 
 import dataclasses
 import functools
@@ -17,17 +17,17 @@ from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, features_of
 from deepgenre.weights.state import State
 
-Batch = Mapping[str, Any]  # 'levels' (batch, frames, bands) as stored, 'labels' (batch, ...)
+Batch = Mapping[str, Any]  # 'levels' (batch, frames, stored bands), 'labels' (batch, ...)
 TrainStep = Callable[..., tuple[State, dict[str, jax.Array]]]  # (state, batch, rate=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a training step does to clips and weights, beside the optimiser's work."""
+    """Options of the training step, apart from the optimiser."""
 
     seed: int = 0
     label_smoothing: float = 0.0
-    ema_decay: float = 0.0  # 0: no running mean of the weights
+    ema_decay: float = 0.0  # 0: no running means of the weights
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -42,22 +42,23 @@ def train_step(
     recipe: Recipe,
     axis_name: str | None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Returns the state after one step, and the loss, both averaged over the devices.
+    """Returns the state after one step, and its 'loss' and 'gradient_norm'.
 
-    rate: the share of the schedule's learning rate at which this step is taken.
+    Loss and gradients are averaged over the devices of `axis_name`. rate: factor on the learning
+    rate of the schedule.
     """
     share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
     augment_key, dropout_key = jax.random.split(key)
-    wanted = losses.targets(
+    targets = losses.targets(
         batch["labels"],
         len(spec.classes),
         multi_label=spec.multi_label,
         smoothing=recipe.label_smoothing,
     )
-    levels, wanted = augment(
+    levels, targets = augment(
         batch["levels"].astype(jnp.float32),
-        wanted,
+        targets,
         augment_key,
         recipe.augmentation,
         spec.window_frames,
@@ -71,7 +72,7 @@ def train_step(
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        loss = losses.loss_per_clip(logits, wanted, multi_label=spec.multi_label)
+        loss = losses.loss_per_clip(logits, targets, multi_label=spec.multi_label)
         return loss.mean(), updates.get("batch_stats", {})
 
     (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -90,19 +91,19 @@ def train_step(
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:
-    """Returns the running mean of the weights, which forgets its start as fast as it can."""
+    """Returns the running means; a smaller decay in the first steps forgets the start faster."""
     if not state.averages:
         return {}
-    kept = jnp.minimum(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step))
-    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, state.averages, newest)
+    decay = jnp.minimum(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.averages, newest)
 
 
 def compile_train_step(
     spec: Spec, tx: optax.GradientTransformation, recipe: Recipe, *, num_devices: int
 ) -> TrainStep:
-    """Returns the step: `jit` on one device, `pmap` over several. The state it is given is spent.
+    """Returns the step: `jit` on one device, `pmap` on several. It donates the state's buffers.
 
-    Over several, the batch has a leading axis of this process's devices; the state has not.
+    For several devices the batch, but not the state, has a leading axis of local devices.
     """
     axis_name = AXIS if num_devices > 1 else None
     module = specs.build(spec, axis_name=axis_name)

@@ -1,4 +1,4 @@
-"""Mode `train`: prepare what is missing, train, then evaluate the best checkpoint."""
+"""Mode `train`: prepares the data, trains, and evaluates the best checkpoint."""
 
 import json
 from pathlib import Path
@@ -17,38 +17,41 @@ from deepgenre.weights.spec import Weights
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains, evaluates, and prints the metrics as one JSON object; returns exit code 0."""
-    found = train(config, data_dir, workdir)
+    results = train(config, data_dir, workdir)
     if devices.is_main_process():
-        print(json.dumps(found))
+        print(json.dumps(results))
     return 0
 
 
 def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
-    """Returns the metrics of the best checkpoint by part, after training whatever is left to do."""
+    """Runs the remaining steps; returns the metrics of the best checkpoint per part.
+
+    In processes other than the main one the result is {}.
+    """
     check(config)
     devices.check_batch_size(config.batch_size)
     prepared = _prepare_once(config, data_dir)
     plan = make_plan(config, prepared)
     _describe(plan, prepared)
     fit(plan, config, workdir)
-    best = checkpoint.restore(workdir)  # by all processes: Orbax lets them meet
-    found = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
+    best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
+    results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
     devices.wait_for_all("evaluated")
-    return found
+    return results
 
 
 def _prepare_once(config: Config, data_dir: Path) -> Prepared:
-    """Prepares in the main process; the others then find everything there."""
+    """Prepares in the main process; the others then read the results from the store."""
     if not devices.is_main_process():
         devices.wait_for_all("prepared")
     prepared = prepare(config, data_dir)
     if devices.is_main_process():
         devices.wait_for_all("prepared")
-    share = len(prepared.failures) / len(prepared.dataset.clips)
-    if share > config.max_unreadable_fraction:
+    failed_fraction = len(prepared.failures) / len(prepared.dataset.clips)
+    if failed_fraction > config.max_unreadable_fraction:
         raise UserError(
             f"{data_dir}: {len(prepared.failures)} of {len(prepared.dataset.clips)} clips could "
-            "not be read; mend them, or raise --config.max_unreadable_fraction"
+            "not be read; repair them, or raise --config.max_unreadable_fraction"
         )
     return prepared
 
@@ -58,7 +61,7 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
     sizes = ", ".join(f"{part} {len(rows)}" for part, rows in sorted(plan.parts.items()))
     log.info("data: %s clips (%s), %d classes", prepared.dataset.name, sizes, len(spec.classes))
     log.info(
-        "input: windows of %d frames x %d bands, %.1f s, a frame every %d samples at %d Hz",
+        "input: windows of %d frames x %d bands, %.1f s; hop of %d samples at %d Hz",
         spec.window_frames,
         spec.frontend.num_bands,
         spec.window_frames / spec.frontend.frames_per_second,
@@ -68,25 +71,25 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
 
 
 def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> dict[str, object]:
-    """Returns metrics of the best checkpoint on validation and test, and the last epoch's.
+    """Returns the metrics of the best checkpoint per part, and of the last epoch.
 
-    Where there is no test part, the best epoch was chosen on the very clips that it is judged on:
-    then the last epoch's figures are the honest ones.
+    Without a test part, the metrics of the best epoch are biased, because the same clips selected
+    it: report those of the last epoch.
     """
-    from deepgenre.evaluation import figures  # matplotlib: not on the way to a training step
+    from deepgenre.evaluation import figures  # matplotlib is slow to import
 
     lines = log.read_metrics(workdir)
     merit = merit_name(config, plan.spec.multi_label)
     figures.training_curves(workdir / "training.png", lines, merit)
     last = next(line for line in reversed(lines) if line["split"] == "valid")
-    found: dict[str, object] = {
+    results: dict[str, object] = {
         "best_step": best.step,
         "last_epoch": {name: value for name, value in last.items() if name != "split"},
     }
     for part in ("valid", "test"):
         if part in plan.parts:
-            found[part] = evaluate.evaluate(
+            results[part] = evaluate.evaluate(
                 best, plan.store, plan.parts[part], workdir / f"eval-{part}"
             )
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""Validation during training: metrics, learning rate after plateaus, and checkpoints."""
+"""Validation during training: metrics, plateaus of the loss, and checkpoints."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from deepgenre.data import pipeline
 from deepgenre.errors import UserError
 from deepgenre.evaluation import metrics, scoring
 from deepgenre.evaluation.metrics import Metrics
+from deepgenre.evaluation.steps import compile_score_step
 from deepgenre.training.optimizer import Schedule, plateau_scale
 from deepgenre.training.plan import Plan
 from deepgenre.weights.checkpoint import Checkpoints
-from deepgenre.weights.state import State, used_variables
+from deepgenre.weights.state import State, inference_variables
 
-DIVERGED = (
+DIVERGED_ADVICE = (
     "the last good checkpoint is kept; train in a new --workdir with a lower "
     "--config.learning_rate or with --config.clip_norm=1"
 )
@@ -25,45 +26,48 @@ DIVERGED = (
 
 @dataclasses.dataclass
 class Validation:
-    """What is said of a run as it goes: training loss, validation, checkpoints."""
+    """Logs the training loss, scores the validation part and saves checkpoints."""
 
     plan: Plan
     config: Config
     schedule: Schedule
     checkpoints: Checkpoints
     write: Callable[..., None]  # (step, split, scalars)
-    losses: list[float]  # of the validations so far
+    losses: list[float]  # validation losses so far
 
     def __post_init__(self) -> None:
-        """Compiles scoring, and encodes the validation labels once."""
+        """Compiles the score step and encodes the validation labels.
+
+        Raises UserError if `config.select_by` cannot select the best checkpoint on this data.
+        """
         spec, rows = self.plan.spec, self.plan.parts["valid"]
-        self._score = scoring.compile_score_step(spec)
+        self._score = compile_score_step(spec)
         self._labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
-        # What cannot choose the best checkpoint is said now, not after an epoch.
-        guesses = np.full((len(rows), len(spec.classes)), 0.5)
-        self._merit(metrics.evaluate(guesses, self._labels, multi_label=spec.multi_label))
+        # Checked on dummy scores now rather than after the first epoch.
+        dummy_scores = np.full((len(rows), len(spec.classes)), 0.5)
+        self._merit(metrics.evaluate(dummy_scores, self._labels, multi_label=spec.multi_label))
 
     def is_due(self, step: int) -> bool:
-        """Whether `step` ends an epoch that is validated, or the run."""
+        """Returns whether `step` ends the run or an epoch with validation."""
         interval = self.plan.steps_per_epoch * self.config.eval_every_epochs
         return step % interval == 0 or step == self.plan.total_steps
 
     def rate_scale(self) -> float:
-        """Returns the share of the schedule's learning rate that plateaus have left."""
+        """Returns the factor on the learning rate after the plateaus so far."""
         patience = num_validations(self.config.plateau_epochs, self.config)
         return plateau_scale(self.losses, patience, self.config.plateau_factor)
 
     def log_training(self, step: int, losses: list[jax.Array]) -> float:
-        """Returns the mean of the losses up to `step`, and logs it; one read of the device.
+        """Logs and returns the mean of the losses of the steps up to `step`.
 
-        Raises UserError naming the first step whose loss is not finite.
+        Raises UserError with the first step that has a loss that is not finite.
         """
         values = np.array(jax.device_get(losses))
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise UserError(
                 f"the loss is {values[bad[0]]} at step {step - len(values) + 1 + int(bad[0])}; "
-                f"{DIVERGED}"
+                f"{DIVERGED_ADVICE}"
             )
         loss = float(values.mean())
         rate = float(self.schedule(step - 1)) * self.rate_scale()
@@ -76,40 +80,40 @@ class Validation:
         spec = self.plan.spec
         scores = scoring.clip_scores(
             self._score,
-            used_variables(state),
+            inference_variables(state),
             spec,
             self.plan.store,
             self.plan.parts["valid"],
             batch_size=self.config.batch_size,
         )
-        if not np.isfinite(scores).all():  # the step's loss was fine, what it made of it is not
-            raise UserError(f"the scores are not finite after step {step}; {DIVERGED}")
-        found = metrics.evaluate(scores, self._labels, multi_label=spec.multi_label)
-        self.losses.append(found["loss"])
+        if not np.isfinite(scores).all():  # the loss was computed before the update
+            raise UserError(f"the scores are not finite after step {step}; {DIVERGED_ADVICE}")
+        results = metrics.evaluate(scores, self._labels, multi_label=spec.multi_label)
+        self.losses.append(results["loss"])
         epoch = step / self.plan.steps_per_epoch
-        self.write(step, "valid", {"epoch": epoch, **found})
-        shown = metrics.summary(found, ("loss", "accuracy", "roc_auc", "average_precision"))
-        log.info("epoch %g of %d: validation %s", round(epoch, 2), self.config.num_epochs, shown)
-        self.checkpoints.save(state, spec, {**found, "merit": self._merit(found)})
+        self.write(step, "valid", {"epoch": epoch, **results})
+        summary = metrics.summary(results, ("loss", "accuracy", "roc_auc", "average_precision"))
+        log.info("epoch %g of %d: validation %s", round(epoch, 2), self.config.num_epochs, summary)
+        self.checkpoints.save(state, spec, {**results, "merit": self._merit(results)})
 
-    def _merit(self, found: Metrics) -> float:
-        """Returns the number, higher is better, by which the best checkpoint is chosen."""
+    def _merit(self, results: Metrics) -> float:
+        """Returns the value that selects the best checkpoint; higher is better."""
         name = merit_name(self.config, self.plan.spec.multi_label)
-        if name not in found:
-            raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(found)}")
-        if np.isnan(found[name]):  # no tag that some clips have and others lack
+        if name not in results:
+            raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(results)}")
+        if np.isnan(results[name]):  # no tag has both positive and negative clips
             raise UserError(
-                f"config.select_by: {name} means nothing on these {found['clips']} validation "
+                f"config.select_by: {name} is undefined on these {results['clips']} validation "
                 "clips; choose another split, or --config.select_by=loss"
             )
-        return -found[name] if name == "loss" else found[name]
+        return -results[name] if name == "loss" else results[name]
 
 
 def merit_name(config: Config, multi_label: bool) -> str:
-    """Returns the name of the validation metric that chooses the best checkpoint."""
+    """Returns the name of the validation metric that selects the best checkpoint."""
     return config.select_by or ("roc_auc" if multi_label else "accuracy")
 
 
 def num_validations(epochs: int, config: Config) -> int:
-    """Returns how many validations there are in so many epochs, rounded up."""
+    """Returns the number of validations in this number of epochs, rounded up."""
     return -(-epochs // config.eval_every_epochs)

@@ -1,6 +1,6 @@
-"""Checkpoints by Orbax: the latest and the best, each with the spec that makes it usable alone.
+"""Orbax checkpoints: the latest and the best of a run, each with the spec needed to use it.
 
-This is the only file that knows Orbax.
+No other module imports Orbax.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ from deepgenre.weights.state import State
 class Checkpoints:
     """The checkpoints of one run, in `<workdir>/checkpoints/<finished steps>`; a context manager.
 
-    Kept: the latest, to resume from, and the one whose metrics have the highest `merit`, to use.
-    Saving is asynchronous, and a checkpoint takes its name only when it is whole.
+    Two are kept: the latest, for resuming, and the one with the highest metric `merit`, for
+    inference. Saving is asynchronous; a checkpoint gets its final name only when it is complete.
     """
 
     def __init__(self, workdir: Path) -> None:
-        """Opens the folder, which may hold checkpoints already."""
+        """Opens the folder, which may already contain checkpoints."""
         keep = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(1),
@@ -53,39 +53,39 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits until what is being saved is on disk; UserError where that fails."""
+        """Waits until pending checkpoints are on disk; raises UserError where that fails."""
         with _writing(self._folder):
             self._manager.close()
 
     def latest_step(self) -> int | None:
-        """Returns the finished steps of the newest checkpoint, None where there is none."""
+        """Returns the number of finished steps of the latest checkpoint, or None without one."""
         return self._manager.latest_step()
 
     def save(self, state: State, spec: Spec, metrics: Mapping[str, float] | None) -> None:
         """Saves the state under its step.
 
-        `metrics` are validation's, with `merit` (higher is better); None between validations.
+        `metrics` of validation include `merit` (higher is better); None between validations.
         """
         host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(specs.to_json(spec))
         )
-        found = None if metrics is None else dict(metrics)
+        saved_metrics = None if metrics is None else dict(metrics)
         with _writing(self._folder):
-            self._manager.save(int(host_state.step), args=args, metrics=found, force=True)
+            self._manager.save(int(host_state.step), args=args, metrics=saved_metrics, force=True)
 
-    def restore_latest(self, like: State) -> State:
-        """Returns the newest state, of the shapes of `like`; UserError where it is damaged."""
+    def restore_latest(self, template: State) -> State:
+        """Returns the latest state, with the shapes of `template`; UserError if it is damaged."""
         step = self._manager.latest_step()
         assert step is not None
         try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.device_get(like)))
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.device_get(template)))
             return self._manager.restore(step, args=args)["state"]
-        except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
+        except Exception as error:  # Orbax, TensorStore and JSON raise unrelated types
             raise _damaged(self._folder / str(step), error) from error
 
     def latest_spec(self) -> Spec:
-        """Returns the newest checkpoint's spec, without reading any weights."""
+        """Returns the spec of the latest checkpoint, without reading any weights."""
         step = self._manager.latest_step()
         assert step is not None
         try:
@@ -98,21 +98,21 @@ class Checkpoints:
 
 
 def restore(weights: Path) -> Weights:
-    """Returns the best checkpoint of a run's workdir, or the one in a checkpoint's own folder.
+    """Returns the best checkpoint of a workdir, or the one in a checkpoint's own folder.
 
-    Raises UserError where there is none, or it is damaged.
+    Raises UserError if it is missing or damaged.
     """
     if (weights / "_CHECKPOINT_METADATA").exists() and weights.name.isdigit():
-        folder, wanted = weights.parent, int(weights.name)
+        folder, step = weights.parent, int(weights.name)
     else:
-        folder, wanted = _folder(weights), None
+        folder, step = _folder(weights), None
     if not folder.is_dir():
         raise UserError(
-            f"{weights}: holds no checkpoints; give --weights the --workdir of a finished run"
+            f"{weights}: contains no checkpoints; set --weights to the --workdir of a finished run"
         )
-    step = wanted if wanted is not None else _best_step(folder)
+    step = _best_step(folder) if step is None else step
     if step is None:
-        raise UserError(f"{folder}: holds no whole checkpoint; train first")
+        raise UserError(f"{folder}: contains no complete checkpoint; train first")
     path = folder.absolute() / str(step)
     try:
         with ocp.StandardCheckpointer() as reader:
@@ -123,7 +123,7 @@ def restore(weights: Path) -> Weights:
         return Weights(spec, variables, step, _read_metrics(folder, step) or {})
     except UserError:
         raise
-    except Exception as error:  # Orbax, TensorStore and JSON each raise their own kinds
+    except Exception as error:  # Orbax, TensorStore and JSON raise unrelated types
         raise _damaged(path, error) from error
 
 
@@ -132,15 +132,15 @@ def _merit(metrics: Any) -> float:
 
 
 def _best_step(folder: Path) -> int | None:
-    """Returns the best step of those kept, judged as the run judged; the latest without metrics."""
+    """Returns the step with the highest saved `merit`, or the latest if none has metrics."""
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-    judged = {}
+    merits = {}
     for step in steps:
         metrics = _read_metrics(folder, step)
         if metrics is not None:
-            judged[step] = _merit(metrics)
-    if judged:
-        return max(judged, key=lambda step: (judged[step], step))
+            merits[step] = _merit(metrics)
+    if merits:
+        return max(merits, key=lambda step: (merits[step], step))
     return max(steps, default=None)
 
 
@@ -158,19 +158,20 @@ def _folder(workdir: Path) -> Path:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Raises UserError for what Orbax, writing in the background, meets: a full disk, say."""
+    """Raises UserError for errors of Orbax's background writing, e.g. a full disk."""
     try:
         yield
     except Exception as error:
         raise UserError(
-            f"{folder}: a checkpoint could not be written ({_reason(error)}); the last whole one "
-            "is kept, the same command goes on from it"
+            f"{folder}: a checkpoint could not be written ({_reason(error)}); the last "
+            "complete one is kept; the same command resumes from it"
         ) from error
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path}: the checkpoint is damaged or foreign ({_reason(error)}); use another one"
+        f"{path}: the checkpoint is damaged or was not written by deepgenre ({_reason(error)}); "
+        "use another one"
     )
 
 

@@ -1,4 +1,4 @@
-"""Mode `export`: the weights of a run as one `.safetensors` file, to hand on."""
+"""Mode `export`: writes the weights of a run as one `.safetensors` file."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from deepgenre.weights.spec import Weights
 
 
 def run(weights: Weights, output: Path | None, dtype: str) -> int:
-    """Writes the weights and all that is needed to use them; returns exit code 0.
+    """Writes the weights with their spec; returns exit code 0.
 
-    dtype: 'float32', or 'float16' for half the size.
+    dtype: stored type, 'float32' or 'float16'.
     """
-    output = checked(output)
+    output = check_output(output)
     size_bytes = weight_file.write(output, weights, dtype=dtype)
     log.info(
         "wrote %s: %s, step %d, %d classes, %.1f MB",
@@ -26,8 +26,8 @@ def run(weights: Weights, output: Path | None, dtype: str) -> int:
     return 0
 
 
-def checked(output: Path | None) -> Path:
-    """Returns the name of the weights file to write; raises UserError where it is none."""
+def check_output(output: Path | None) -> Path:
+    """Returns the path of the weight file to write; raises UserError for any other name."""
     if output is None or output.suffix != ".safetensors":
         raise UserError("--output: give the name of the file to write, ending in .safetensors")
     return output

@@ -1,9 +1,4 @@
-"""Weights to use: a run's checkpoints, a `.safetensors` file, or the name of one that is at hand.
-
-A weights file is safetensors (tensors and a JSON header: loading never runs code). Its header
-holds the spec, how the weights came about, and a digest of everything, so that a file that was
-changed or cut is refused.
-"""
+"""Loads weights: a run's checkpoint, a `.safetensors` file, or weights that have a name."""
 
 import dataclasses
 import os
@@ -22,10 +17,10 @@ from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
 
 SHIPPED = Path(__file__).parent / "pretrained"
-# What --mode=import makes, and from which --source.
+# Names of the weights that mode `import` writes -> their --source.
 IMPORTABLE = dict.fromkeys(musicnn.NETWORKS, "musicnn")
-# What networks must share to be heard as one.
-SHARED = (
+# Fields that the members of an ensemble must have in common.
+SHARED_FIELDS = (
     "classes",
     "multi_label",
     "frontend",
@@ -36,21 +31,21 @@ SHARED = (
 
 
 def imported_folder() -> Path:
-    """Returns where weights that the user imported are kept."""
+    """Returns the folder of imported weights."""
     return Path(os.environ.get("DEEPGENRE_WEIGHTS", Path.home() / ".cache/deepgenre/weights"))
 
 
-def named() -> dict[str, Path]:
-    """Returns the weights that can be asked for by name: those shipped and those imported."""
+def named_files() -> dict[str, Path]:
+    """Returns the weight files that can be loaded by name: those shipped and those imported."""
     files = [*SHIPPED.glob("*.safetensors"), *imported_folder().glob("*.safetensors")]
     return {path.stem: path for path in files}
 
 
 def load(source: str, *more: str) -> Weights:
-    """Returns the weights of a workdir, a checkpoint folder, a .safetensors file, or of a name.
+    """Returns the weights of a workdir, a checkpoint folder, a .safetensors file or a name.
 
-    Of several sources: their ensemble. Raises UserError where there are none, or they are damaged,
-    do not fit their network, or one another.
+    Several sources: their ensemble. Raises UserError where weights are missing or damaged, do not
+    match their network, or cannot form an ensemble.
     """
     if not more:
         return _load_one(source)
@@ -58,18 +53,18 @@ def load(source: str, *more: str) -> Weights:
 
 
 def ensemble(members: Mapping[str, Weights]) -> Weights:
-    """Returns networks by source as one network, which says what they say on average.
+    """Returns the members, by source, as one network that predicts the mean of their logits.
 
-    It hears windows as long as the longest of theirs. Its metrics are empty: none were measured.
-    Raises UserError naming what two do not share.
+    Its input is as long as the longest of theirs. Its metrics are empty. Raises UserError naming a
+    field in which two members differ.
     """
     (first_source, first), *others = members.items()
     for source, other in others:
-        for field in SHARED:
+        for field in SHARED_FIELDS:
             if getattr(first.spec, field) != getattr(other.spec, field):
                 raise UserError(
-                    f"--weights: {first_source} and {source} differ in {field}; an ensemble is of "
-                    "networks that were trained on the same clips, heard the same way"
+                    f"--weights: {first_source} and {source} differ in {field}; give networks "
+                    "that were trained on the same clips with the same front end"
                 )
     all_of = list(members.values())
     network = {"members": [_member(one.spec) for one in all_of]}
@@ -99,35 +94,37 @@ def _member(spec: Spec) -> dict[str, Any]:
 def _load_one(source: str) -> Weights:
     path = Path(source)
     if path.is_dir():
-        from deepgenre.weights import checkpoint  # Orbax takes long to import: not to read one file
+        from deepgenre.weights import checkpoint  # Orbax is slow to import
 
         weights = checkpoint.restore(path)
     elif path.is_file():
         weights = weight_file.read(path)
-    elif source in named():
-        weights = weight_file.read(named()[source])
+    elif source in named_files():
+        weights = weight_file.read(named_files()[source])
     elif path.suffix or path.parent != Path():
         raise UserError(f"{source}: no such weights; give a workdir, a .safetensors file or a name")
     elif source in IMPORTABLE:
         raise UserError(
-            f"--weights: {source!r} has to be imported first, with "
-            f"--mode=import --source={IMPORTABLE[source]}"
+            f"--weights: {source!r} must be imported first, with "
+            f"deepgenre import --source={IMPORTABLE[source]}"
         )
     else:
-        raise unknown_name("--weights", source, {*named(), *IMPORTABLE})
+        raise unknown_name("--weights", source, {*named_files(), *IMPORTABLE})
     _check_fit(source, weights)
     return weights
 
 
 def _check_fit(source: str, weights: Weights) -> None:
-    """Raises UserError unless the tensors are those that the spec's network has."""
-    wanted = _shapes(_abstract_variables(weights.spec))
-    found = _shapes(weights.variables)
-    if wanted != found:
-        odd = sorted(wanted.keys() ^ found.keys()) or [n for n in wanted if wanted[n] != found[n]]
+    """Raises UserError unless names and shapes of the tensors are those of the spec's network."""
+    expected = _shapes(_abstract_variables(weights.spec))
+    shapes = _shapes(weights.variables)
+    if shapes != expected:
+        mismatched = sorted(expected.keys() ^ shapes.keys()) or [
+            name for name in expected if expected[name] != shapes[name]
+        ]
         raise UserError(
-            f"{source}: its tensors do not fit the network {weights.spec.model!r} of this "
-            f"version ({odd[0]}); use the version that made them"
+            f"{source}: the tensors do not match the network {weights.spec.model!r} of this "
+            f"version ({mismatched[0]}); use the version that wrote them"
         )
 
 

@@ -27,16 +27,16 @@ WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
 LICENCE = "musicnn-0.1.0.dist-info/LICENSE.md"
 FRONT_END = FrontEnd(kind="musicnn", sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=96)
-WINDOW_FRAMES = 187  # 3 s, one after the other
-NETWORKS = {  # ours -> the package's folder, the name in deepgenre/models
+WINDOW_FRAMES = 187  # 3 s, without overlap
+NETWORKS = {  # our name -> folder in the package, name in deepgenre/models
     "mtt_musicnn": ("MTT_musicnn", "musicnn"),
     "mtt_vgg": ("MTT_vgg", "musicnn_vgg"),
     "msd_musicnn": ("MSD_musicnn", "musicnn"),
     "msd_vgg": ("MSD_vgg", "musicnn_vgg"),
 }
-# What each was trained on: a name in deepgenre/datasets, a split, seconds of a clip.
+# Training data: name in deepgenre/data/datasets, split, seconds per clip.
 TRAINED_ON = {"MTT": ("mtat", "folders", 29.12), "MSD": ("folder", "group_random", 30.0)}
-MUSICNN_LAYERS = {  # TensorFlow's layer, numbered in the order of making -> the path of ours
+MUSICNN_LAYERS = {  # TensorFlow layer, numbered by order of creation -> path of the Flax layer
     "batch_normalization": ("input_norm",),
     "conv2d": ("front_0", "conv"),
     **{f"conv2d_{n}": (f"front_{n}", "conv") for n in range(1, 5)},
@@ -55,7 +55,7 @@ VGG_LAYERS = {
     "dense": ("logits",),
 }
 LAYERS = {"musicnn": MUSICNN_LAYERS, "musicnn_vgg": VGG_LAYERS}
-LEAVES = {  # TensorFlow's variable -> (collection, leaf); Adam's are left behind
+LEAVES = {  # TensorFlow variable -> (collection, leaf); Adam's variables are dropped
     "kernel": ("params", "kernel"),
     "bias": ("params", "bias"),
     "gamma": ("params", "scale"),
@@ -66,21 +66,21 @@ LEAVES = {  # TensorFlow's variable -> (collection, leaf); Adam's are left behin
 
 
 def import_networks(wheel: Path | None) -> dict[str, Weights]:
-    """Returns `read_networks` of the wheel; without one, pip downloads it (29 MB) for the while.
+    """Returns `read_networks` of the wheel; without one, of a temporary download (29 MB).
 
-    Raises UserError where pip fails or the file is not the one that is pinned.
+    Raises UserError where pip fails or the file is not the pinned wheel.
     """
     if wheel:
         return read_networks(wheel)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--quiet", "--dest", folder, "musicnn==0.1.0"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        pip = subprocess.run(command, capture_output=True, text=True)
+        if pip.returncode:
+            reason = (pip.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
             raise UserError(
-                f"--source=musicnn: pip could not download musicnn 0.1.0 ({reason}); get "
-                f"{WHEEL} where there is a network, and give it as --wheel=FILE"
+                f"--source=musicnn: pip could not download musicnn 0.1.0 ({reason}); "
+                f"download {WHEEL} on a computer with internet access and give it as --wheel=FILE"
             )
         return read_networks(Path(folder, WHEEL))
 
@@ -88,7 +88,7 @@ def import_networks(wheel: Path | None) -> dict[str, Weights]:
 def read_networks(wheel: Path) -> dict[str, Weights]:
     """Returns the four networks by name: mtt_musicnn, mtt_vgg, msd_musicnn, msd_vgg.
 
-    `mtt_*` hear the 50 tags of MagnaTagATune, `msd_*` 50 of the Million Song Dataset. Raises
+    `mtt_*` predict 50 tags of MagnaTagATune, `msd_*` 50 of the Million Song Dataset. Raises
     UserError where the file is missing or is not the pinned wheel.
     """
     _check(wheel)
@@ -105,7 +105,9 @@ def _check(wheel: Path) -> None:
     try:
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"{wheel}: cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{wheel}: cannot be read ({error.strerror}); set --wheel to the file {WHEEL}"
+        ) from error
     if digest != WHEEL_SHA256:
         raise UserError(
             f"{wheel}: is not the wheel of musicnn 0.1.0 (sha256 {digest[:12]}..., expected "
@@ -138,7 +140,7 @@ def _network(
 
 
 def _spec(model: str, tags: tuple[str, ...], dataset: str, split: str, clip_seconds: float) -> Spec:
-    """Returns the spec as a run of ours on the same data would have it."""
+    """Returns the spec that a deepgenre run on the same data would have."""
     config = defaults.get_config()
     config.dataset, config.split, config.multi_label = dataset, split, True
     config.model = model
@@ -172,7 +174,7 @@ def to_flax(
         node = collections[collection]
         for part in layers[layer]:
             node = node.setdefault(part, {})
-        # Convolutions over frames only were made as (width, channels in, 1, channels out).
+        # TensorFlow kernels over frames have the shape (width, channels in, 1, channels out).
         is_mid = layers[layer][0].startswith("mid_") and leaf == "kernel"
         node[leaf] = tensor[:, :, 0] if is_mid else tensor
     return collections

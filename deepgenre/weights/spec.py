@@ -1,4 +1,4 @@
-"""All that is needed beside the weights to hear music: it travels with every checkpoint."""
+"""The spec of a network, stored with all weights, and weights as inference uses them."""
 
 import dataclasses
 import json
@@ -18,55 +18,35 @@ from deepgenre.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """A network's name and options, its classes, and how its input is made."""
+    """A network's name and options, its classes, and the format of its input."""
 
     model: str
     network: Mapping[str, Any]  # the module's options
     classes: tuple[str, ...]
-    multi_label: bool  # True: a sigmoid a class; False: a softmax over the classes
+    multi_label: bool  # True: a sigmoid per class; False: a softmax over the classes
     frontend: FrontEnd
     mean: float  # of the training split, in levels
     deviation: float  # likewise
-    window_frames: int  # frames of one input
-    hop_frames: int  # from one window to the next, in evaluation
-    clip_seconds: float  # length of a training clip: longer audio is cut into pieces of about it
-    config: Mapping[str, Any]  # the whole config of the run that made the weights
-    temperature: float = 1.0  # of a song's scores, see `calibration`; 1: not calibrated
+    window_frames: int  # length of the network's input
+    hop_frames: int  # from one window to the next in evaluation
+    clip_seconds: float  # of a training clip; longer audio is cut into parts of about this length
+    config: Mapping[str, Any]  # the complete config of the run that trained the weights
+    temperature: float = 1.0  # of a song's scores, see `evaluation.calibration`; 1: none
 
 
-def to_json(spec: Spec) -> dict[str, Any]:
-    """Returns the spec as what JSON can hold."""
-    return dataclasses.asdict(spec)
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights of a network, with the spec needed to use them."""
 
-
-def from_json(fields: Mapping[str, Any]) -> Spec:
-    """Returns the spec; raises UserError when fields are missing or unknown."""
-    try:
-        spec = Spec(**{**fields, "frontend": FrontEnd(**fields["frontend"])})
-        return dataclasses.replace(spec, classes=tuple(fields["classes"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the weights' description does not fit this version: {error}") from error
-
-
-def config_of(spec: Spec) -> Config:
-    """Returns the config of the run that made the weights, with fields as attributes."""
-    return ConfigDict(dict(spec.config))
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Returns 'field: old -> new' for every leaf that differs between two configs."""
-    found = []
-    for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{name}.")
-        elif json.dumps(before) != json.dumps(after):
-            found.append(f"{prefix}{name}: {before!r} -> {after!r}")
-    return found
+    spec: Spec
+    variables: dict[str, Any]  # 'params' and 'batch_stats', as for `linen.Module.apply`
+    step: int
+    metrics: Mapping[str, float]  # of validation at this step
+    licence: str = ""  # licence text of imported weights
 
 
 def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:
-    """Returns the linen module that the spec names."""
+    """Returns the linen module that the spec describes."""
     return models.build(
         spec.model,
         len(spec.classes),
@@ -77,17 +57,40 @@ def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """Weights and all that is needed to use them."""
-
-    spec: Spec
-    variables: dict[str, Any]  # 'params' and 'batch_stats', as linen takes them
-    step: int
-    metrics: Mapping[str, float]  # of validation, when they were saved
-    licence: str = ""  # text under which they may be used, where it is not their maker's alone
-
-
 def features_of(levels: jax.Array, spec: Spec) -> jax.Array:
-    """Returns `features` of stored levels, with the front end and standardisation of a spec."""
+    """Returns the features of stored levels, by the front end and standardisation of the spec."""
     return features(levels, spec.frontend, spec.mean, spec.deviation)
+
+
+def config_of(spec: Spec) -> Config:
+    """Returns the config of the run that trained the weights, with fields as attributes."""
+    return ConfigDict(dict(spec.config))
+
+
+def to_json(spec: Spec) -> dict[str, Any]:
+    """Returns the spec as a dict that JSON can encode."""
+    return dataclasses.asdict(spec)
+
+
+def from_json(fields: Mapping[str, Any]) -> Spec:
+    """Returns the spec; raises UserError if fields are missing or unknown."""
+    try:
+        spec = Spec(**{**fields, "frontend": FrontEnd(**fields["frontend"])})
+        return dataclasses.replace(spec, classes=tuple(fields["classes"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"the spec of these weights does not match this version ({error}); use the version "
+            "that wrote it"
+        ) from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Returns 'field: old -> new' for every leaf that differs between two configs."""
+    changes = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changes += differences(before, after, f"{prefix}{name}.")
+        elif json.dumps(before) != json.dumps(after):
+            changes.append(f"{prefix}{name}: {before!r} -> {after!r}")
+    return changes

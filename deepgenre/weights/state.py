@@ -1,4 +1,4 @@
-"""What training changes, and nothing else."""
+"""The training state."""
 
 import dataclasses
 from typing import Any
@@ -14,13 +14,13 @@ PyTree = Any
 
 @struct.dataclass
 class State:
-    """The state of a run after `step` steps. Randomness is not in it: it follows from the step."""
+    """The state of a run after `step` steps; random numbers are derived from the step."""
 
-    step: jax.Array  # int32 scalar: finished steps
+    step: jax.Array  # int32 scalar: number of finished steps
     params: PyTree
-    batch_stats: PyTree  # running statistics of batch norm; {} without
+    batch_stats: PyTree  # running statistics of batch norm; {} without batch norm
     opt_state: optax.OptState
-    averages: PyTree  # running mean of params and batch_stats, when the weights used are that
+    averages: PyTree  # running means of params and batch_stats; {} unless inference uses them
 
 
 def initial_state(
@@ -31,7 +31,7 @@ def initial_state(
     seed: int,
     averaged: bool = False,
 ) -> State:
-    """Returns step 0 of a network for features of `input_shape`, float32 (1, frames, bands)."""
+    """Returns the state at step 0 for features of `input_shape`, float32 (1, frames, bands)."""
 
     def init() -> State:
         variables = module.init(jax.random.key(seed), jnp.zeros(input_shape), train=False)
@@ -48,17 +48,17 @@ def initial_state(
 
 
 def with_weights(state: State, params: PyTree, batch_stats: PyTree) -> State:
-    """Returns the state with other weights; a running mean starts from them."""
-    used = {"params": params, "batch_stats": batch_stats}
-    averages = jax.tree.map(jnp.copy, used) if state.averages else {}  # a step spends both
+    """Returns the state with other weights; running means restart from them."""
+    weights = {"params": params, "batch_stats": batch_stats}
+    averages = jax.tree.map(jnp.copy, weights) if state.averages else {}  # a step donates both
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, averages=averages)
 
 
-def used_variables(state: State) -> dict[str, PyTree]:
-    """Returns the variables that validation and checkpoints' users take: averages, if there are."""
+def inference_variables(state: State) -> dict[str, PyTree]:
+    """Returns the variables for validation and inference: the running means, if there are any."""
     return state.averages or {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def num_parameters(params: PyTree) -> int:
-    """Returns how many numbers are trained."""
+    """Returns the number of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

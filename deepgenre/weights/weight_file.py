@@ -1,7 +1,7 @@
 """Weight files: one `.safetensors` file with tensors and a JSON header.
 
-Loading never runs code. The header holds the spec, the step and metrics, the licence, and a digest
-of everything, so that a file that was changed or cut short is refused.
+Loading never executes code. The header contains the spec, the step, the metrics, the licence and a
+digest of everything, so that a modified or truncated file is rejected.
 """
 
 import hashlib
@@ -21,17 +21,19 @@ from deepgenre.weights.spec import Weights
 
 
 def read(path: Path) -> Weights:
-    """Returns what a weights file holds; raises UserError where it is damaged or foreign."""
+    """Returns the weights in a file; raises UserError if it is damaged or not from deepgenre."""
     try:
         with safe_open(path, framework="numpy") as stream:
             header = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is no whole .safetensors file ({error}); get it again") from error
+        raise UserError(
+            f"{path}: is not a complete .safetensors file ({error}); copy it again"
+        ) from error
     if "deepgenre" not in header:
-        raise UserError(f"{path}: was not written by deepgenre; make one with --mode=export")
+        raise UserError(f"{path}: was not written by deepgenre; create one with deepgenre export")
     if header.get("digest") != _digest(header["deepgenre"], tensors):
-        raise UserError(f"{path}: was changed after it was written; get it again")
+        raise UserError(f"{path}: was modified after it was written; copy it again")
     about = json.loads(header["deepgenre"])
     variables = traverse_util.unflatten_dict(tensors, sep="/")
     return Weights(
@@ -46,7 +48,7 @@ def read(path: Path) -> Weights:
 def write(path: Path, weights: Weights, *, dtype: str) -> int:
     """Writes weights as one file; returns its size in bytes.
 
-    dtype: 'float32' or 'float16' of the stored numbers; networks compute in float32 either way.
+    dtype: stored type, 'float32' or 'float16'; networks compute in float32 either way.
     """
     variables = {name: tree for name, tree in weights.variables.items() if tree}
     tensors = {
@@ -64,7 +66,7 @@ def write(path: Path, weights: Weights, *, dtype: str) -> int:
     header = {"deepgenre": about, "digest": _digest(about, tensors)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=header)
-        temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
+        temporary.chmod(0o644)  # safetensors creates files that only their owner can read
     return path.stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""The front end on the device gives the numbers of the one on the host."""
+"""The front end on the device equals the one on the host."""
 
 from pathlib import Path
 
@@ -31,53 +31,53 @@ def music() -> np.ndarray:
         FrontEnd(kind="waveform"),
     ],
 )
-def test_levels_are_those_of_the_host(music: np.ndarray, settings: FrontEnd):
+def test_levels_equal_those_of_the_host(music: np.ndarray, settings: FrontEnd):
     for num_samples in (music.size - 20_000, 40_000, 2_049, 257):
         clip = 1.5 * music[20_000 : 20_000 + num_samples]
-        filled = np.full(70_000, 9.0, np.float32)  # louder than all that counts
-        filled[:num_samples] = clip
+        padded = np.full(70_000, 9.0, np.float32)  # padding louder than the clip
+        padded[:num_samples] = clip
         expected = frontend.levels(clip, settings)
-        found = np.asarray(device_frontend.levels(filled, num_samples, settings))
-        found = found[: expected.shape[0]]
-        assert (found.shape, found.dtype) == (expected.shape, settings.stored_dtype)
-        if settings.kind == "musicnn":  # float16: one step of its 11 bits, of small power more
-            np.testing.assert_allclose(found, expected, rtol=2**-10, atol=2**-23)
+        levels = np.asarray(device_frontend.padded_levels(padded, num_samples, settings))
+        levels = levels[: expected.shape[0]]
+        assert (levels.shape, levels.dtype) == (expected.shape, settings.stored_dtype)
+        if settings.kind == "musicnn":  # float16: one step of its 11 bits; more for small power
+            np.testing.assert_allclose(levels, expected, rtol=2**-10, atol=2**-23)
             continue
-        difference = np.abs(found.astype(int) - expected)
+        difference = np.abs(levels.astype(int) - expected)
         assert difference.max() <= 1
         assert np.mean(difference > 0) < 2e-3
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 9, 1_000, 40_961, 66_150])
-def test_filling_up_changes_nothing(music: np.ndarray, num_samples: int):
+def test_padding_does_not_change_levels(music: np.ndarray, num_samples: int):
     for settings in (FrontEnd(), FrontEnd(kind="waveform")):
         clip = music[20_000 : 20_000 + num_samples]
         expected = frontend.levels(clip, settings)
-        found = device_frontend.levels_of(clip, settings)
-        assert found.shape == expected.shape
-        assert np.abs(found.astype(int) - expected).max() <= 1
+        levels = device_frontend.levels_of(clip, settings)
+        assert levels.shape == expected.shape
+        assert np.abs(levels.astype(int) - expected).max() <= 1
 
 
-def test_what_is_filled_up_is_never_the_loudest():
-    """A click at the very end is loudest in a frame after the last that counts."""
+def test_frames_of_the_padding_do_not_set_the_maximum():
+    """A click at the very end is loudest in a frame after the last valid one."""
     clip = np.zeros(8 * 1024 + 1023, np.float32)
     clip[-40:] = 1.0
     clip[2000:2040] = 0.3
     expected = frontend.levels(clip, FrontEnd())
-    found = device_frontend.levels_of(clip, FrontEnd())
-    assert expected.max() == found.max() == 255
-    assert np.abs(found.astype(int) - expected).max() <= 1
+    levels = device_frontend.levels_of(clip, FrontEnd())
+    assert expected.max() == levels.max() == 255
+    assert np.abs(levels.astype(int) - expected).max() <= 1
 
 
-def test_files_are_heard_the_same_on_a_gpu(monkeypatch, music: np.ndarray, tmp_path: Path):
+def test_windows_of_a_file_are_the_same_on_a_gpu(monkeypatch, music: np.ndarray, tmp_path: Path):
     soundfile.write(tmp_path / "song.wav", np.tile(music, 7), tiny.RATE_HZ)
     spec = tiny.spec(clip_seconds=8.0, frontend=FrontEnd(n_mels=16, n_mfcc=8, hop_length=256))
-    expected = list(windows.windows(tmp_path / "song.wav", spec))
+    expected = list(windows.file_windows(tmp_path / "song.wav", spec))
     used = []
     monkeypatch.setattr(windows, "on_gpu", lambda: used.append(True) or True)
-    found = list(windows.windows(tmp_path / "song.wav", spec))
-    assert len(found) == len(expected) == len(used) > 1
-    for (starts, levels), (host_starts, host_levels) in zip(found, expected, strict=True):
+    on_device = list(windows.file_windows(tmp_path / "song.wav", spec))
+    assert len(on_device) == len(expected) == len(used) > 1
+    for (starts, levels), (host_starts, host_levels) in zip(on_device, expected, strict=True):
         np.testing.assert_array_equal(starts, host_starts)
         difference = np.abs(np.stack(levels).astype(int) - np.stack(host_levels))
         assert difference.max() <= 1

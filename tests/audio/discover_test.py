@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in discover.find_audio(folder)]
 
 
-def test_find_audio_is_recursive_sorted_and_takes_both_kinds_in_any_case(tmp_path):
+def test_find_audio_is_recursive_sorted_and_ignores_the_case_of_suffixes(tmp_path):
     touch(tmp_path, "b/deep/er/2.MP3", "b/1.Flac", "a.wav", "c.npy", "c.txt", "b/cover.jpg", "wav")
     assert names(tmp_path) == ["a.wav", "b/1.Flac", "b/deep/er/2.MP3", "c.npy"]
 
@@ -37,13 +37,13 @@ def test_find_audio_skips_hidden_files_and_folders(tmp_path):
     assert names(tmp_path) == ["a.wav"]
 
 
-def test_find_audio_takes_names_of_any_script_and_bytes_that_are_no_utf8(tmp_path):
-    given = ["Мумий Тролль/Владивосток 2000.wav", "坂本龍一/戦場.wav", 'a\nb, "c".wav', "=1.wav"]
-    touch(tmp_path, *given, os.fsdecode(b"caf\xe9.wav"))
-    assert names(tmp_path) == sorted([*given, os.fsdecode(b"caf\xe9.wav")])
+def test_find_audio_accepts_names_of_any_script_and_names_that_are_not_utf8(tmp_path):
+    expected = ["Мумий Тролль/Владивосток 2000.wav", "坂本龍一/戦場.wav", 'a\nb, "c".wav', "=1.wav"]
+    touch(tmp_path, *expected, os.fsdecode(b"caf\xe9.wav"))
+    assert names(tmp_path) == sorted([*expected, os.fsdecode(b"caf\xe9.wav")])
 
 
-def test_find_audio_takes_a_folder_named_like_a_file_for_a_folder(tmp_path):
+def test_find_audio_searches_a_folder_with_an_audio_suffix(tmp_path):
     touch(tmp_path, "live.wav/1.wav")
     assert names(tmp_path) == ["live.wav/1.wav"]
 
@@ -56,15 +56,15 @@ def test_find_audio_reads_a_directory_once_under_its_own_name(tmp_path):
     assert names(tmp_path / "music") == ["jazz/2.wav", "rock/1.wav"]
 
 
-def test_find_audio_ends_where_links_go_round(tmp_path):
+def test_find_audio_handles_cyclic_links(tmp_path):
     touch(tmp_path, "a/1.wav", "a/b/2.wav")
-    for place in ("a/up", "a/b/up", "a/b/top"):
-        (tmp_path / place).symlink_to(tmp_path / "a", target_is_directory=True)
+    for link in ("a/up", "a/b/up", "a/b/top"):
+        (tmp_path / link).symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "a/self").symlink_to(tmp_path / "a/self")
     assert names(tmp_path / "a") == ["1.wav", "b/2.wav"]
 
 
-def test_find_audio_lists_links_to_files_and_links_that_lead_nowhere(tmp_path):
+def test_find_audio_includes_links_to_files_and_broken_links(tmp_path):
     touch(tmp_path, "store/x")
     (tmp_path / "music").mkdir()
     (tmp_path / "music/here.wav").symlink_to(tmp_path / "store/x")
@@ -73,13 +73,13 @@ def test_find_audio_lists_links_to_files_and_links_that_lead_nowhere(tmp_path):
     assert names(tmp_path / "music") == ["gone.wav", "here.wav"]
 
 
-def test_find_audio_skips_what_is_no_regular_file(tmp_path):
+def test_find_audio_skips_special_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["missing", "file.wav"])
-def test_find_audio_names_what_is_no_folder(tmp_path, name):
+def test_find_audio_error_names_what_is_not_a_folder(tmp_path, name):
     touch(tmp_path, "file.wav")
     with pytest.raises(UserError) as caught:
         discover.find_audio(tmp_path / name)
@@ -87,7 +87,7 @@ def test_find_audio_names_what_is_no_folder(tmp_path, name):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_find_audio_names_a_folder_that_it_may_not_read(tmp_path):
+def test_find_audio_error_names_a_folder_without_read_permission(tmp_path):
     touch(tmp_path, "music/secret/1.wav", "music/2.wav")
     (tmp_path / "music/secret").chmod(0)
     try:
@@ -106,7 +106,7 @@ WRITABLE = {
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-def test_suffixes_are_of_formats_that_the_decoder_reads(tmp_path, suffix):
+def test_files_of_writable_formats_are_found_and_decoded(tmp_path, suffix):
     path = tmp_path / f"tone{suffix}"
     tone = np.sin(np.arange(22050) / 10) / 2
     soundfile.write(path, tone, 22050, format=WRITABLE[suffix])
@@ -124,7 +124,7 @@ def test_suffixes_are_lower_case_and_begin_with_a_dot():
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """A folder of music, which is also the current one."""
+    """Returns a folder of music, which is the current folder."""
     touch(
         tmp_path,
         "b.wav", "a.wav", "notes.md", "rock/1.mp3", "rock/live/2.mp3", "jazz/3.MP3", "jazz/4.wav",
@@ -138,17 +138,17 @@ def expand(*arguments: str) -> list[str]:
     return [path.as_posix() for path in discover.expand(arguments)]
 
 
-def test_expand_keeps_the_order_and_drops_what_is_named_twice(here):
+def test_expand_keeps_the_order_and_drops_duplicates(here):
     (here / "link.wav").symlink_to(here / "a.wav")
-    twice = [str(here / "a.wav"), "./b.wav", "rock/../a.wav", "link.wav", "jazz"]
-    assert expand("b.wav", "a.wav", *twice) == ["b.wav", "a.wav", "jazz/3.MP3", "jazz/4.wav"]
+    duplicates = [str(here / "a.wav"), "./b.wav", "rock/../a.wav", "link.wav", "jazz"]
+    assert expand("b.wav", "a.wav", *duplicates) == ["b.wav", "a.wav", "jazz/3.MP3", "jazz/4.wav"]
 
 
-def test_expand_keeps_a_file_of_unknown_suffix(here):
+def test_expand_includes_a_file_of_unknown_suffix(here):
     assert expand("notes.md") == ["notes.md"]
 
 
-def test_expand_reads_folders_with_all_below(here):
+def test_expand_searches_folders_recursively(here):
     assert expand("rock") == ["rock/1.mp3", "rock/live/2.mp3"]
     assert expand(".") == [
         "a.wav", "b.wav", "jazz/3.MP3", "jazz/4.wav", "rock/1.mp3", "rock/live/2.mp3"
@@ -178,19 +178,19 @@ def test_expand_matches_patterns(here, pattern, files):
     assert expand(str(here / pattern)) == [(here / file).as_posix() for file in files]
 
 
-def test_expand_ends_where_links_go_round(here):
-    for place in ("rock/up", "jazz/up", "rock/live/up"):
-        (here / place).symlink_to(here, target_is_directory=True)
+def test_expand_handles_cyclic_links(here):
+    for link in ("rock/up", "jazz/up", "rock/live/up"):
+        (here / link).symlink_to(here, target_is_directory=True)
     assert expand("rock/**/2.mp3") == ["rock/live/2.mp3"]
     assert expand("**/*.wav") == ["a.wav", "b.wav", "jazz/4.wav"]
 
 
-def test_expand_takes_an_existing_name_before_a_pattern(here):
+def test_expand_prefers_an_existing_file_to_a_pattern(here):
     touch(here, "Song [live].wav", "Song l.wav")
     assert expand("Song [live].wav") == ["Song [live].wav"]
 
 
-def test_expand_knows_the_home_folder(here, monkeypatch):
+def test_expand_resolves_the_home_folder(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here / "rock"))
     assert expand("~/1.mp3") == [(here / "rock/1.mp3").as_posix()]
 
@@ -207,7 +207,7 @@ def test_expand_reads_lists(here, suffix, encoding, newline):
     ]  # fmt: skip
 
 
-def test_expand_looks_for_listed_files_here_then_beside_the_list(here):
+def test_expand_resolves_listed_files_here_then_beside_the_list(here):
     touch(here, "lists/a.wav", "lists/only.wav")
     (here / "lists/mix.m3u").write_text(f"a.wav\nonly.wav\n{here}/b.wav\ngone.wav\n")
     assert expand("lists/mix.m3u") == [
@@ -215,7 +215,7 @@ def test_expand_looks_for_listed_files_here_then_beside_the_list(here):
     ]  # fmt: skip
 
 
-def test_expand_keeps_listed_names_that_are_no_utf8_or_too_long(here):
+def test_expand_keeps_listed_names_that_are_not_utf8_or_too_long(here):
     name = os.fsdecode(b"caf\xe9.wav")
     touch(here, name)
     (here / "list.txt").write_bytes(b"caf\xe9.wav\n" + b"x" * 5000)
@@ -226,7 +226,7 @@ def test_expand_keeps_listed_names_that_are_no_utf8_or_too_long(here):
     "argument",
     ["gone.wav", "empty", "*.flac", "nowhere/**", "*.md", "empty.txt", "utf16.txt", "gone.txt", ""],
 )
-def test_expand_names_what_matches_nothing(here, argument):
+def test_expand_error_names_an_argument_without_files(here, argument):
     (here / "empty").mkdir()
     (here / "empty.txt").write_text("# nothing\n\n")
     (here / "utf16.txt").write_text("a.wav\n", encoding="utf-16")

@@ -22,7 +22,7 @@ def music() -> np.ndarray:
     return render(compose("rock", rng, 3.0), rng, 22_050, 1).reshape(-1).astype(np.float32)
 
 
-def papers_four_lines(samples: np.ndarray, settings: FrontEnd) -> np.ndarray:
+def librosa_log_mel(samples: np.ndarray, settings: FrontEnd) -> np.ndarray:
     mel = librosa.feature.melspectrogram(
         y=samples,
         sr=settings.sample_rate_hz,
@@ -45,58 +45,60 @@ def papers_four_lines(samples: np.ndarray, settings: FrontEnd) -> np.ndarray:
         FrontEnd(n_fft=1000, hop_length=333, n_mels=40, fmin_hz=50.0),
     ],
 )
-def test_log_mel_is_the_papers_four_lines(music: np.ndarray, settings: FrontEnd):
-    expected = papers_four_lines(music, settings)
-    found = frontend.log_mel(music, settings)
-    assert found.shape == expected.shape == (1 + music.size // settings.hop_length, settings.n_mels)
-    np.testing.assert_allclose(found, expected, atol=2e-3)  # dB
+def test_log_mel_equals_librosa(music: np.ndarray, settings: FrontEnd):
+    expected = librosa_log_mel(music, settings)
+    decibels = frontend.log_mel(music, settings)
+    assert decibels.shape == expected.shape
+    assert decibels.shape == (1 + music.size // settings.hop_length, settings.n_mels)
+    np.testing.assert_allclose(decibels, expected, atol=2e-3)
     decibels = frontend.levels(music, settings) * (80 / 255) - 80
     np.testing.assert_allclose(decibels, expected, atol=0.5 * 80 / 255 + 2e-3)
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
 @pytest.mark.parametrize("num_samples", [1, 2, 1023, 1024, 2047, 2048, 2049])
-def test_clips_about_as_short_as_a_frame(music: np.ndarray, num_samples: int):
+def test_log_mel_of_clips_about_as_short_as_a_frame(music: np.ndarray, num_samples: int):
     clip = music[30_000 : 30_000 + num_samples]
-    expected = papers_four_lines(clip, FrontEnd())
-    found = frontend.log_mel(clip, FrontEnd())
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=2e-3)
+    expected = librosa_log_mel(clip, FrontEnd())
+    decibels = frontend.log_mel(clip, FrontEnd())
+    assert decibels.shape == expected.shape
+    np.testing.assert_allclose(decibels, expected, atol=2e-3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(num_samples=st.integers(1, 9_000))
-def test_any_length_gives_its_frames(num_samples: int):
+def test_number_of_frames_of_any_length(num_samples: int):
     samples = np.random.default_rng(num_samples).standard_normal(num_samples).astype(np.float32)
-    found = frontend.levels(samples, FrontEnd())
-    assert found.shape == (1 + num_samples // 1024, 128)
-    assert found.dtype == np.uint8
-    assert found.max() == 255
+    levels = frontend.levels(samples, FrontEnd())
+    assert levels.shape == (1 + num_samples // 1024, 128)
+    assert levels.dtype == np.uint8
+    assert levels.max() == 255
 
 
-def test_mfcc_is_librosas_up_to_the_standardisation(music: np.ndarray):
+def test_mfcc_equals_librosa_up_to_standardisation(music: np.ndarray):
     settings = FrontEnd(kind="mfcc", n_mfcc=20)
-    decibels = papers_four_lines(music, settings)
+    decibels = librosa_log_mel(music, settings)
     mean, deviation = 100.0, 40.0
     standardised = ((decibels + 80) * (255 / 80) - mean) / deviation
     expected = librosa.feature.mfcc(S=standardised.T, n_mfcc=20).T
     levels = jnp.asarray(frontend.levels(music, settings))[None]
-    found = features(levels, settings, mean, deviation)[0]
-    # Rounding errors of 128 bands add up like noise: half a level each at most.
-    np.testing.assert_allclose(found, expected, atol=0.5 * np.sqrt(128) / deviation)
-    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.3 / deviation
+    mfcc = features(levels, settings, mean, deviation)[0]
+    # Rounding errors of 128 bands, at most half a level each, add up like noise.
+    np.testing.assert_allclose(mfcc, expected, atol=0.5 * np.sqrt(128) / deviation)
+    assert np.sqrt(np.mean((mfcc - expected) ** 2)) < 0.3 / deviation
 
 
-def test_standardised_levels_are_standardised_decibels(music: np.ndarray):
+def test_standardised_levels_equal_standardised_decibels(music: np.ndarray):
     settings = FrontEnd()
     levels = frontend.levels(music, settings)
     decibels = levels * (80 / 255) - 80
     expected = (decibels - decibels.mean()) / decibels.std()
-    found = features(jnp.asarray(levels)[None], settings, float(levels.mean()), float(levels.std()))
-    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    mean, deviation = float(levels.mean()), float(levels.std())
+    standardised = features(jnp.asarray(levels)[None], settings, mean, deviation)
+    np.testing.assert_allclose(standardised[0], expected, atol=1e-4)
 
 
-def test_waveform_is_kept_to_sixteen_bits(music: np.ndarray):
+def test_waveform_levels_have_sixteen_bit_precision(music: np.ndarray):
     settings = FrontEnd(kind="waveform")
     levels = frontend.levels(music, settings)
     assert levels.shape == (music.size, 1)
@@ -109,44 +111,44 @@ MUSICNN = FrontEnd(kind="musicnn", sample_rate_hz=16_000, n_fft=512, hop_length=
 
 
 def musicnn_features(samples: np.ndarray) -> np.ndarray:
-    """Returns what a network hears of kind 'musicnn': float32 (frames, 96)."""
+    """Returns features of kind 'musicnn', float32 (frames, 96)."""
     power = frontend.levels(samples, MUSICNN)
     assert power.dtype == MUSICNN.stored_dtype == np.float16
     return np.asarray(features(jnp.asarray(power)[None], MUSICNN, 0.0, 1.0)[0])
 
 
-def test_musicnn_kind_is_that_of_its_definition():
+def test_musicnn_features_equal_their_definition():
     samples = np.random.default_rng(0).normal(size=4096).clip(-1, 1).astype(np.float32)
-    found = musicnn_features(samples)
-    assert found.shape == (17, 96) and found.dtype == np.float32
+    log_power = musicnn_features(samples)
+    assert log_power.shape == (17, 96) and log_power.dtype == np.float32
     padded = np.pad(samples, 256, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
     filters = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=96)
     for frame in (0, 5, 16):
         spectrum = np.fft.rfft(padded[frame * 256 : frame * 256 + 512] * window)
         expected = np.log10(1 + 10_000 * filters @ np.abs(spectrum) ** 2)
-        # float16 keeps 11 bits: 2 ** -12 of the power, 2.2e-4 of its decimal logarithm at most.
-        np.testing.assert_allclose(found[frame], expected, atol=2.3e-4)
+        # float16 has 11 bits: errors of 2 ** -12 of the power, 2.2e-4 of its decimal logarithm.
+        np.testing.assert_allclose(log_power[frame], expected, atol=2.3e-4)
 
 
-def test_musicnn_kind_stays_finite_and_is_clipped_at_full_scale():
+def test_musicnn_features_are_finite_and_samples_are_clipped_at_full_scale():
     sine = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
     loud = musicnn_features(4 * sine)
     assert np.isfinite(loud).all()
-    assert loud.max() > np.log10(np.finfo(np.float16).max)  # where float16 would overflow
+    assert loud.max() > np.log10(np.finfo(np.float16).max)  # beyond the overflow of float16
     np.testing.assert_array_equal(loud, musicnn_features(np.clip(4 * sine, -1, 1)))
     long_frames = frontend.levels(np.sign(sine), FrontEnd(kind="musicnn", n_fft=8192))
     assert long_frames.max() == np.finfo(np.float16).max  # not infinite
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 255, 256, 257])
-def test_musicnn_kind_takes_clips_shorter_than_a_frame(num_samples: int):
-    found = musicnn_features(np.full(num_samples, 0.5, np.float32))
-    assert found.shape == (1 + num_samples // 256, 96)
-    assert np.isfinite(found).all() and found.max() > 1  # reflected, not faded into silence
+def test_musicnn_features_of_clips_shorter_than_a_frame(num_samples: int):
+    log_power = musicnn_features(np.full(num_samples, 0.5, np.float32))
+    assert log_power.shape == (1 + num_samples // 256, 96)
+    assert np.isfinite(log_power).all() and log_power.max() > 1  # padded by reflection, not zeros
 
 
-def test_stores_are_told_apart_by_every_field():
+def test_store_id_depends_on_every_field():
     changes = {
         "sample_rate_hz": 16_000,
         "n_fft": 1024,
@@ -173,6 +175,6 @@ def test_stores_are_told_apart_by_every_field():
         ("n_mfcc", 129),
     ],
 )
-def test_impossible_settings_are_named(field: str, value: object):
+def test_error_names_the_invalid_field(field: str, value: object):
     with pytest.raises(UserError, match=rf"frontend.*{field}"):
         dataclasses.replace(FrontEnd(), **{field: value})

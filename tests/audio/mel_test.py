@@ -16,18 +16,18 @@ from deepgenre.audio import mel
         (8_000, 256, 10, 50.0, 900.0),  # all below it
     ],
 )
-def test_filters_are_librosas(
+def test_filters_equal_librosa(
     sample_rate_hz: int, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float
 ):
-    wanted = librosa.filters.mel(
+    expected = librosa.filters.mel(
         sr=sample_rate_hz, n_fft=n_fft, n_mels=n_mels, fmin=fmin_hz, fmax=fmax_hz
     )
-    found = mel.mel_filters(sample_rate_hz, n_fft, n_mels, fmin_hz, fmax_hz)
-    assert found.dtype == wanted.dtype
-    np.testing.assert_array_equal(found, wanted)
+    filters = mel.mel_filters(sample_rate_hz, n_fft, n_mels, fmin_hz, fmax_hz)
+    assert filters.dtype == expected.dtype
+    np.testing.assert_array_equal(filters, expected)
 
 
 @pytest.mark.parametrize("num_samples", [400, 512, 1023, 2048])
-def test_window_is_librosas(num_samples: int):
-    wanted = librosa.filters.get_window("hann", num_samples, fftbins=True).astype(np.float32)
-    np.testing.assert_array_equal(mel.hann_window(num_samples), wanted)
+def test_window_equals_librosa(num_samples: int):
+    expected = librosa.filters.get_window("hann", num_samples, fftbins=True).astype(np.float32)
+    np.testing.assert_array_equal(mel.hann_window(num_samples), expected)

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it says, where it writes, with which exit code."""
+"""The command line: messages, output files and exit codes."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ GTZAN = f"--config={tiny.ROOT / 'configs/gtzan.py'}"
 
 @pytest.fixture
 def songs(tmp_path: Path) -> Path:
-    """A folder with three songs, of which one is long, a bad file, and a list of them."""
+    """A folder with three songs, one of them long, a file that is not audio, and a list."""
     folder = tmp_path / "songs"
     (folder / "more").mkdir(parents=True)
     for name, pitch, seconds in (("b long.wav", 110, 11.0), ("a.flac", 880, 2.0)):
@@ -25,7 +25,7 @@ def songs(tmp_path: Path) -> Path:
     return folder
 
 
-def say(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+def run_cli(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     """Returns exit code, standard output and standard error of the command."""
     capsys.readouterr()
     code = tiny.call(monkeypatch, *arguments)
@@ -34,9 +34,9 @@ def say(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "message"),
     [
-        (["--mode=train"], "--config: give a config file"),
+        (["--mode=train"], "--config: give a config"),
         ([GTZAN, "--config.batch_sice=8"], "batch_size"),
         ([GTZAN, "--config.batch_size=eight"], "batch_size"),
         ([GTZAN, "--config.num_epochs=1.5"], "num_epochs"),
@@ -51,21 +51,21 @@ def say(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
         (["--mode=export", "--weights={run}", "--output=x.pt"], "ending in .safetensors"),
     ],
 )
-def test_mistakes_are_one_line_without_a_traceback(
-    arguments, wanted, trained, tones, tmp_path, monkeypatch, capsys
+def test_mistakes_give_one_line_without_a_traceback(
+    arguments, message, trained, tones, tmp_path, monkeypatch, capsys
 ):
-    places = {"tones": tones, "run": trained, "tmp": tmp_path}
-    filled = [argument.format(**places) for argument in arguments]
+    paths = {"tones": tones, "run": trained, "tmp": tmp_path}
+    filled = [argument.format(**paths) for argument in arguments]
     store = [f"--config.store_dir={tmp_path / 'store'}"] if GTZAN in filled else []
-    code, _, errors = say(monkeypatch, capsys, *filled, *store)
+    code, _, errors = run_cli(monkeypatch, capsys, *filled, *store)
     assert code == 1
     last = errors.strip().splitlines()[-1]
     assert last.startswith("deepgenre: ")
-    assert wanted in last
+    assert message in last
 
 
 @pytest.mark.parametrize(
-    ("field", "wanted"),
+    ("field", "message"),
     [
         ("split=group_randm", "did you mean 'group_random'"),
         ("model=paper_1", "did you mean 'paper_1d'"),
@@ -75,33 +75,33 @@ def test_mistakes_are_one_line_without_a_traceback(
         ("batch_size=7", "multiple of"),
     ],
 )
-def test_unknown_names_bring_the_nearest(field, wanted, tones, tmp_path, monkeypatch, capsys):
-    run = tiny.settings(tones, f"--config.{field}", f"--workdir={tmp_path / 'run'}")
-    if not wanted:  # an option that the network has: the control of this test
-        code, _, _ = say(monkeypatch, capsys, *run, "--mode=prepare")
+def test_unknown_names_suggest_the_closest(field, message, tones, tmp_path, monkeypatch, capsys):
+    run = tiny.settings(tones, f"--config.{field}")
+    if not message:  # an option of the network: the control of this test
+        code, _, _ = run_cli(monkeypatch, capsys, *run, "--mode=prepare")
         assert code == 0
         return
-    code, _, errors = say(monkeypatch, capsys, *run)
+    code, _, errors = run_cli(monkeypatch, capsys, *run, f"--workdir={tmp_path / 'run'}")
     assert code == 1
-    assert wanted in errors.strip().splitlines()[-1]
+    assert message in errors.strip().splitlines()[-1]
 
 
 def test_eval_prints_one_json_object_last(trained, tones, tmp_path, monkeypatch, capsys):
     arguments = ["--mode=eval", f"--weights={trained}", f"--data_dir={tones}"]
     arguments += [f"--workdir={tmp_path}", "--eval_split=all"]
-    code, output, _ = say(monkeypatch, capsys, *arguments)
+    code, output, _ = run_cli(monkeypatch, capsys, *arguments)
     assert code == 0
-    found = json.loads(output.strip().splitlines()[-1])
-    assert found["clips"] == 24
-    assert 0 <= found["accuracy"] <= 1
-    assert json.loads((tmp_path / "eval-all" / "metrics.json").read_text()) == found
+    metrics = json.loads(output.strip().splitlines()[-1])
+    assert metrics["clips"] == 24
+    assert 0 <= metrics["accuracy"] <= 1
+    assert json.loads((tmp_path / "eval-all" / "metrics.json").read_text()) == metrics
     scores = np.load(tmp_path / "eval-all" / "scores.npz")
     np.testing.assert_allclose(scores["scores"].sum(axis=1), 1, rtol=1e-5)
-    assert (scores["scores"].argmax(axis=1) == scores["labels"]).mean() == found["accuracy"]
+    assert (scores["scores"].argmax(axis=1) == scores["labels"]).mean() == metrics["accuracy"]
     assert (tmp_path / "eval-all" / "confusion.png").stat().st_size > 1000
 
 
-def test_train_leaves_what_it_says(trained):
+def test_train_writes_documented_files(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"checkpoints", "config.json", "metrics.jsonl", "training.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -109,11 +109,11 @@ def test_train_leaves_what_it_says(trained):
     assert {"train", "valid"} == {line["split"] for line in lines}
 
 
-def test_predict_goes_on_past_bad_files_and_keeps_the_order(
+def test_predict_continues_after_unreadable_files_and_keeps_the_order(
     trained, songs, tmp_path, monkeypatch, capsys
 ):
     output = tmp_path / "out.jsonl"
-    code, table, errors = say(
+    code, table, errors = run_cli(
         monkeypatch, capsys, "--mode=predict", f"--weights={trained}", f"--files={songs}",
         f"--files={songs}/list.txt", f"--output={output}",
     )  # fmt: skip
@@ -131,13 +131,13 @@ def test_predict_goes_on_past_bad_files_and_keeps_the_order(
     assert len(table.strip().splitlines()) == 3
 
 
-def test_predict_writes_the_same_as_csv_and_from_a_glob(
+def test_predict_writes_the_same_scores_as_csv_and_jsonl(
     trained, songs, tmp_path, monkeypatch, capsys
 ):
     files = [f"--files={songs}/*.flac", f"--files={songs}/b long.wav"]
     for name in ("out.jsonl", "out.csv"):
         arguments = ["--mode=predict", f"--weights={trained}", *files]
-        assert say(monkeypatch, capsys, *arguments, f"--output={tmp_path / name}")[0] == 0
+        assert run_cli(monkeypatch, capsys, *arguments, f"--output={tmp_path / name}")[0] == 0
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -147,33 +147,35 @@ def test_predict_writes_the_same_as_csv_and_from_a_glob(
         assert {name: float(row[name]) for name in line["scores"]} == line["scores"]
 
 
-def test_a_song_scores_alike_alone_and_among_others(trained, songs, tmp_path, monkeypatch, capsys):
+def test_scores_of_a_song_do_not_depend_on_other_songs(
+    trained, songs, tmp_path, monkeypatch, capsys
+):
     scores = []
     for number, files in enumerate(
         ([songs / "b long.wav"], [songs / "a.flac", songs / "b long.wav"])
     ):
         output = tmp_path / f"{number}.jsonl"
         arguments = ["--mode=predict", f"--weights={trained}", f"--output={output}", *files]
-        assert say(monkeypatch, capsys, *arguments)[0] == 0
+        assert run_cli(monkeypatch, capsys, *arguments)[0] == 0
         scores.append(json.loads(output.read_text().splitlines()[-1])["scores"])
     assert scores[0] == pytest.approx(scores[1], abs=2e-6)
 
 
-def test_export_and_predict_from_the_file(trained, songs, tmp_path, monkeypatch, capsys):
+def test_exported_weights_predict_the_same(trained, songs, tmp_path, monkeypatch, capsys):
     file = tmp_path / "tones.safetensors"
     export = ["--mode=export", f"--weights={trained}", f"--output={file}"]
-    assert say(monkeypatch, capsys, *export)[0] == 0
+    assert run_cli(monkeypatch, capsys, *export)[0] == 0
     tables = [
-        say(monkeypatch, capsys, "--mode=predict", f"--weights={weights}", songs / "a.flac")[1]
+        run_cli(monkeypatch, capsys, "--mode=predict", f"--weights={weights}", songs / "a.flac")[1]
         for weights in (trained, file)
     ]
     assert tables[0] == tables[1]
     assert tables[0].strip()
 
 
-def test_output_that_cannot_be_written_is_named(trained, songs, monkeypatch, capsys):
+def test_message_names_output_that_cannot_be_written(trained, songs, monkeypatch, capsys):
     output = songs / "a.flac" / "out.csv"
-    code, _, errors = say(
+    code, _, errors = run_cli(
         monkeypatch, capsys, "--mode=predict", f"--weights={trained}", f"--output={output}",
         songs / "a.flac",
     )  # fmt: skip

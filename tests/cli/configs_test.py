@@ -1,4 +1,4 @@
-"""Every file in configs/ builds its network and takes a training step."""
+"""Training steps with every file in configs/."""
 
 import importlib.util
 from pathlib import Path
@@ -38,13 +38,13 @@ def load(path: Path, argument: str | None):
 
 
 @pytest.mark.parametrize(("path", "argument"), CASES, ids=lambda case: getattr(case, "stem", case))
-def test_config_takes_a_step(path, argument):
+def test_training_step_with_config(path, argument):
     config = load(path, argument)
     kind = dataset_kind(config.dataset)
     look_up(kind.splits, config.split, "config.split")
     multi_label = config.multi_label if kind.multi_label is None else kind.multi_label
     frontend = FrontEnd(**config.frontend)
-    # As short as the network hears: the step is the same, and quick.
+    # The shortest input of the network, for speed.
     window_frames = max(models.network(config.model).min_frames, 32)
     spec = Spec(
         model=config.model,
@@ -74,9 +74,11 @@ def test_config_takes_a_step(path, argument):
         state,
         {"levels": levels.astype(frontend.stored_dtype), "labels": labels},
     )
-    # A schedule with warm-up may stand still at its first step.
+    # With warm-up, the learning rate of the first step is 0.
     state, scalars = step(state, {"levels": levels.astype(frontend.stored_dtype), "labels": labels})
     assert np.isfinite(scalars["loss"])
-    moved = jax.tree.map(lambda old, new: np.any(old != new), before, jax.device_get(state.params))
-    assert any(jax.tree.leaves(moved))
+    changed = jax.tree.map(
+        lambda old, new: np.any(old != new), before, jax.device_get(state.params)
+    )
+    assert any(jax.tree.leaves(changed))
     assert path.read_text().startswith('"""')

@@ -1,4 +1,4 @@
-"""Nothing that is slow to import and not needed stands on the way to a first result."""
+"""Slow imports that are not needed for the first result of a command."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import tiny
 
-# Plots, event files, metrics, tables, indexes, clusters, and what speaks HTTP.
+# Plots, event files, metrics, tables, indices, clusters and HTTP.
 NEVER = {
     "matplotlib",
     "tensorboardX",
@@ -31,10 +31,10 @@ NEVER = {
     "scipy.stats",
     "scipy.optimize",
 }
-# A prediction needs no checkpoints and no training data either.
-NOT_TO_PREDICT = NEVER | {"orbax", "tensorstore", "grain", "array_record"}
+# A prediction does not need checkpoints or training data either.
+NEVER_TO_PREDICT = NEVER | {"orbax", "tensorstore", "grain", "array_record"}
 
-# Runs the command; says what has been imported when the first result is there, and stops.
+# Runs the command, prints the imported modules at the first result, and stops.
 CHILD = """
 import sys
 from deepgenre import log, main
@@ -48,12 +48,12 @@ if "--mode=predict" in sys.argv:
     predict.table_line = first_result
 else:
     log.MetricsLog.write = first_result
-sys.exit(main.main(main._parse_flags(sys.argv)))
+sys.exit(main.main(main.parse_flags(sys.argv)))
 """
 
 
 def modules_at_first_result(folder: Path, *arguments: str | Path) -> set[str]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", CHILD, *map(str, arguments)],
         cwd=folder,
         env=tiny.environment() | {"PYTHONPATH": str(tiny.ROOT)},
@@ -61,21 +61,21 @@ def modules_at_first_result(folder: Path, *arguments: str | Path) -> set[str]:
         capture_output=True,
         timeout=240,
     )
-    assert not done.returncode, done.stderr
-    modules = set(done.stdout.split())
-    assert "deepgenre.evaluation.scoring" in modules
+    assert not process.returncode, process.stderr
+    modules = set(process.stdout.split())
+    assert "deepgenre.evaluation.steps" in modules
     return modules
 
 
-def test_a_first_prediction_imports_little(tmp_path: Path):
+def test_first_prediction_imports_no_slow_modules(tmp_path: Path):
     song = tmp_path / "song.wav"
     soundfile.write(song, tiny.tone(440, 3.0, seed=0), tiny.RATE_HZ)
     modules = modules_at_first_result(tmp_path, "--mode=predict", f"--files={song}")
-    assert not modules & NOT_TO_PREDICT
+    assert not modules & NEVER_TO_PREDICT
 
 
-def test_a_first_step_imports_little(tmp_path: Path):
-    """Of genres: tags are ranked by scikit-learn, which says at once whether they can be."""
+def test_first_training_step_imports_no_slow_modules(tmp_path: Path):
+    """For genres; metrics of tags need scikit-learn before the first step."""
     rng = np.random.default_rng(0)
     lines = ["path,labels"]
     for number in range(12):
@@ -90,12 +90,12 @@ def test_a_first_step_imports_little(tmp_path: Path):
     assert not modules & NEVER
 
 
-def test_help_imports_no_network():
-    done = subprocess.run(
+def test_help_imports_no_numerical_libraries():
+    process = subprocess.run(
         [sys.executable, "-c", "import sys, deepgenre.main; print(*sys.modules)"],
         cwd=tiny.ROOT,
         text=True,
         capture_output=True,
         timeout=60,
     )
-    assert not {"jax", "flax", "numpy"} & set(done.stdout.split())
+    assert not {"jax", "flax", "numpy"} & set(process.stdout.split())

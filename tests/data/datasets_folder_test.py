@@ -23,7 +23,7 @@ def failure(data_dir: Path, *, multi_label: bool = False) -> str:
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_label_is_the_first_folder_and_group_the_last(tmp_path, multi_label):
+def test_label_is_the_first_folder_and_group_the_last_folder(tmp_path, multi_label):
     touch(
         tmp_path,
         "rock/Queen/Jazz/1.MP3", "rock/Queen/2.wav", "rock/3.flac", "рок и/ДДТ/4.npy",
@@ -45,13 +45,13 @@ def test_label_is_the_first_folder_and_group_the_last(tmp_path, multi_label):
 
 
 def test_clips_are_sorted_by_key_not_by_path(tmp_path):
-    # As paths 'a/...' is before 'a b/...'; as text it is after.
+    # As paths, 'a/...' sorts before 'a b/...'; as strings, after.
     touch(tmp_path, "a b/1.wav", "a/1.wav", "a-b/1.wav")
     keys = [clip.key for clip in folder.read(tmp_path, multi_label=False).clips]
     assert keys == sorted(keys)
 
 
-def test_a_linked_genre_counts_and_a_link_back_does_not(tmp_path):
+def test_linked_genre_is_read_and_link_to_parent_is_ignored(tmp_path):
     touch(tmp_path, "music/rock/1.wav", "elsewhere/2.wav")
     (tmp_path / "music/jazz").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "music/all").symlink_to(tmp_path / "music", target_is_directory=True)
@@ -60,7 +60,7 @@ def test_a_linked_genre_counts_and_a_link_back_does_not(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.tsv", "manifest.jsonl", "my.csv"])
-def test_a_manifest_goes_before_folders(tmp_path, name):
+def test_manifest_takes_precedence_over_folders(tmp_path, name):
     touch(tmp_path, "x/1.wav", "x/2.wav")
     text = {
         "csv": "path,labels\nx/1.wav,rock\nx/2.wav,jazz\n",
@@ -80,18 +80,18 @@ def test_a_manifest_goes_before_folders(tmp_path, name):
     )
 
 
-def test_two_manifests_are_one_too_many(tmp_path):
+def test_two_manifests_are_rejected(tmp_path):
     touch(tmp_path, "manifest.csv", "manifest.jsonl")
     assert "manifest.csv and manifest.jsonl" in failure(tmp_path)
 
 
-def test_says_where_music_goes_when_there_is_none(tmp_path):
+def test_missing_music_message_gives_the_layout(tmp_path):
     assert "<genre>/<file>" in failure(tmp_path / "missing")
     touch(tmp_path, "rock/notes.txt")
     assert "<genre>/<file>" in failure(tmp_path)
 
 
-def test_names_files_outside_any_genre(tmp_path):
+def test_files_outside_genre_folders_are_reported(tmp_path):
     touch(tmp_path, "rock/1.wav", "jazz/2.wav", "a.wav")
     assert "1 file(s)" in failure(tmp_path)
     assert "('a.wav')" in failure(tmp_path)
@@ -100,16 +100,16 @@ def test_names_files_outside_any_genre(tmp_path):
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_one_label_is_nothing_to_learn(tmp_path, multi_label):
+def test_single_label_is_rejected(tmp_path, multi_label):
     touch(tmp_path, "rock/1.wav", "rock/2.wav")
     assert "'rock'" in failure(tmp_path, multi_label=multi_label)
     (tmp_path / "m.csv").write_text("path,labels\nrock/1.wav,\nrock/2.wav,\n")
-    assert "no label" in failure(tmp_path / "m.csv", multi_label=True)
+    assert "(none)" in failure(tmp_path / "m.csv", multi_label=True)
     (tmp_path / "m.csv").write_text("path,labels\nrock/1.wav,b|a\nrock/2.wav,a|b\n")
     assert "'b', 'a'" in failure(tmp_path / "m.csv", multi_label=True)
 
 
-def test_one_tag_that_some_clips_carry_is_enough(tmp_path):
+def test_one_tag_on_some_clips_is_accepted(tmp_path):
     touch(tmp_path, "1.wav", "2.wav")
     (tmp_path / "manifest.csv").write_text("path,tags\n1.wav,live\n2.wav,\n")
     dataset = folder.read(tmp_path, multi_label=True)

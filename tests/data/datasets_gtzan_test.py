@@ -1,4 +1,4 @@
-"""GTZAN's layouts and splits, on empty files: no audio is opened to read the table."""
+"""GTZAN's layouts and splits, on empty files: reading the table opens no audio."""
 
 import os
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_reads_every_layout_and_format(tmp_path, layout, suffix):
     assert dataset.clips[1] == Clip("rock.00007", rock, ("rock",), "rock.00007")
 
 
-def test_ignores_what_is_no_clip_of_the_collection(tmp_path):
+def test_ignores_files_that_are_not_clips_of_the_collection(tmp_path):
     touch(tmp_path / "genres/jazz/jazz.00054.wav")
     for other in (
         "jazz/._jazz.00054.wav",
@@ -56,20 +56,20 @@ def test_ignores_what_is_no_clip_of_the_collection(tmp_path):
     assert [clip.key for clip in gtzan.read(tmp_path).clips] == ["jazz.00054"]
 
 
-def test_one_clip_in_two_formats_is_one_clip(tmp_path):
+def test_clip_in_two_formats_is_read_once(tmp_path):
     for suffix in ("wav", "au"):
         touch(tmp_path / f"genres/pop/pop.00001.{suffix}")
     assert [clip.path.suffix for clip in gtzan.read(tmp_path).clips] == [".au"]
 
 
-def test_missing_and_empty_folders_say_where_to_get_it(tmp_path):
+def test_missing_and_empty_folder_messages_give_the_sources(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(UserError, match=r"marsyas/gtzan.*andradaolteanu.*archive.org") as info:
             gtzan.read(folder)
         assert str(folder) in str(info.value)
         assert "\n" not in str(info.value)
     (tmp_path / "genres/pop").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"genres: holds no clip named like 'blues.00000.wav'"):
+    with pytest.raises(UserError, match=r"genres: contains no clip named like 'blues.00000.wav'"):
         gtzan.read(tmp_path)
 
 
@@ -83,29 +83,29 @@ def test_fault_filtered_counts():
 
 
 def test_fault_filtered_counts_per_genre():
-    """The published lists' lengths, in the order of `GENRES`."""
+    """Lengths of the published lists, in the order of `GENRES`."""
     parts = gtzan.fault_filtered(WHOLE, 0)
-    held = {
+    counts = {
         name: [sum(key.startswith(genre) for key in keys) for genre in gtzan.GENRES]
         for name, keys in parts.items()
     }
-    assert held == {
+    assert counts == {
         "train": [46, 48, 45, 42, 47, 43, 44, 41, 43, 44],
         "valid": [23, 20, 23, 22, 18, 17, 20, 13, 17, 24],
         "test": [31, 31, 30, 29, 27, 27, 27, 30, 26, 32],
     }
 
 
-def test_fault_filtered_is_what_the_real_spectrograms_say():
+def test_fault_filtered_equals_the_parts_of_the_real_spectrograms():
     path = SHARED / "gtzan_mel" / "gtzan_mel_dev.npz"
     if not path.exists():
         pytest.skip(f"real GTZAN spectrograms are not at {path}")
     with np.load(path) as arrays:
-        said = dict(zip(arrays["name"].tolist(), arrays["split"].tolist(), strict=True))
-    parts = gtzan.fault_filtered([clip for clip in WHOLE if clip.key in said], 0)
+        expected = dict(zip(arrays["name"].tolist(), arrays["split"].tolist(), strict=True))
+    parts = gtzan.fault_filtered([clip for clip in WHOLE if clip.key in expected], 0)
     assert sizes(parts) == {"train": 442, "valid": 197}
-    ours = {key: name for name, keys in parts.items() for key in keys}
-    assert {key: ours.get(key, "excluded") for key in said} == said
+    part_of = {key: name for name, keys in parts.items() for key in keys}
+    assert {key: part_of.get(key, "excluded") for key in expected} == expected
 
 
 def test_paper_random_is_67_to_33_in_every_genre():

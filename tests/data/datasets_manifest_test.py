@@ -75,7 +75,7 @@ def test_accepts_the_documented_synonyms(tmp_path, path_name, labels_name, group
     assert read(path) == [Clip("a.wav", tmp_path / "a.wav", ("rock",), "Queen")]
 
 
-def test_a_fields_own_name_wins_over_a_synonym(tmp_path):
+def test_field_name_takes_precedence_over_a_synonym(tmp_path):
     path = write(tmp_path, "artist,path,genre,group,labels\nQueen,a.wav,pop,G1,rock\n")
     assert read(path) == [Clip("a.wav", tmp_path / "a.wav", ("rock",), "G1")]
 
@@ -90,7 +90,7 @@ def test_a_fields_own_name_wins_over_a_synonym(tmp_path):
         ("", ()),
     ],
 )
-def test_json_labels_are_a_list_or_text(tmp_path, value, labels):
+def test_json_labels_are_a_list_or_a_string(tmp_path, value, labels):
     line = json.dumps({"path": "a.wav", "labels": value, "group": 7, "split": None})
     path = write(tmp_path, f"\n{line}\n", "m.jsonl")
     assert read(path) == [Clip("a.wav", tmp_path / "a.wav", labels, "7")]
@@ -106,7 +106,7 @@ def test_reads_utf8_with_and_without_byte_order_mark(tmp_path, suffix, encoding)
     assert read(path) == [Clip("été.wav", tmp_path / "été.wav", ("рок",), "坂本龍一")]
 
 
-def test_a_file_that_does_not_exist_stays_unless_none_exists(tmp_path):
+def test_missing_files_are_kept_unless_all_are_missing(tmp_path):
     path = write(tmp_path, "path,labels\na.wav,x\ngone.wav,x\n")
     assert [clip.key for clip in read(path)] == ["a.wav", "gone.wav"]
     (tmp_path / "a.wav").unlink()
@@ -132,7 +132,7 @@ def test_a_file_that_does_not_exist_stays_unless_none_exists(tmp_path):
         ('path,labels\n"a\nb.wav",x\na.wav,x\na.wav,y\n', ["lines 4 and 5", "'a.wav'"]),
     ],
 )
-def test_names_the_line_of_what_is_wrong_in_a_table(tmp_path, text, words):
+def test_malformed_table_message_gives_the_line(tmp_path, text, words):
     message = failure(write(tmp_path, text))
     assert all(word in message for word in words), message
 
@@ -151,19 +151,19 @@ def test_names_the_line_of_what_is_wrong_in_a_table(tmp_path, text, words):
         ('{"path": "a.wav", "labels": "x", "group": []}\n', ["line 1", "group"]),
     ],
 )
-def test_names_the_line_of_what_is_wrong_in_json(tmp_path, text, words):
+def test_malformed_json_message_gives_the_line(tmp_path, text, words):
     message = failure(write(tmp_path, text, "m.jsonl"))
     assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize("labels", ["", " | ", "rock|pop"])
-def test_a_genre_is_exactly_one_label(tmp_path, labels):
+def test_single_label_requires_exactly_one_label(tmp_path, labels):
     path = write(tmp_path, f"path,labels\nb.wav,x\na.wav,{labels}\n")
     assert "line 3" in failure(path, multi_label=False)
     assert len(read(path)) == 2
 
 
-def test_the_same_file_by_another_spelling_is_a_duplicate(tmp_path):
+def test_different_spellings_of_a_path_are_duplicates(tmp_path):
     absolute = (tmp_path / "a.wav").as_posix()
     path = write(tmp_path, f"path,labels\na.wav,x\nb/../{absolute[1:]},x\n{absolute},x\n")
     assert "lines 2 and 4" in failure(path)
@@ -171,29 +171,29 @@ def test_the_same_file_by_another_spelling_is_a_duplicate(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_another_encoding_is_named(tmp_path, encoding, suffix):
+def test_other_encodings_are_rejected(tmp_path, encoding, suffix):
     path = tmp_path / f"m{suffix}"
     path.write_text('path,labels\n"é"', encoding=encoding)
     assert "UTF-8" in failure(path)
 
 
-def test_a_manifest_that_cannot_be_read_or_is_none_is_named(tmp_path):
+def test_unreadable_manifest_is_reported(tmp_path):
     assert "No such file" in failure(tmp_path / "gone.csv")
     assert ".jsonl" in failure(write(tmp_path, "path,labels\na.wav,x\n", "m.xls"))
     (tmp_path / "folder.csv").mkdir()
     assert "directory" in failure(tmp_path / "folder.csv")
 
 
-def hostile(**excluded) -> st.SearchStrategy[str]:
-    nasty = st.sampled_from([",", '"', "\n", "\r", "\t", "=", "'", " ", "|", ";", "\u2028", "é"])
-    return st.lists(nasty | st.characters(**excluded), min_size=1, max_size=12).map("".join)
+def special_text(**excluded) -> st.SearchStrategy[str]:
+    special = st.sampled_from([",", '"', "\n", "\r", "\t", "=", "'", " ", "|", ";", "\u2028", "é"])
+    return st.lists(special | st.characters(**excluded), min_size=1, max_size=12).map("".join)
 
 
-FILES = hostile(exclude_characters="\0/", exclude_categories=["Cs"]).map("{}.wav".format)
+FILES = special_text(exclude_characters="\0/", exclude_categories=["Cs"]).map("{}.wav".format)
 BYTE_FILES = st.binary(min_size=1, max_size=12).map(
     lambda name: os.fsdecode(name.translate(None, b"\0/")) + ".wav"
 )
-TEXTS = hostile(exclude_categories=["Cs"]).map(str.strip).filter(bool)
+TEXTS = special_text(exclude_categories=["Cs"]).map(str.strip).filter(bool)
 
 
 def clips_of(draw, root: Path, suffix: str) -> list[Clip]:
@@ -217,7 +217,7 @@ def clips_of(draw, root: Path, suffix: str) -> list[Clip]:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), suffix=st.sampled_from(SUFFIXES))
-def test_what_is_written_is_read_back_whatever_the_names(data, suffix):
+def test_write_and_read_restore_the_clips_for_any_names(data, suffix):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "here"
         clips = clips_of(data.draw, root, suffix)
@@ -225,19 +225,21 @@ def test_what_is_written_is_read_back_whatever_the_names(data, suffix):
         write_manifest(manifest, clips)
         clips[0].path.parent.mkdir(exist_ok=True)
         clips[0].path.touch()
-        back = {clip.path: clip for clip in read(manifest)}
-        assert back.keys() == {clip.path for clip in clips}
+        restored = {clip.path: clip for clip in read(manifest)}
+        assert restored.keys() == {clip.path for clip in clips}
         for clip in clips:
-            same = back[clip.path]
-            assert (same.labels, same.group, same.split) == (clip.labels, clip.group, clip.split)
+            read_clip = restored[clip.path]
+            assert (read_clip.labels, read_clip.group) == (clip.labels, clip.group)
+            assert read_clip.split == clip.split
             inside = clip.path.is_relative_to(root)
-            assert same.key == (clip.path.relative_to(root) if inside else clip.path).as_posix()
-        # Written once more from what was read, it is the same to the byte.
-        write_manifest(root / f"again{suffix}", [back[clip.path] for clip in clips])
+            key = (clip.path.relative_to(root) if inside else clip.path).as_posix()
+            assert read_clip.key == key
+        # Writing the restored clips gives the same bytes.
+        write_manifest(root / f"again{suffix}", [restored[clip.path] for clip in clips])
         assert (root / f"again{suffix}").read_bytes() == manifest.read_bytes()
 
 
-def test_writing_makes_the_folder_and_leaves_nothing_else_behind(tmp_path):
+def test_writing_creates_the_folder_and_leaves_no_temporary_file(tmp_path):
     write_manifest(tmp_path / "new/m.csv", [Clip("a", tmp_path / "new/a.wav", ("x",), "a")])
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new/m.csv"]
     assert (tmp_path / "new/m.csv").read_text() == "path,labels,group,split\na.wav,x,a,\n"
@@ -257,7 +259,7 @@ BAD_NAME = os.fsdecode(b"caf\xe9.wav")
         (Clip("a", Path(BAD_NAME), ("x",), "a"), "caf"),
     ],
 )
-def test_what_could_not_be_read_back_is_not_written_and_the_old_file_stays(tmp_path, clip, word):
+def test_rejected_clips_leave_the_old_file_unchanged(tmp_path, clip, word):
     path = write(tmp_path, "the old one")
     with pytest.raises(UserError) as caught:
         write_manifest(path, [Clip("b", Path("b.wav"), ("x",), "b"), clip])
@@ -267,7 +269,7 @@ def test_what_could_not_be_read_back_is_not_written_and_the_old_file_stays(tmp_p
     assert sorted(tmp_path.iterdir()) == [tmp_path / "a.wav", path]
 
 
-def test_writing_where_it_cannot_be_is_named(tmp_path):
+def test_unwritable_path_is_reported(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file/m.csv", tmp_path / "m.xls"):
         with pytest.raises(UserError) as caught:

@@ -65,8 +65,8 @@ def write_tags(folder: Path, kind: str) -> Path:
     if kind == "lastfm_tags.db":
         names = sorted({tag for row in TAGS.values() for tag in row})
         rows = [
-            (place, names.index(tag) + 1, float(count))
-            for place, row in enumerate(TAGS.values(), start=1)
+            (track_row, names.index(tag) + 1, float(count))
+            for track_row, row in enumerate(TAGS.values(), start=1)
             for tag, count in row.items()
         ]
         with closing(sqlite3.connect(path)) as connection:
@@ -100,21 +100,21 @@ METADATA = ["track_metadata.db", "unique_tracks.txt"]
 TAG_LISTS = ["lastfm_tags.db", "lastfm_train.zip", "json"]
 
 
-def failure(named: Path, read: Callable[..., Iterable], *arguments: object) -> str:
+def failure(path: Path, read: Callable[..., Iterable], *arguments: object) -> str:
     with pytest.raises(UserError) as caught:
         list(read(*arguments))
     message = str(caught.value)
     assert "\n" not in message
-    assert str(named) in message
+    assert str(path) in message
     return message
 
 
 @pytest.mark.parametrize("kind", METADATA)
-def test_reads_songs_of_both_kinds_of_metadata(tmp_path, kind):
+def test_reads_songs_from_both_metadata_formats(tmp_path, kind):
     assert million_song.read_songs(write_metadata(tmp_path, kind)) == songs()
 
 
-def test_a_song_without_artist_has_an_empty_one(tmp_path):
+def test_song_without_artist_has_an_empty_artist(tmp_path):
     path = write_metadata(tmp_path, "track_metadata.db")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE songs SET artist_name = NULL WHERE title = 'T.N.T.'")
@@ -124,7 +124,7 @@ def test_a_song_without_artist_has_an_empty_one(tmp_path):
 
 @pytest.mark.parametrize("kind", TAG_LISTS)
 @pytest.mark.parametrize("least", [0, 3, 50, 100])
-def test_reads_tags_of_every_kind_from_the_least_count_on(tmp_path, kind, least):
+def test_reads_tags_from_every_format_above_the_minimum_count(tmp_path, kind, least):
     read = list(million_song.read_tags(write_tags(tmp_path, kind), least))
     assert len(read) == len(set(read))
     assert set(read) == pairs(least)
@@ -156,17 +156,17 @@ def test_reads_tags_of_every_kind_from_the_least_count_on(tmp_path, kind, least)
         ("Karkkiautomaatti - Tanssi vaan 2.mp3", None, "unmatched"),
     ],
 )
-def test_a_file_belongs_to_the_one_track_that_its_name_says(name, track, rule):
+def test_file_is_matched_to_the_one_track_of_its_name(name, track, rule):
     path = Path("music") / name
     matched, rules = million_song.match([path], songs())
     assert matched == ({path: track} if track else {})
     assert rules == Counter([rule])
 
 
-def test_the_most_frequent_tags_are_those_of_the_whole_list(tmp_path):
+def test_most_frequent_tags_are_counted_over_the_whole_list(tmp_path):
     read = sorted(pairs(0))
     tracks = {"TRMMMYQ128F932D901", "TRAAAAW128F429D538", "TRBBBBW128F429D538"}
-    # rock 3; christmas and finnish 2 each, though no file here is finnish; then pop, seen live.
+    # rock 3; christmas and finnish 2 each, although no file has finnish; then pop, seen live.
     assert million_song.choose_tags(read, tracks, 3) == {
         "TRMMMYQ128F932D901": ("rock", "christmas"),
         "TRAAAAW128F429D538": ("rock",),
@@ -190,23 +190,23 @@ def write_audio(folder: Path) -> Path:
 
 
 def command(folder: Path, *more: str, **changed: Path | str) -> subprocess.CompletedProcess[str]:
-    given = {"audio": folder / "audio", "output": folder / "out" / "manifest.csv", **changed}
-    arguments = [f"--{name}={value}" for name, value in given.items()] + list(more)
-    module = [sys.executable, "-m", "deepgenre.datasets.million_song"]
+    values = {"audio": folder / "audio", "output": folder / "out" / "manifest.csv", **changed}
+    arguments = [f"--{name}={value}" for name, value in values.items()] + list(more)
+    module = [sys.executable, "-m", "deepgenre.data.datasets.million_song"]
     return subprocess.run([*module, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_the_command_writes_a_manifest_and_reports_what_matched(tmp_path):
+def test_command_writes_a_manifest_and_reports_matches(tmp_path):
     audio = write_audio(tmp_path)
     metadata = write_metadata(tmp_path, "track_metadata.db")
     tags = write_tags(tmp_path, "lastfm_tags.db")
-    done = command(tmp_path, "--top_tags=2", metadata=metadata, tags=tags)
+    result = command(tmp_path, "--top_tags=2", metadata=metadata, tags=tags)
     output = tmp_path / "out" / "manifest.csv"
-    assert done.stderr == (
+    assert result.stderr == (
         "5 audio files: 1 matched by track id, 2 by artist and title; left out: 1 ambiguous, "
         f"1 unmatched. 2 have tags, 1 have none. Wrote 3 clips to {str(output)!r}.\n"
     )
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (0, "")
     clips = read_manifest(output, multi_label=True).clips
     assert {(clip.path, clip.labels, clip.group) for clip in clips} == {
         (audio / "A/TRMMMYQ128F932D901.mp3", ("rock", "christmas"), "Faster Pussy cat"),
@@ -215,16 +215,16 @@ def test_the_command_writes_a_manifest_and_reports_what_matched(tmp_path):
     }
 
 
-def test_the_command_names_a_mistake_in_one_line(tmp_path):
+def test_command_reports_an_error_in_one_line(tmp_path):
     write_audio(tmp_path)
     metadata = write_metadata(tmp_path, "unique_tracks.txt")
-    done = command(tmp_path, metadata=metadata, tags=tmp_path / "gone.db")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "gone.db" in done.stderr
+    result = command(tmp_path, metadata=metadata, tags=tmp_path / "gone.db")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "gone.db" in result.stderr
 
 
-def test_blanks_around_a_tag_are_no_part_of_it_and_a_blank_is_no_tag():
+def test_tags_are_stripped_and_blank_tags_ignored():
     read = [("TRA", "rock "), ("TRB", "rock"), ("TRA", "pop"), ("TRC", " "), ("TRC", "")]
     assert million_song.choose_tags(read, {"TRA", "TRC"}, 1) == {"TRA": ("rock",), "TRC": ()}
 
@@ -252,14 +252,14 @@ def test_several_tag_lists_are_joined(tmp_path):
         ("torn.db", b"SQLite format 3\0" + b"\xff" * 2000, "database"),
     ],
 )
-def test_names_malformed_metadata(tmp_path, name, content, words):
+def test_malformed_metadata_is_reported(tmp_path, name, content, words):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     assert words in failure(path, million_song.read_songs, path)
 
 
-def test_names_a_database_of_another_kind(tmp_path):
+def test_other_databases_are_rejected(tmp_path):
     path = write_tags(tmp_path, "lastfm_tags.db")
     assert "songs" in failure(path, million_song.read_songs, path)
     path = write_metadata(tmp_path, "track_metadata.db")
@@ -271,12 +271,12 @@ def test_names_a_database_of_another_kind(tmp_path):
     [b"", b"{", b"[]", b'{"tags": []}', b'{"track_id": "TRA", "tags": [["rock", "many"]]}',
      b'{"track_id": "TRA", "tags": ["rock"]}', b'{"track_id": "TRA", "tags": null}', b"\xff"],
 )  # fmt: skip
-def test_names_malformed_json(tmp_path, content):
+def test_malformed_json_is_reported(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     failure(tmp_path / "x.json", million_song.read_tags, tmp_path, 0)
 
 
-def test_names_a_tag_list_that_is_missing_of_another_kind_or_torn(tmp_path):
+def test_missing_foreign_and_damaged_tag_lists_are_reported(tmp_path):
     (tmp_path / "notes.txt").write_text("rock")
     torn = write_tags(tmp_path, "lastfm_train.zip")
     torn.write_bytes(torn.read_bytes().replace(b"finnish", b"swedish"))
@@ -284,14 +284,14 @@ def test_names_a_tag_list_that_is_missing_of_another_kind_or_torn(tmp_path):
         failure(path, million_song.read_tags, path, 0)
 
 
-def test_says_so_when_nothing_matches_or_nothing_is_tagged(tmp_path):
+def test_no_match_and_no_tags_are_reported(tmp_path):
     audio = write_audio(tmp_path)
     metadata = write_metadata(tmp_path, "unique_tracks.txt")
     tags, output = write_tags(tmp_path, "json"), tmp_path / "m.csv"
-    nothing = tmp_path / "none"
-    nothing.mkdir()
+    empty = tmp_path / "none"
+    empty.mkdir()
     make, misspelt = million_song.make_manifest, tmp_path / "m.xls"
-    failure(misspelt, make, tmp_path / "gone.db", [tags], audio, misspelt)  # at once
-    failure(nothing, make, metadata, [nothing], audio, output)
-    failure(nothing, make, metadata, [tags], nothing, output)
+    failure(misspelt, make, tmp_path / "gone.db", [tags], audio, misspelt)  # before reading
+    failure(empty, make, metadata, [empty], audio, output)
+    failure(empty, make, metadata, [tags], empty, output)
     assert not output.exists()

@@ -1,4 +1,4 @@
-"""MagnaTagATune's files and splits; at full size on the real annotations where they are at hand."""
+"""MagnaTagATune's files and splits; at full size on the real annotations where available."""
 
 import csv
 import gzip
@@ -31,7 +31,7 @@ INFO = [
 ]
 
 
-# Clips by tag, as published; of tags with as many clips the first by name comes first.
+# Published number of clips per tag; ties are sorted by name.
 TOP_50 = [
     (tag.strip(), int(count))
     for tag, count in (
@@ -55,7 +55,7 @@ def write_table(path: Path, rows: list[list[str]]) -> None:
 
 
 def collection(folder: Path, layout: str = "mp3", suffix: str = "") -> Path:
-    """A synthetic collection: two of its three mp3s are there."""
+    """Writes a synthetic collection with two of its three mp3s."""
     write_table(folder / f"annotations_final.csv{suffix}", ROWS)
     write_table(folder / f"clip_info_final.csv{suffix}", INFO)
     for row in ROWS[1:3]:
@@ -77,16 +77,16 @@ def test_reads_tags_by_name_artists_and_both_layouts(tmp_path, layout, suffix):
     assert last.path == tmp_path / layout / last.key
     assert last.path.is_file()
     assert dataset.clips[0].labels == ()
-    assert not dataset.clips[1].path.exists()  # in the table all the same
+    assert not dataset.clips[1].path.exists()  # but listed
 
 
-def test_artists_by_file_name_without_clip_information(tmp_path):
+def test_artists_are_read_from_file_names_without_clip_information(tmp_path):
     collection(tmp_path)
     (tmp_path / "clip_info_final.csv").unlink()
     assert [clip.group for clip in mtat.read(tmp_path).clips] == ["bach", "layne", "bach"]
 
 
-def test_a_clip_annotated_twice_has_the_tags_of_both(tmp_path):
+def test_clip_annotated_twice_has_the_tags_of_both_rows(tmp_path):
     collection(tmp_path)
     write_table(tmp_path / "annotations_final.csv", [*ROWS, ["9", "0", "0", "1", ROWS[1][-1]]])
     clips = mtat.read(tmp_path).clips
@@ -94,26 +94,28 @@ def test_a_clip_annotated_twice_has_the_tags_of_both(tmp_path):
     assert clips[-1].labels == ("guitar", "no voice", "slow")
 
 
-def test_tags_are_sorted_whatever_the_order_of_the_columns(tmp_path):
+def test_tags_are_sorted_by_name_not_by_column(tmp_path):
     key = ROWS[1][-1]
     rows = [["mp3_path", *"hgcdefba", "clip_id"], [key, *"11101111", "2"]]
     write_table(collection(tmp_path) / "annotations_final.csv", rows)
     assert mtat.read(tmp_path).clips[0].labels == tuple("abcefgh")
 
 
-def test_tables_that_an_editor_saved_anew_are_read(tmp_path):
+def test_tables_resaved_by_an_editor_are_read(tmp_path):
     path = collection(tmp_path) / "annotations_final.csv"
     expected = mtat.read(tmp_path)
     path.write_text("\r\n".join("\t".join(row) for row in ROWS) + "\r\n\r\n", "utf-8-sig")
     assert mtat.read(tmp_path) == expected
-    # The mark that begins the file must not become part of a column's name either.
+    # The byte order mark must not become part of a column's name either.
     mp3_path_first = [[row[-1], *row[1:-1]] for row in ROWS]
     path.write_text("\n".join("\t".join(row) for row in mp3_path_first), "utf-8-sig")
     assert mtat.read(tmp_path) == expected
 
 
-def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
-    with pytest.raises(UserError, match=r"no annotations_final.csv.*cat mp3.zip.\* > mp3.zip"):
+def test_missing_file_messages_give_the_source(tmp_path):
+    with pytest.raises(
+        UserError, match=r"contains no annotations_final.csv.*cat mp3.zip.\* > mp3.zip"
+    ):
         mtat.read(tmp_path)
     write_table(tmp_path / "annotations_final.csv", ROWS)
     with pytest.raises(UserError, match=r"none of the listed mp3s.*mp3.zip.001 to .003") as info:
@@ -135,14 +137,14 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
         ("clip_info_final.csv", [row[2:] for row in INFO], "no column 'artist'"),
     ],
 )
-def test_malformed_tables_are_named(tmp_path, name, rows, message):
+def test_malformed_tables_are_reported(tmp_path, name, rows, message):
     write_table(collection(tmp_path) / name, rows)
     with pytest.raises(UserError, match=message) as info:
         mtat.read(tmp_path)
     assert name in str(info.value)
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_damaged_files_are_reported(tmp_path):
     annotations = collection(tmp_path, suffix=".gz") / "annotations_final.csv.gz"
     whole = annotations.read_bytes()
     for damaged in (whole[:40], b"no gzip", whole[:30] + b"\xff" * 9 + whole[39:]):
@@ -155,7 +157,7 @@ def test_damaged_files_are_named(tmp_path):
         mtat.read(tmp_path)
 
 
-def test_folder_split_goes_by_the_first_folder():
+def test_folder_split_uses_the_first_folder():
     clips = [Clip(f"{name}/x.mp3", Path("x"), (), name) for name in "0123456789abcdef"]
     parts = mtat.folders(clips, 0)
     assert {name: "".join(key[0] for key in keys) for name, keys in parts.items()} == {
@@ -168,7 +170,7 @@ def test_folder_split_goes_by_the_first_folder():
             mtat.folders([Clip(key, Path("x"), (), "")], 0)
 
 
-def test_artist_disjoint_drops_test_clips_of_trained_artists():
+def test_artist_disjoint_omits_test_clips_of_train_artists():
     keys = {"0/p.mp3": "P", "c/q.mp3": "Q", "d/p.mp3": "P", "e/q.mp3": "Q", "f/r.mp3": "R"}
     clips = [Clip(key, Path("x"), (), artist) for key, artist in keys.items()]
     assert mtat.artist_disjoint(clips, 0) == {
@@ -180,7 +182,7 @@ def test_artist_disjoint_drops_test_clips_of_trained_artists():
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Dataset:
-    """The real tables of the whole collection, with one empty file for all its mp3s."""
+    """Returns the dataset of the real tables, with one empty mp3."""
     source = SHARED / "mtat_annotations"
     if not source.exists():
         pytest.skip(f"the real MagnaTagATune annotations are not at {source}")
@@ -194,7 +196,7 @@ def real(tmp_path_factory) -> Dataset:
 
 
 def tagged(clips: tuple[Clip, ...]) -> list[Clip]:
-    """The clips that carry one of the 50 most frequent tags at least."""
+    """Returns the clips with at least one of the 50 most frequent tags."""
     top = set(most_frequent(clips, 50))
     return [clip for clip in clips if top.intersection(clip.labels)]
 
@@ -203,7 +205,7 @@ def sizes(parts: dict[str, list[str]]) -> dict[str, int]:
     return {name: len(keys) for name, keys in parts.items()}
 
 
-def test_real_tags_are_the_published_ones(real):
+def test_real_tags_equal_the_published_ones(real):
     assert len(real.clips) == 25_860
     assert len({name for clip in real.clips for name in clip.labels}) == 188
     assert len({clip.group for clip in real.clips}) == 230
@@ -233,12 +235,12 @@ def test_real_artist_disjoint_test_is_1652_clips_of_30_artists(real):
     assert not held_out & {artist[key] for key in parts["train"]}
 
 
-def test_real_artists_by_file_name_are_those_of_the_clip_information(real):
+def test_real_artists_of_file_names_match_the_clip_information(real):
     pairs = {(clip.group, clip.key.partition("/")[2].partition("-")[0]) for clip in real.clips}
     assert len(pairs) == 230
 
 
-def test_real_random_cut_is_64_16_20(real):
+def test_real_random_split_is_64_16_20(real):
     assert sizes(mtat.SPLITS["paper_random"](tagged(real.clips), 0)) == {
         "train": 13_508,
         "valid": 3_378,

@@ -1,4 +1,4 @@
-"""Spectrograms that others computed: what is read, and what is refused."""
+"""Precomputed spectrograms: accepted and rejected files."""
 
 import os
 from pathlib import Path
@@ -19,8 +19,9 @@ NAMES = np.array(["rock.2", "blues.1", "rock.1"])
 
 def save_npz(path: Path, **arrays: np.ndarray) -> Path:
     rng = np.random.default_rng(0)
-    whole = {"mel": rng.integers(0, 256, (3, 4, 5)).astype(np.uint8), "name": NAMES} | arrays
-    np.savez_compressed(path, **{name: array for name, array in whole.items() if array.size})  # type: ignore[arg-type]
+    all_arrays = {"mel": rng.integers(0, 256, (3, 4, 5)).astype(np.uint8), "name": NAMES} | arrays
+    kept = {name: array for name, array in all_arrays.items() if array.size}
+    np.savez_compressed(path, **kept)  # type: ignore[arg-type]
     return path
 
 
@@ -29,7 +30,7 @@ def save_npy(folder: Path, array: np.ndarray) -> Path:
     return folder / "clip.npy"
 
 
-def test_npz_is_a_table_and_its_rows_are_levels(tmp_path):
+def test_npz_is_read_as_clips_and_levels(tmp_path):
     path = save_npz(tmp_path / "mine.npz")
     dataset = spectrograms.read_npz(path)
     assert (dataset.name, dataset.multi_label) == ("mine", False)
@@ -59,7 +60,7 @@ def test_npz_with_labels_groups_and_parts(tmp_path):
     assert (last.key, last.labels, last.group, last.split) == ("c", ("pop",), "P", "train")
 
 
-def test_a_rewritten_npz_is_read_anew(tmp_path):
+def test_rewritten_npz_is_read_again(tmp_path):
     path = save_npz(tmp_path / "x.npz")
     spectrograms.npz_levels(path, 0)
     save_npz(path, mel=np.full((3, 4, 5), 9, np.uint8))
@@ -78,19 +79,19 @@ def test_a_rewritten_npz_is_read_anew(tmp_path):
         ({"label": np.array(["a", "b"])}, r"'label' is <U1 \(2,\)"),
         ({"split": np.array([0, 1, 2])}, r"'split' is int64 \(3,\)"),
         ({"group": np.array([["a", "b", "c"]])}, r"'group' is <U1 \(1, 3\)"),
-        ({"name": np.array(["a.1", "a.2", "a.1"])}, "'a.1' is there twice"),
+        ({"name": np.array(["a.1", "a.2", "a.1"])}, "'a.1' occurs twice"),
         ({"name": np.array(["a.1", "a.2", "a3"])}, "'a3' is not '<label>.<rest>'"),
         ({"name": np.array(["a.1", "a.2", None], object)}, "cannot be read.*without pickles"),
     ],
 )
-def test_npz_that_makes_no_sense_is_refused(tmp_path, arrays, message):
+def test_invalid_npz_is_rejected(tmp_path, arrays, message):
     path = save_npz(tmp_path / "x.npz", **arrays)
     with pytest.raises(UserError, match=message) as info:
         spectrograms.read_npz(path)
     assert str(info.value).startswith(f"{path}: ")
 
 
-def test_unreadable_npz_is_refused(tmp_path):
+def test_unreadable_npz_is_rejected(tmp_path):
     path = save_npz(tmp_path / "x.npz")
     whole = path.read_bytes()
     for content in (b"", b"no zip", whole[:-40], whole[: len(whole) // 2]):
@@ -102,15 +103,15 @@ def test_unreadable_npz_is_refused(tmp_path):
             spectrograms.npz_levels(missing, 0)
 
 
-def test_a_row_that_is_not_there_is_refused(tmp_path):
+def test_missing_row_is_rejected(tmp_path):
     path = save_npz(tmp_path / "x.npz")
     for row in (-1, 3):
         with pytest.raises(UserError, match=rf"has 3 clips and no row {row}"):
             spectrograms.npz_levels(path, row)
 
 
-@given(cut=st.floats(0, 1), place=st.floats(0, 1), byte=st.integers(0, 255))
-def test_damage_gives_levels_or_one_line(tmp_path_factory, cut, place, byte):
+@given(cut=st.floats(0, 1), position=st.floats(0, 1), byte=st.integers(0, 255))
+def test_damaged_file_gives_levels_or_an_error_of_one_line(tmp_path_factory, cut, position, byte):
     folder = tmp_path_factory.mktemp("damaged")
     npz = save_npz(folder / "x.npz")
     npy = save_npy(folder, np.zeros((6, 9), np.float32))
@@ -119,7 +120,7 @@ def test_damage_gives_levels_or_one_line(tmp_path_factory, cut, place, byte):
         (npy, lambda: spectrograms.npy_levels(npy, num_bands=6, range_db=80)),
     ):
         content = bytearray(path.read_bytes())
-        content[int(place * (len(content) - 1))] = byte
+        content[int(position * (len(content) - 1))] = byte
         path.write_bytes(content[: int(len(content) * max(cut, 0.5))])
         try:
             levels = read()
@@ -129,11 +130,11 @@ def test_damage_gives_levels_or_one_line(tmp_path_factory, cut, place, byte):
             assert levels.dtype == np.uint8
 
 
-def test_npy_floats_are_decibels_below_the_maximum(tmp_path):
+def test_npy_floats_are_decibels_relative_to_the_maximum(tmp_path):
     decibels = np.array([[7.0, -33.0, -73.0], [-13.0, -200.0, 6.9]], np.float32)
     path = save_npy(tmp_path, decibels)
     levels = spectrograms.npy_levels(path, num_bands=2, range_db=80.0)
-    # -40 dB of 80 lies between levels 127 and 128; rint goes to the even one.
+    # -40 of 80 dB is between levels 127 and 128; rint rounds to the even one.
     assert levels.tolist() == [[255, 191], [128, 0], [0, 255]]
     assert levels.dtype == np.uint8
     doubled = save_npy(tmp_path, 2 * decibels)
@@ -144,7 +145,7 @@ def test_npy_floats_are_decibels_below_the_maximum(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, ">f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_npy_orientation_is_seen_by_the_number_of_bands(tmp_path, dtype, order):
+def test_npy_orientation_is_inferred_from_the_number_of_bands(tmp_path, dtype, order):
     rng = np.random.default_rng(0)
     array = np.asarray(rng.integers(0, 80, (6, 11)), dtype=dtype, order=order)
     bands_first = spectrograms.npy_levels(save_npy(tmp_path, array), num_bands=6, range_db=80)
@@ -176,17 +177,19 @@ def test_npy_square_is_bands_first(tmp_path):
         (np.array([[{}] * 9] * 6), "cannot be read"),
     ],
 )
-def test_npy_that_makes_no_sense_is_refused(tmp_path, array, message):
+def test_invalid_npy_is_rejected(tmp_path, array, message):
     path = save_npy(tmp_path, array)
     with pytest.raises(UserError, match=message) as info:
         spectrograms.npy_levels(path, num_bands=6, range_db=80)
     assert str(info.value).startswith(f"{path}: ")
 
 
-def test_unreadable_npy_is_refused(tmp_path):
+def test_unreadable_npy_is_rejected(tmp_path):
     path = save_npy(tmp_path, np.zeros((6, 9), np.float32))
     whole = path.read_bytes()
-    endless = whole[:8] + (20_000).to_bytes(2, "little") + b" " * 20_000  # numpy says 3 lines
+    endless = (
+        whole[:8] + (20_000).to_bytes(2, "little") + b" " * 20_000
+    )  # numpy's error has 3 lines
     for content in (b"", b"no numpy", whole[:100], whole[:-1], endless):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"clip.npy: cannot be read") as info:

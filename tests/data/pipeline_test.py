@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepgenre.data import pipeline, store
-from deepgenre.data.device_feed import held
+from deepgenre.data.device_feed import resident_feed
 from deepgenre.data.sampling import Order, window_starts
 from deepgenre.data.store import Records, Row
 
 BANDS = 4
-FRAMES = [30, 50, 20, 41, 35, 20, 64, 33, 29, 77, 40]  # of the clips
+FRAMES = [30, 50, 20, 41, 35, 20, 64, 33, 29, 77, 40]  # length of each clip
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """Returns rows of clips whose levels say which clip and frame they are: 20 * clip + frame."""
+    """Returns rows of clips with levels that identify clip and frame: 20 * clip + frame."""
     folder = tmp_path_factory.mktemp("store")
     source = folder / "source"
     source.touch()
@@ -26,8 +26,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
         levels = np.add.outer(np.arange(frames), 20 * number + np.zeros(BANDS, int))
         levels = levels.astype(np.uint8)
         clips.append((store.measure(f"clip{number:02d}", levels, source), levels))
-    placed = store.write_shard(folder, "a", clips[:6]) + store.write_shard(folder, "b", clips[6:])
-    return [Row(entry.key, ("x",), entry.key, "", entry) for entry in placed]
+    entries = store.write_shard(folder, "a", clips[:6]) + store.write_shard(folder, "b", clips[6:])
+    return [Row(entry.key, ("x",), entry.key, "", entry) for entry in entries]
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,12 @@ def test_batches_are_windows_of_their_clips(records: Records):
             assert not levels[length:].any()  # padded with the floor
 
 
-def test_windows_lie_at_many_places(records: Records):
+def test_windows_start_at_many_frames(records: Records):
     starts = {int(b["levels"][i, 0, 0]) for b in take(records, 60) for i in range(4)}
     assert len(starts) > 40
 
 
-def test_every_epoch_is_another_permutation(records: Records):
+def test_every_epoch_is_a_new_permutation(records: Records):
     drawn = np.concatenate([batch["labels"] for batch in take(records, 11)])
     epochs = drawn.reshape(4, 11)
     for epoch in epochs:
@@ -75,17 +75,17 @@ def test_every_epoch_is_another_permutation(records: Records):
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_a_later_start_gives_the_rest(records: Records):
+def test_later_first_batch_continues_the_sequence(records: Records):
     assert_same(take(records, 9)[5:], take(records, 4, first_batch=5))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_workers_change_nothing(records: Records, num_workers: int):
+def test_batches_do_not_depend_on_the_number_of_workers(records: Records, num_workers: int):
     expected = take(records, 3, first_batch=2)
     assert_same(expected, take(records, 3, first_batch=2, num_workers=num_workers))
 
 
-def test_processes_share_the_same_global_batch(records: Records):
+def test_processes_divide_the_same_global_batch(records: Records):
     whole = take(records, 8)
     shares = [take(records, 8, process_index=p, process_count=2) for p in range(2)]
     for number, batch in enumerate(whole):
@@ -95,21 +95,21 @@ def test_processes_share_the_same_global_batch(records: Records):
             np.testing.assert_array_equal(shares[p][number]["labels"], batch["labels"][p::2])
 
 
-def test_another_seed_gives_another_order(records: Records):
+def test_seeds_give_different_orders(records: Records):
     first = [batch["labels"].tolist() for batch in take(records, 3)]
     assert first != [batch["labels"].tolist() for batch in take(records, 3, seed=8)]
 
 
-def test_clips_held_on_the_device_give_the_same_batches(records: Records):
+def test_resident_clips_give_the_same_batches_as_streamed(records: Records):
     order = Order(records.frames, window_frames=24, batch_size=4, seed=7)
     labels = np.arange(len(records), dtype=np.int32)
-    taken = []
-    for read, feed in (held(records, 24), (pipeline.ReadWindows(records, 24), dict)):
+    sequences = []
+    for read, feed in (resident_feed(records, 24), (pipeline.ReadWindows(records, 24), dict)):
         with contextlib.closing(pipeline.training_batches(order, labels, read)) as batches:
-            taken.append([feed(next(batches)) for _ in range(20)])
-    assert isinstance(taken[0][0]["levels"], jax.Array)
-    assert taken[0][0]["levels"].dtype == np.uint8
-    assert_same(*taken)
+            sequences.append([feed(next(batches)) for _ in range(20)])
+    assert isinstance(sequences[0][0]["levels"], jax.Array)
+    assert sequences[0][0]["levels"].dtype == np.uint8
+    assert_same(*sequences)
 
 
 @given(st.integers(1, 5_000), st.integers(1, 700), st.integers(1, 700))
@@ -119,16 +119,16 @@ def test_windows_cover_a_clip(num_frames: int, window_frames: int, hop_frames: i
     assert starts == sorted(set(starts))
     assert starts[0] >= 0
     if len(starts) == 1:
-        left_out = num_frames - window_frames
-        assert left_out <= window_frames // 10
-        assert left_out <= 0 or starts[0] in (left_out // 2, (left_out + 1) // 2)
+        spare = num_frames - window_frames
+        assert spare <= window_frames // 10
+        assert spare <= 0 or starts[0] in (spare // 2, (spare + 1) // 2)
     else:
         assert starts[0] == 0
         assert starts[-1] + window_frames == num_frames
         assert max(np.diff(starts)) <= hop_frames
 
 
-def test_scoring_sees_every_window_of_every_clip_once(records: Records, rows: list[Row]):
+def test_scoring_batches_contain_every_window_once(records: Records, rows: list[Row]):
     seen: dict[int, list[int]] = {}
     for levels, clips in pipeline.scoring_batches(
         records, rows, window_frames=24, hop_frames=12, batch_size=4

@@ -1,4 +1,4 @@
-"""Splits and classes on made-up tables of clips."""
+"""Splits and classes on synthetic tables of clips."""
 
 import dataclasses
 import random
@@ -36,40 +36,40 @@ PAPER_MTAT = splits.random_fractions({"test": 0.2, "valid": 0.2}, rest="train")
 PAPER_GTZAN = splits.random_fractions({"valid": 0.33}, rest="train", stratify=True)
 
 
-def test_paper_counts_of_magnatagatune_are_exact():
+def test_magnatagatune_counts_equal_the_paper():
     assert sizes(PAPER_MTAT(items(21_111), 0)) == {"train": 13_510, "valid": 3_378, "test": 4_223}
 
 
-def test_stratified_cut_is_exact_in_every_label():
+def test_stratified_split_is_exact_for_every_label():
     parts = PAPER_GTZAN(items(1000, labels=10), 3)
     assert sizes(parts) == {"train": 670, "valid": 330}
     assert set(Counter(int(key) % 10 for key in parts["valid"]).values()) == {33}
 
 
-def test_stratified_cut_of_uneven_labels_is_within_one_clip():
+def test_stratified_split_of_uneven_labels_is_within_one_clip():
     members = [Item(f"{name}{i}", (name,)) for name, n in (("a", 99), ("b", 7)) for i in range(n)]
     parts = PAPER_GTZAN(members, 0)
     assert sizes(parts) == {"train": 71, "valid": 35}  # ceil(0.33 * 106)
     assert abs(sum(key[0] == "a" for key in parts["valid"]) - 0.33 * 99) <= 1
 
 
-def test_fraction_is_rounded_up_but_not_by_float_noise():
+def test_fractions_round_up_without_float_error():
     split = splits.random_fractions({"test": 0.07}, rest="train")
     assert 0.07 * 100 > 7
     assert sizes(split(items(100), 0)) == {"train": 93, "test": 7}
     assert sizes(split(items(101), 0)) == {"train": 93, "test": 8}
 
 
-def test_seed_decides_and_the_stream_of_numbers_is_the_one_of_today():
+def test_splits_of_a_seed_are_stable():
     first, second = (PAPER_MTAT(items(100), seed) for seed in (0, 1))
     assert first != second
-    # Recorded, not derived: a change means that a seed no longer gives the split it gave before.
+    # Recorded values: a change means that a seed no longer gives the same split.
     assert first["test"][:6] == ["00005", "00008", "00009", "00010", "00011", "00013"]
     grouped = splits.group_random(items(100, groups=20), 0)
     assert grouped["test"][:4] == ["00004", "00005", "00013", "00024"]
 
 
-def test_too_few_clips_are_refused():
+def test_too_few_clips_are_rejected():
     with pytest.raises(UserError, match="2 clips are too few for test, valid, train"):
         PAPER_MTAT(items(2), 0)
     with pytest.raises(UserError, match="0 clips"):
@@ -91,7 +91,7 @@ members_strategy = st.lists(
 
 
 @given(members_strategy, st.integers(0, 2**63), st.randoms(use_true_random=False))
-def test_splits_are_disjoint_sorted_complete_and_blind_to_order(members, seed, rng):
+def test_splits_are_disjoint_sorted_complete_and_independent_of_order(members, seed, rng):
     shuffled = rng.sample(members, len(members))
     for split in (PAPER_MTAT, PAPER_GTZAN, splits.group_random, splits.as_given):
         try:
@@ -102,14 +102,14 @@ def test_splits_are_disjoint_sorted_complete_and_blind_to_order(members, seed, r
             continue
         assert split(shuffled, seed) == parts
         assert all(keys and keys == sorted(keys) for keys in parts.values())
-        placed = [key for keys in parts.values() for key in keys]
+        assigned = [key for keys in parts.values() for key in keys]
         expected = {m.key for m in members if split is not splits.as_given or m.split}
-        assert len(placed) == len(expected)
-        assert set(placed) == expected
+        assert len(assigned) == len(expected)
+        assert set(assigned) == expected
 
 
 @given(members_strategy, st.integers(0, 99))
-def test_group_random_never_parts_a_group(members, seed):
+def test_group_random_keeps_groups_together(members, seed):
     groups = {item.group for item in members}
     if len(groups) < 3:
         with pytest.raises(UserError, match=rf"needs 3 groups.*has {len(groups)};"):
@@ -118,11 +118,11 @@ def test_group_random_never_parts_a_group(members, seed):
     parts = splits.group_random(members, seed)
     assert set(parts) == {"train", "valid", "test"}
     group_of = {item.key: item.group for item in members}
-    sides = [{group_of[key] for key in keys} for keys in parts.values()]
-    assert sum(map(len, sides)) == len(groups)
+    groups_by_part = [{group_of[key] for key in keys} for keys in parts.values()]
+    assert sum(map(len, groups_by_part)) == len(groups)
 
 
-def test_group_random_keeps_fractions_and_labels():
+def test_group_random_preserves_fractions_and_label_frequencies():
     rng = np.random.default_rng(0)
     members = [
         Item(f"{group}-{i}", (f"genre {group % 8}",), str(group))
@@ -135,13 +135,13 @@ def test_group_random_keeps_fractions_and_labels():
         for name, fraction in splits.GROUP_FRACTIONS.items():
             assert len(parts[name]) / len(members) == pytest.approx(fraction, abs=0.02)
             part = set(parts[name])
-            held = Counter(item.labels for item in members if item.key in part)
-            assert all(held[label] / total[label] == pytest.approx(fraction, abs=0.07)
+            counts = Counter(item.labels for item in members if item.key in part)
+            assert all(counts[label] / total[label] == pytest.approx(fraction, abs=0.07)
                        for label in total)  # fmt: skip
 
 
-@pytest.mark.parametrize("table", [92, 835, 979, 1103, 1159])  # where a plain sum rounds apart
-def test_group_random_is_blind_to_the_rounding_of_sums(table):
+@pytest.mark.parametrize("table", [92, 835, 979, 1103, 1159])  # where plain sums round differently
+def test_group_random_does_not_depend_on_the_rounding_of_sums(table):
     rng = random.Random(table)
     members = [
         Item(f"{group}-{name}", (name,), f"{group}")
@@ -153,24 +153,24 @@ def test_group_random_is_blind_to_the_rounding_of_sums(table):
         assert splits.group_random(rng.sample(members, len(members)), 0) == expected
 
 
-def test_group_random_places_a_large_group_before_small_ones():
+def test_group_random_assigns_large_groups_first():
     members = [Item(f"{i}", ("pop",), "band" if i < 60 else f"{i}") for i in range(100)]
     for seed in range(5):
         assert sizes(splits.group_random(members, seed)) == {"train": 70, "valid": 15, "test": 15}
 
 
-def test_group_random_of_clips_that_are_their_own_group_is_stratified_to_a_clip():
+def test_group_random_of_single_clip_groups_is_stratified_to_one_clip():
     members = [Item(f"{i:03d}", (f"genre {i % 5}",), f"{i:03d}") for i in range(200)]
     parts = splits.group_random(members, 7)
     for name, count in {"train": 28, "valid": 6, "test": 6}.items():
-        held = Counter(int(key) % 5 for key in parts[name])
-        assert all(abs(held[genre] - count) <= 1 for genre in range(5)), (name, held)
+        counts = Counter(int(key) % 5 for key in parts[name])
+        assert all(abs(counts[genre] - count) <= 1 for genre in range(5)), (name, counts)
 
 
-def test_as_given_leaves_out_clips_without_a_part():
+def test_as_given_omits_clips_without_a_part():
     members = [Item("b", split="train"), Item("a", split="train"), Item("c"), Item("d", split="x")]
     assert splits.as_given(members, 0) == {"train": ["a", "b"], "x": ["d"]}
-    with pytest.raises(UserError, match="names no parts"):
+    with pytest.raises(UserError, match="defines no parts"):
         splits.as_given([Item("a")], 0)
 
 
@@ -187,10 +187,10 @@ def test_most_frequent_counts_clips_and_breaks_ties_by_name():
         classes.most_frequent(members, 0)
 
 
-def test_encode_tags_is_multi_hot_and_drops_rare_tags():
-    hot = classes.encode(("slow", "oboe", "guitar"), ("guitar", "fast", "slow"), multi_label=True)
-    assert hot.dtype == np.uint8
-    assert hot.tolist() == [1, 0, 1]
+def test_encode_tags_is_multi_hot_and_ignores_other_tags():
+    tags = classes.encode(("slow", "oboe", "guitar"), ("guitar", "fast", "slow"), multi_label=True)
+    assert tags.dtype == np.uint8
+    assert tags.tolist() == [1, 0, 1]
     assert classes.encode((), ("guitar",), multi_label=True).tolist() == [0]
 
 

@@ -33,15 +33,15 @@ def music(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns the keys that are decoded from here on."""
+    """Returns a list that records the keys of decoded clips."""
     keys: list[str] = []
-    transcode = prepare_module.clip_levels
+    clip_levels = prepare_module.clip_levels
 
-    def watched(clip, frontend):
+    def recording_clip_levels(clip, frontend):
         keys.append(clip.key)
-        return transcode(clip, frontend)
+        return clip_levels(clip, frontend)
 
-    monkeypatch.setattr(prepare_module, "clip_levels", watched)
+    monkeypatch.setattr(prepare_module, "clip_levels", recording_clip_levels)
     return keys
 
 
@@ -50,7 +50,7 @@ def levels_of(prepared) -> list[np.ndarray]:
     return [records[index] for index in range(len(records))]
 
 
-def test_rows_say_what_the_records_hold(music: Path):
+def test_rows_describe_the_records(music: Path):
     prepared = prepare(config_of(music.parent), music)
     assert [row.key for row in prepared.rows] == sorted(
         f"{genre}/{number:03d}.wav" for genre in tiny.PITCHES_HZ for number in range(3)
@@ -66,14 +66,14 @@ def test_rows_say_what_the_records_hold(music: Path):
     assert store.read_index(prepared.folder) == prepared.rows
 
 
-def test_rerun_prepares_only_what_is_new_or_changed(music: Path, decoded: list[str]):
+def test_rerun_prepares_only_new_or_changed_clips(music: Path, decoded: list[str]):
     config = config_of(music.parent)
     prepare(config, music)
     assert len(decoded) == 9
     decoded.clear()
     prepare(config, music)
     assert decoded == []
-    tiny.compose(music, clips_per_genre=4, seconds=0.5)  # writes the first three again, and a 4th
+    tiny.compose(music, clips_per_genre=4, seconds=0.5)  # rewrites three, adds a fourth
     before = {
         row.key: row.measured for row in store.read_index(next((music.parent / "store").iterdir()))
     }
@@ -87,7 +87,7 @@ def test_rerun_prepares_only_what_is_new_or_changed(music: Path, decoded: list[s
     assert decoded == []
 
 
-def test_labels_follow_the_dataset_not_the_shards(music: Path, decoded: list[str]):
+def test_labels_are_read_from_the_dataset_not_the_shards(music: Path, decoded: list[str]):
     manifest = music / "manifest.csv"
     manifest.write_text("path,labels\nlow/000.wav,calm\nhigh/000.wav,shrill\n")
     config = config_of(music.parent)
@@ -98,20 +98,20 @@ def test_labels_follow_the_dataset_not_the_shards(music: Path, decoded: list[str
     assert decoded == []
 
 
-def test_bad_files_are_listed_and_the_rest_is_prepared(music: Path, capsys, monkeypatch):
+def test_unreadable_files_are_reported_and_skipped(music: Path, capsys, monkeypatch):
     (music / "low" / "empty.wav").touch()
     (music / "mid" / "text.mp3").write_text("no music")
     arguments = [f"--config={tiny.ROOT / 'configs/folder.py'}", "--mode=prepare"]
     arguments += [f"--data_dir={music}", f"--config.store_dir={music.parent / 'store'}"]
     assert tiny.call(monkeypatch, *arguments, "--config.prepare_workers=1") == 1
-    said = capsys.readouterr().err
-    assert "low/empty.wav: is empty" in said
-    assert "mid/text.mp3: is not audio" in said
-    assert "prepared: 9 of 11 clips" in said
+    errors = capsys.readouterr().err
+    assert "low/empty.wav: is empty" in errors
+    assert "mid/text.mp3: is not audio" in errors
+    assert "prepared: 9 of 11 clips" in errors
     assert len(store.read_index(next((music.parent / "store").iterdir()))) == 9
 
 
-def test_two_processes_prepare_what_one_does(tmp_path: Path):
+def test_two_processes_prepare_the_same_levels_as_one(tmp_path: Path):
     music = tiny.compose(tmp_path / "music", clips_per_genre=22, seconds=0.1)
     one = prepare(config_of(tmp_path, store_dir=str(tmp_path / "one")), music)
     two = prepare(config_of(tmp_path, store_dir=str(tmp_path / "two"), prepare_workers=2), music)
@@ -121,7 +121,7 @@ def test_two_processes_prepare_what_one_does(tmp_path: Path):
         np.testing.assert_array_equal(left, right)
 
 
-def test_kill_in_the_middle_leaves_whole_shards(tmp_path: Path):
+def test_killed_prepare_leaves_complete_shards(tmp_path: Path):
     music = tiny.compose(tmp_path / "music", clips_per_genre=100, seconds=0.3)
     process = tiny.start(
         f"--config={tiny.ROOT / 'configs/folder.py'}",
@@ -151,7 +151,7 @@ def test_kill_in_the_middle_leaves_whole_shards(tmp_path: Path):
         np.testing.assert_array_equal(left, right)
 
 
-def test_waveform_records_keep_their_type(music: Path):
+def test_waveform_records_have_their_dtype(music: Path):
     config = config_of(music.parent)
     config.frontend.kind = "waveform"
     prepared = prepare(config, music)
@@ -160,7 +160,7 @@ def test_waveform_records_keep_their_type(music: Path):
     assert records[0].shape == (round(0.5 * tiny.RATE_HZ), 1)
 
 
-def test_mel_power_is_kept_as_float16_with_its_mean_and_deviation(music: Path):
+def test_mel_power_is_stored_as_float16_with_its_mean_and_deviation(music: Path):
     config = config_of(music.parent)
     config.frontend.kind = "musicnn"
     prepared = prepare(config, music)
@@ -173,18 +173,18 @@ def test_mel_power_is_kept_as_float16_with_its_mean_and_deviation(music: Path):
 
 
 @pytest.mark.parametrize("kind", ["musicnn", "waveform"])
-def test_spectrograms_are_refused_where_the_front_end_needs_audio(tmp_path: Path, kind: str):
+def test_spectrograms_are_rejected_if_the_front_end_requires_audio(tmp_path: Path, kind: str):
     for genre in ("a", "b"):
         (tmp_path / "music" / genre).mkdir(parents=True)
         np.save(tmp_path / "music" / genre / "0.npy", np.zeros((128, 20), np.uint8))
     config = config_of(tmp_path)
     config.frontend.kind = kind
-    with pytest.raises(UserError, match=f"'{kind}' is made from audio"):
+    with pytest.raises(UserError, match=f"'{kind}' requires audio"):
         prepare(config, tmp_path / "music")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_full_disk_is_said_and_the_store_stays_whole(tmp_path: Path):
+def test_full_disk_is_reported_and_leaves_complete_shards(tmp_path: Path):
     music = tiny.compose(tmp_path / "music", clips_per_genre=45, seconds=3.0)
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -205,13 +205,13 @@ def test_full_disk_is_said_and_the_store_stays_whole(tmp_path: Path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_target_that_is_no_folder_is_named(music: Path):
+def test_store_that_is_not_a_folder_is_reported(music: Path):
     (music.parent / "store").write_text("a file where the store should be")
     with pytest.raises(OSError, match=r"store"):
         prepare(config_of(music.parent), music)
 
 
-def test_damaged_index_is_named(music: Path):
+def test_damaged_index_is_reported(music: Path):
     prepared = prepare(config_of(music.parent), music)
     shard = next((prepared.folder / "shards").glob("*.jsonl"))
     shard.write_text("{half a li")
@@ -219,7 +219,7 @@ def test_damaged_index_is_named(music: Path):
         prepare(config_of(music.parent), music)
 
 
-def test_constant_clips_have_nothing_to_standardise(music: Path):
+def test_constant_clips_are_rejected(music: Path):
     prepared = prepare(config_of(music.parent), music)
     flat = store.measure("flat", np.full((3, 4), 9, np.uint8), music / "low" / "000.wav")
     rows = [store.Row("flat", ("x",), "g", "", flat)]

@@ -1,4 +1,4 @@
-"""Files of predictions: what comes back from them, whatever the names; and after a kill."""
+"""Files of predictions: round trips with arbitrary names, and resumed files."""
 
 import csv
 import json
@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.rows import Prediction, encodable
-from deepgenre.inference.prediction_files.text import FORMULA
+from deepgenre.inference.prediction_files.text import FORMULA_PREFIXES
 
 CLASSES = ("rock", "=jazz", "ä, b", "path")
 SUFFIXES = pytest.mark.parametrize("suffix", writer.FORMATS)
-# Anything that a file system takes: bytes that are no UTF-8 too, which Python has as surrogates.
+# Names as file systems allow them, including bytes that are not UTF-8 (surrogates in Python).
 PATHS = st.one_of(
     st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name).map(os.fsdecode),
     st.text(alphabet="=+-@\t\r\n'\",|ab ", min_size=1, max_size=8),
@@ -31,14 +31,14 @@ def prediction(path: str | Path, *, fingerprint=(10, 20), error: str = "") -> Pr
 
 
 def write(output: Path, *predictions: Prediction) -> None:
-    with writer.whole(output, CLASSES, {}) as (_, add):
-        for one in predictions:
-            add(one)
+    with writer.open_new(output, CLASSES, {}) as (_, add):
+        for prediction in predictions:
+            add(prediction)
 
 
-def go_on(output: Path, fingerprints, *, count: int | None = None) -> list[Path]:
-    """Goes on with an output, hearing `count` of the files it lacks; returns all that it lacked."""
-    with writer.resumed(output, CLASSES, fingerprints) as (todo, add):
+def resume(output: Path, fingerprints, *, count: int | None = None) -> list[Path]:
+    """Resumes an output with `count` of its missing files; returns all that were missing."""
+    with writer.open_resumed(output, CLASSES, fingerprints) as (todo, add):
         for path in todo[:count]:
             add(prediction(path, fingerprint=fingerprints[path]))
     return todo
@@ -54,7 +54,7 @@ def written_rows(output: Path) -> list[dict]:
     return parquet.read_table(output).to_pylist()
 
 
-def test_json_lines_by_hand(tmp_path):
+def test_json_lines_have_the_documented_fields(tmp_path):
     write(tmp_path / "o.jsonl", prediction("a.wav"), prediction("b", error="bad", fingerprint=None))
     first, second = written_rows(tmp_path / "o.jsonl")
     assert first["tags"] == ["rock", "=jazz"]
@@ -63,7 +63,7 @@ def test_json_lines_by_hand(tmp_path):
     assert second == {"path": "b", "error": "bad"}
 
 
-def test_csv_by_hand(tmp_path):
+def test_csv_escapes_formulas_and_line_breaks(tmp_path):
     write(tmp_path / "o.csv", prediction("=cmd|' /C calc'!A0"), prediction("'b\nc", error="-bad"))
     lines = (tmp_path / "o.csv").read_bytes().decode()
     assert lines.startswith('path,bytes,mtime_ns,error,tags,rock,\'=jazz,"ä, b",score_path\r\n')
@@ -78,98 +78,106 @@ def test_csv_by_hand(tmp_path):
 @SUFFIXES
 @settings(deadline=None, max_examples=40)
 @given(names=st.lists(PATHS, min_size=1, max_size=5, unique=True))
-def test_no_name_breaks_a_file_or_its_resumption(tmp_path_factory, suffix, names):
+def test_any_name_can_be_written_and_resumed(tmp_path_factory, suffix, names):
     output = tmp_path_factory.mktemp("out") / f"o{suffix}"
     fingerprints = dict.fromkeys(names, (10, 20))
     write(output, *map(prediction, names))
-    found = written_rows(output)
-    assert len(found) == len(names)
-    for path, row in zip(names, found, strict=True):
+    rows = written_rows(output)
+    assert len(rows) == len(names)
+    for path, row in zip(names, rows, strict=True):
         if suffix == ".jsonl":
             assert row["path"] == str(path)
         elif suffix == ".csv":
-            assert not row["path"].startswith(FORMULA[:-1])
+            assert not row["path"].startswith(FORMULA_PREFIXES[:-1])
             assert row["path"].removeprefix("'").startswith(encodable(str(path))[:1])
         else:
             assert row["path"] == encodable(str(path))
     before = output.read_bytes()
-    lacked = go_on(output, fingerprints)
+    missing = resume(output, fingerprints)
     if len({writer.FORMATS[suffix].name(path) for path in names}) == len(names):
-        assert lacked == []
+        assert missing == []
     if suffix != ".parquet":
         assert output.read_bytes() == before
 
 
 @SUFFIXES
-def test_what_is_there_is_not_heard_again(tmp_path, suffix):
+def test_resume_skips_written_files(tmp_path, suffix):
     output = tmp_path / f"o{suffix}"
     fingerprints = {Path(name): (10, 20) for name in string.ascii_lowercase}
-    assert go_on(output, fingerprints, count=10) == list(fingerprints)
-    assert go_on(output, fingerprints) == list(fingerprints)[10:]
+    assert resume(output, fingerprints, count=10) == list(fingerprints)
+    assert resume(output, fingerprints) == list(fingerprints)[10:]
     assert [row["path"] for row in written_rows(output)] == list(string.ascii_lowercase)
-    assert go_on(output, fingerprints) == []
+    assert resume(output, fingerprints) == []
 
 
 @SUFFIXES
-def test_what_failed_or_changed_is_heard_again(tmp_path, suffix):
+def test_resume_processes_failed_and_changed_files(tmp_path, suffix):
     output = tmp_path / f"o{suffix}"
     write(
-        output, prediction("same"), prediction("larger"), prediction("failed", error="bad"),
-        prediction("missing", error="gone", fingerprint=None), prediction("not asked for", fingerprint=(1, 1)),
-    )  # fmt: skip
-    fingerprints = {Path("same"): (10, 20), Path("larger"): (11, 20), Path("failed"): (10, 20),
-              Path("missing"): None}  # fmt: skip
-    assert [str(path) for path in go_on(output, fingerprints)] == ["larger", "failed", "missing"]
-    found = [row["path"] for row in written_rows(output)]
-    assert found == ["same", "not asked for", "larger", "failed", "missing"]
+        output,
+        prediction("same"),
+        prediction("larger"),
+        prediction("failed", error="bad"),
+        prediction("missing", error="gone", fingerprint=None),
+        prediction("not requested", fingerprint=(1, 1)),
+    )
+    fingerprints = {
+        Path("same"): (10, 20),
+        Path("larger"): (11, 20),
+        Path("failed"): (10, 20),
+        Path("missing"): None,
+    }
+    assert [str(path) for path in resume(output, fingerprints)] == ["larger", "failed", "missing"]
+    paths = [row["path"] for row in written_rows(output)]
+    assert paths == ["same", "not requested", "larger", "failed", "missing"]
     assert not any(row.get("error") for row in written_rows(output))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-def test_a_file_cut_at_any_byte_is_gone_on_with(tmp_path, suffix):
-    output, whole = tmp_path / f"o{suffix}", tmp_path / f"whole{suffix}"
+def test_file_truncated_at_any_byte_can_be_resumed(tmp_path, suffix):
+    output, complete = tmp_path / f"o{suffix}", tmp_path / f"complete{suffix}"
     names = ["a", "b\r\nc", 'd"\ne', "ü\n"]
     fingerprints = {Path(name): (10, 20) for name in names}
-    write(whole, *map(prediction, names))
-    content = whole.read_bytes()
-    lacked = set()
+    write(complete, *map(prediction, names))
+    content = complete.read_bytes()
+    num_missing = set()
     for length in range(len(content) + 1):
         output.write_bytes(content[:length])
-        lacked.add(len(go_on(output, fingerprints)))
+        num_missing.add(len(resume(output, fingerprints)))
         assert output.read_bytes() == content
-    assert lacked == {0, 1, 2, 3, 4}
+    assert num_missing == {0, 1, 2, 3, 4}
 
 
 @SUFFIXES
-def test_a_file_of_something_else_is_left_alone(tmp_path, suffix):
+def test_incompatible_file_is_an_error_and_unchanged(tmp_path, suffix):
     output = tmp_path / f"o{suffix}"
-    foreign = {
-        ".jsonl": ['{"name": "x"}\n', "no json\n", '{"path": "x", "scores": {"rock": 1}}\n'],
+    contents = {
+        ".jsonl": ['{"name": "x"}\n', "not JSON\n", '{"path": "x", "scores": {"rock": 1}}\n'],
         ".csv": ["a,b\r\n1,2\r\n", "path,bytes,mtime_ns,error,tags,rock\r\n"],
-        ".parquet": ["no parquet"],
+        ".parquet": ["not Parquet"],
     }[suffix]
-    for content in foreign:
+    for content in contents:
         output.write_text(content, newline="")
         with pytest.raises(UserError, match=rf"o{suffix}: .* give another --output"):
-            go_on(output, {Path("a"): (1, 1)})
+            resume(output, {Path("a"): (1, 1)})
         assert output.read_text() == content.replace("\r\n", "\n")
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 
-def test_parquet_of_other_classes_is_left_alone(tmp_path):
+def test_parquet_of_other_classes_is_an_error(tmp_path):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     write(tmp_path / "o.parquet", prediction("a"))
     with (
         pytest.raises(UserError, match="its columns are not those of these weights"),
-        writer.resumed(tmp_path / "o.parquet", ("rock", "pop"), {}),
+        writer.open_resumed(tmp_path / "o.parquet", ("rock", "pop"), {}),
     ):
         pass
 
 
-def test_parquet_holds_types_and_many_rows(tmp_path):
+def test_parquet_has_typed_columns_and_several_row_groups(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    many = [prediction(str(number)) for number in range(2_500)]
-    write(tmp_path / "o.parquet", *many, prediction("x", error="bad", fingerprint=None))
+    predictions = [prediction(str(number)) for number in range(2_500)]
+    write(tmp_path / "o.parquet", *predictions, prediction("x", error="bad", fingerprint=None))
     table = parquet.read_table(tmp_path / "o.parquet")
     assert table.num_rows == 2_501
     assert str(table.schema.field("rock").type) == "float"
@@ -180,12 +188,12 @@ def test_parquet_holds_types_and_many_rows(tmp_path):
     }  # fmt: skip
 
 
-def test_without_pyarrow_one_line_says_so(tmp_path, monkeypatch):
+def test_parquet_without_pyarrow_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"\.parquet needs pyarrow, pip install"):
         write(tmp_path / "o.parquet", prediction("a"))
 
 
-def test_resume_needs_an_output():
-    with pytest.raises(UserError, match="--resume"), writer.resumed(None, CLASSES, {}):
+def test_resume_requires_an_output():
+    with pytest.raises(UserError, match="--resume"), writer.open_resumed(None, CLASSES, {}):
         pass

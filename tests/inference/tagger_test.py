@@ -1,4 +1,4 @@
-"""The interface for Python: the numbers of the command line, from files and from arrays."""
+"""The Python interface: the scores of the command line, from files and from arrays."""
 
 import json
 import re
@@ -24,34 +24,34 @@ def tagger(trained):
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
-    """A song of two channels, of another rate than the network's, longer than a piece."""
+    """A song of two channels, at another sample rate than the network's, longer than a piece."""
     path = tmp_path_factory.mktemp("song") / "song.wav"
     channels = [tiny.tone(pitch, 9.0, 1)[: 9 * 22_050] for pitch in (110, 500)]
     soundfile.write(path, np.stack(channels, axis=1), 44_100)
     return path
 
 
-def test_the_numbers_of_the_command_line(tagger, song, trained, tmp_path, monkeypatch):
+def test_scores_equal_those_of_the_command_line(tagger, song, trained, tmp_path, monkeypatch):
     output = tmp_path / "o.jsonl"
     predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", song]
     assert tiny.call(monkeypatch, *predict) == 0
     line = json.loads(output.read_text())
     for path in (song, str(song)):
-        found = tagger(path)
-        assert found == pytest.approx(line["scores"], abs=1e-6)
-        assert list(found) == line["tags"]
-        assert all(type(score) is float for score in found.values())
+        scores = tagger(path)
+        assert scores == pytest.approx(line["scores"], abs=1e-6)
+        assert list(scores) == line["tags"]
+        assert all(type(score) is float for score in scores.values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_array_is_heard_as_its_file_is(tagger, song, dtype):
+def test_scores_of_an_array_equal_those_of_its_file(tagger, song, dtype):
     samples, rate_hz = soundfile.read(song, dtype=dtype)
     assert tagger(samples, sample_rate_hz=rate_hz) == pytest.approx(tagger(song), abs=1e-6)
     mono = samples.mean(axis=1)
     assert tagger(mono, sample_rate_hz=rate_hz) == pytest.approx(tagger(song), abs=1e-4)
 
 
-def test_embeddings(tagger, song):
+def test_embedding_of_an_array_equals_that_of_its_file(tagger, song):
     embedding = tagger.embed(song)
     assert embedding.dtype == np.float32
     assert embedding.ndim == 1
@@ -70,16 +70,16 @@ def test_embeddings(tagger, song):
         (np.ones(1000, np.int16), 22_050, "holds int16; give floats"),
         (np.ones((2, 1000)), 22_050, r"has shape \(2, 1000\); give"),
         (np.ones(0), 22_050, "holds no audio samples"),
-        (np.ones(1000), None, "sample_rate_hz: an array does not say its own"),
+        (np.ones(1000), None, "sample_rate_hz: is missing"),
         (np.ones(1000), 1, "sample_rate_hz: must be"),
     ],
 )
-def test_arrays_that_are_no_music(tagger, array, rate_hz, reason):
+def test_invalid_arrays_are_errors(tagger, array, rate_hz, reason):
     with pytest.raises(UserError, match=reason):
         tagger(array, sample_rate_hz=rate_hz)
 
 
-def test_files_that_are_no_music(tagger, song, tmp_path):
+def test_invalid_files_and_weights_are_errors(tagger, song, tmp_path):
     with pytest.raises(UserError, match="No such file"):
         tagger(tmp_path / "missing.wav")
     with pytest.raises(UserError, match="sample_rate_hz: is for arrays"):
@@ -88,7 +88,7 @@ def test_files_that_are_no_music(tagger, song, tmp_path):
         deepgenre.load("gtzn")
 
 
-def test_importing_it_imports_no_more():
+def test_import_of_the_package_imports_no_libraries():
     code = "import sys, deepgenre; print([m for m in ('jax', 'numpy') if m in sys.modules])"
     process = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -96,11 +96,11 @@ def test_importing_it_imports_no_more():
     assert process.stdout.strip() == "[]"
 
 
-def test_the_example_of_the_readme_runs(tmp_path, song, capsys, monkeypatch):
+def test_readme_example_runs(tmp_path, song, capsys, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in example.splitlines() if line]) == 4
-    shutil.copy(song, tmp_path / "song.mp3")  # named as there; a decoder goes by the content
+    shutil.copy(song, tmp_path / "song.mp3")  # named as in README; decoders ignore the suffix
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
-    said = capsys.readouterr().out
-    assert any(genre in said for genre in deepgenre.load("gtzan").classes)
+    output = capsys.readouterr().out
+    assert any(genre in output for genre in deepgenre.load("gtzan").classes)

@@ -1,4 +1,4 @@
-"""From scores to tags; tags that contradict each other."""
+"""Tags from scores, and tags that contradict each other."""
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -7,29 +7,29 @@ import pytest
 from hypothesis import given
 
 from deepgenre.errors import UserError
-from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, not_contradicted
+from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, consistent_mask
 
 CLASSES = ("rock", "vocal", "no vocals", "male voice", "Female Vocalists", "fast", "slow", "drums",
            "no drums", "loud", "quiet")  # fmt: skip
 
 
-def chosen(choice: Choice, **scores: float) -> tuple[str, ...]:
+def tags_for(choice: Choice, **scores: float) -> tuple[str, ...]:
     return choose_tags(np.array([*scores.values()]), [*scores], choice)
 
 
-def test_choice_by_hand():
+def test_choice_applies_count_and_thresholds():
     scores = {"a": 0.2, "b": 0.9, "c": 0.5, "d": 0.5}
-    assert chosen(Choice(), **scores) == ("b", "c", "d", "a")
-    assert chosen(Choice(top_k=2), **scores) == ("b", "c")
-    assert chosen(Choice(threshold=0.5), **scores) == ("b", "c", "d")
-    assert chosen(Choice(threshold=0.95), **scores) == (UNKNOWN,)
-    assert chosen(Choice(unknown_below=0.95), **scores) == (UNKNOWN,)
-    assert chosen(Choice(unknown_below=0.9), **scores) == ("b", "c", "d", "a")
+    assert tags_for(Choice(), **scores) == ("b", "c", "d", "a")
+    assert tags_for(Choice(top_k=2), **scores) == ("b", "c")
+    assert tags_for(Choice(threshold=0.5), **scores) == ("b", "c", "d")
+    assert tags_for(Choice(threshold=0.95), **scores) == (UNKNOWN,)
+    assert tags_for(Choice(unknown_below=0.95), **scores) == (UNKNOWN,)
+    assert tags_for(Choice(unknown_below=0.9), **scores) == ("b", "c", "d", "a")
 
 
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"threshold": 1.1}, {"unknown_below": -0.1},
                                    {"threshold": float("nan")}])  # fmt: skip
-def test_senseless_choices_name_their_flag(wrong):
+def test_invalid_choice_is_an_error_with_its_flag(wrong):
     with pytest.raises(UserError, match=rf"^--{next(iter(wrong))}: must be"):
         Choice(**wrong)
 
@@ -49,20 +49,20 @@ def test_senseless_choices_name_their_flag(wrong):
         ({"no vocals": 0.1, "no voice": 0.2}, {"no vocals", "no voice"}),
     ],
 )
-def test_contradictions_by_hand(scores, expected):
-    assert {*chosen(Choice(consistent=True), **scores)} == expected
-    assert {*chosen(Choice(top_k=9), **scores)} == {*scores}  # only on request
+def test_stronger_side_of_a_contradiction_is_kept(scores, expected):
+    assert {*tags_for(Choice(consistent=True), **scores)} == expected
+    assert {*tags_for(Choice(top_k=9), **scores)} == {*scores}  # only on request
 
 
 @given(hnp.arrays(np.float64, len(CLASSES), elements=st.floats(0, 1)))
-def test_what_stays_never_contradicts(scores):
-    stays = not_contradicted(scores, CLASSES)
-    kept = {name for name, stay in zip(CLASSES, stays, strict=True) if stay}
+def test_kept_tags_do_not_contradict(scores):
+    mask = consistent_mask(scores, CLASSES)
+    kept = {name for name, keep in zip(CLASSES, mask, strict=True) if keep}
     assert "rock" in kept
     assert not kept >= {"vocal", "no vocals"}
     assert not kept >= {"male voice", "no vocals"}
     for left, right in (("fast", "slow"), ("drums", "no drums"), ("loud", "quiet")):
         assert len(kept & {left, right}) == 1
         by_name: dict[str, float] = dict(zip(CLASSES, scores, strict=True))
-        (won,) = kept & {left, right}
-        assert by_name[won] == max(by_name[left], by_name[right])
+        (winner,) = kept & {left, right}
+        assert by_name[winner] == max(by_name[left], by_name[right])

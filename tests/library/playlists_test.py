@@ -1,4 +1,4 @@
-"""Playlists of any labels and any file names: what is written is found again."""
+"""Playlists of arbitrary labels and file names can be read back."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from deepgenre.library import playlists
 
 
 @given(st.lists(st.text(), unique=True, max_size=8))
-def test_any_labels_become_safe_and_different_file_names(labels):
+def test_file_names_are_valid_and_unique(labels):
     names = playlists.file_names(labels)
     assert list(names) == labels
     assert len({name.casefold() for name in names.values()}) == len(labels)
@@ -43,26 +43,26 @@ def test_any_labels_become_safe_and_different_file_names(labels):
         (["x\ny\0z"], ["x_y_z"]),
     ],
 )
-def test_names_by_hand(labels, names):
+def test_file_names_of_special_labels(labels, names):
     assert list(playlists.file_names(labels).values()) == [f"{name}.m3u8" for name in names]
 
 
-def song(path: Path) -> Path:
+def write_song(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.zeros(8000), 8000, format="FLAC")
     return path
 
 
-HOSTILE = [
+SPECIAL_NAMES = [
     "a.flac", "#hash.flac", "  blank first.flac", "-rf ~ $(x) `y` & 'q' \"w\".flac", "ç 星.flac",
     "100%20.flac", "..flac", "file:x.flac", "back\\slash.flac", "tab\there.flac",
     "\x1b[31mred.flac",
 ]  # fmt: skip
 
 
-def test_hostile_names_are_found_again_through_the_playlist(tmp_path, monkeypatch):
-    songs = [song(tmp_path / "music" / "a b" / name) for name in HOSTILE]
-    songs.append(song(tmp_path / "lists" / "inside.flac"))
+def test_special_names_are_read_back_from_playlist(tmp_path, monkeypatch):
+    songs = [write_song(tmp_path / "music" / "a b" / name) for name in SPECIAL_NAMES]
+    songs.append(write_song(tmp_path / "lists" / "inside.flac"))
     for path in songs:
         playlists.check_listable(path)
     entries = {"x": [(path, 61.6) for path in songs]}
@@ -75,13 +75,13 @@ def test_hostile_names_are_found_again_through_the_playlist(tmp_path, monkeypatc
     assert [p.resolve() for p in expand([str(written["x"])])] == [p.resolve() for p in songs]
 
 
-def test_a_playlist_leads_to_its_songs_from_a_linked_folder(tmp_path):
-    path = song(tmp_path / "deep" / "er" / "music" / "x.flac")
+def test_paths_through_linked_folders(tmp_path):
+    path = write_song(tmp_path / "deep" / "er" / "music" / "x.flac")
     (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
     (tmp_path / "deep" / "lists").mkdir()
     (tmp_path / "lists").symlink_to(tmp_path / "deep" / "lists")
-    for place in ("link/music", "link/../er/music", "deep/lists/../er/music"):
-        linked = tmp_path / place / "x.flac"
+    for folder in ("link/music", "link/../er/music", "deep/lists/../er/music"):
+        linked = tmp_path / folder / "x.flac"
         written = playlists.write(tmp_path / "lists", ["x"], {"x": [(linked, 1)]})
         assert expand([str(written["x"])])[0].resolve() == path
 
@@ -89,20 +89,20 @@ def test_a_playlist_leads_to_its_songs_from_a_linked_folder(tmp_path):
 @pytest.mark.parametrize(
     "name", ["line\nbreak.flac", "cr\r.flac", "end .flac ", "no utf \udcff.flac"]
 )
-def test_names_that_no_playlist_can_hold_are_refused(name, tmp_path):
-    with pytest.raises(UserError, match="no playlist can hold it") as refused:
+def test_names_that_cannot_be_listed_raise_user_error(name, tmp_path):
+    with pytest.raises(UserError, match="playlists cannot contain it") as raised:
         playlists.check_listable(Path(os.fspath(tmp_path), name))
-    assert "\n" not in str(refused.value)
-    assert str(refused.value).isprintable()
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).isprintable()
 
 
 @given(st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=40))
-def test_a_name_is_refused_or_comes_back_from_the_list(name):
+def test_any_name_is_rejected_or_read_back(name):
     path = Path("/music") / name
     try:
         playlists.check_listable(path)
     except UserError:
         return
-    lines = playlists.text("x", [(path, 1.0)], Path("/lists")).encode().decode().split("\n")
+    lines = playlists.to_text("x", [(path, 1.0)], Path("/lists")).encode().decode().split("\n")
     assert len(lines) == 5
     assert os.path.normpath(os.path.join("/lists", lines[3].strip())) == os.path.normpath(path)  # noqa: PTH118

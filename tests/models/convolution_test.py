@@ -1,4 +1,4 @@
-"""What is made of products on a CPU equals XLA's convolution, forward and backward."""
+"""Convolutions by products on a CPU equal XLA's convolution, forward and backward."""
 
 import functools
 import math
@@ -26,15 +26,15 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def with_gradients(function: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array) -> list:
-    """Returns the output, and the gradients of x and kernel under random pulls."""
-    out, pull = jax.vjp(function, x, kernel)
-    return [out, *pull(normal(*out.shape, seed=1))]
+    """Returns the output, and the gradients of x and kernel for a random output gradient."""
+    output, vjp = jax.vjp(function, x, kernel)
+    return [output, *vjp(normal(*output.shape, seed=1))]
 
 
-def assert_close(found: list, wanted: list) -> None:
-    for one, other in zip(found, wanted, strict=True):
-        scale = max(1.0, float(jnp.abs(other).max()))
-        np.testing.assert_allclose(one, other, atol=2e-5 * scale)
+def assert_close(actual: list, expected: list) -> None:
+    for a, e in zip(actual, expected, strict=True):
+        scale = max(1.0, float(jnp.abs(e).max()))
+        np.testing.assert_allclose(a, e, atol=2e-5 * scale)
 
 
 @settings(max_examples=15, deadline=None)
@@ -77,7 +77,7 @@ def test_pool_of_one_channel_equals_xla(height, width, kernel, pool, batch, feat
     )
 
 
-def test_a_pool_of_many_places_is_one_too():
+def test_pool_larger_than_max_pool_size_equals_xla():
     x, kernel = normal(2, 20, 18, 1), normal(3, 3, 1, 2)
     pads = ((1, 1), (1, 1))
     assert_close(
@@ -88,7 +88,7 @@ def test_a_pool_of_many_places_is_one_too():
 
 @pytest.mark.parametrize("taps", [(3, 3), (1, 4), (2, 3), (5, 5)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 1))])
-def test_one_channel_is_convolved_with_any_kernel_and_padding(taps, padding):
+def test_convolution_of_one_channel_equals_xla(taps, padding):
     x, kernel = normal(2, 11, 9, 1), normal(*taps, 1, 5, seed=2)
     layout = ("NHWC", "HWIO", "NHWC")
     assert_close(
@@ -101,27 +101,28 @@ def test_one_channel_is_convolved_with_any_kernel_and_padding(taps, padding):
     )
 
 
-def test_silence_sends_its_gradient_to_one_place_only():
+def test_gradient_of_equal_values_goes_to_one_index_only():
     x, weights = jnp.zeros((2, 8, 6, 1)), normal(3, 3, 1, 2)
-    found = with_gradients(lambda x, k: convolve(x, k, (1, 1), "SAME", pool=(4, 3)), x, weights)
+    actual = with_gradients(lambda x, k: convolve(x, k, (1, 1), "SAME", pool=(4, 3)), x, weights)
     pads = ((1, 1), (1, 1))
-    plain = with_gradients(lambda x, k: max_pool(by_xla(x, k, (1, 1), pads), (4, 3)), x, weights)
-    assert_close(found, plain)
+    expected = with_gradients(lambda x, k: max_pool(by_xla(x, k, (1, 1), pads), (4, 3)), x, weights)
+    assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("rows", [1, 100, 10**6])
-def test_the_kernels_gradient_is_the_same_for_any_number_of_rows(monkeypatch, rows):
-    monkeypatch.setattr(convolution, "ROWS", rows)
+def test_kernel_gradient_does_not_depend_on_max_rows(monkeypatch, rows):
+    monkeypatch.setattr(convolution, "MAX_ROWS", rows)
     x, gradient = normal(6, 9, 7, 3), normal(6, 9, 7, 4, seed=1)
     pads = ((1, 1), (1, 1))
-    (plain,) = jax.vjp(lambda k: by_xla(x, k, (1, 1), pads), jnp.zeros((3, 3, 3, 4)))[1](gradient)
-    found = convolution.kernel_gradient(x, gradient, (3, 3, 3, 4), (1, 1), pads)
-    np.testing.assert_allclose(found, plain, atol=1e-3 * float(jnp.abs(plain).max()))
+    _, vjp = jax.vjp(lambda k: by_xla(x, k, (1, 1), pads), jnp.zeros((3, 3, 3, 4)))
+    (expected,) = vjp(gradient)
+    actual = convolution.kernel_gradient(x, gradient, (3, 3, 3, 4), (1, 1), pads)
+    np.testing.assert_allclose(actual, expected, atol=1e-3 * float(jnp.abs(expected).max()))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_bfloat16_sums_in_float32(channels):
-    """Sums over a batch would otherwise stop growing once an addend is below their last bit."""
+def test_bfloat16_is_accumulated_in_float32(channels):
+    """A bfloat16 sum over a batch stops growing once an addend is below its last bit."""
     x = jnp.ones((64, 16, 16, channels), jnp.bfloat16)
     kernel = jnp.ones((3, 3, channels, 2), jnp.bfloat16)
 
@@ -134,7 +135,7 @@ def test_bfloat16_sums_in_float32(channels):
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_block_pools_and_activates_in_either_order(batch_norm):
+def test_conv_block_equals_pool_after_activation(batch_norm):
     block = ConvBlock(4, (3, 3), pool=(2, 3), batch_norm=batch_norm)
     x = normal(2, 9, 8, 1)
     variables = dict(block.init(jax.random.key(3), x, train=False))
@@ -143,15 +144,15 @@ def test_a_block_pools_and_activates_in_either_order(batch_norm):
     variables["params"]["Conv_0"]["bias"] = bias
     h = by_xla(x, kernel, (1, 1), ((1, 1), (1, 1))) + bias[None, None, None]
     h = h / math.sqrt(1 + 1e-5) if batch_norm else h
-    plain = max_pool(nn.relu(h), (2, 3))
-    found = block.apply(variables, x, train=False)
-    assert isinstance(found, jax.Array)
-    np.testing.assert_allclose(found, plain, atol=1e-5)
+    expected = max_pool(nn.relu(h), (2, 3))
+    actual = block.apply(variables, x, train=False)
+    assert isinstance(actual, jax.Array)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", [(), (2, 2)])
-def test_other_platforms_get_xlas_convolutions_alone(pool):
-    """Lowered for a GPU, nothing of a step's convolutions is made of products."""
+def test_products_are_used_only_on_cpus(pool):
+    """Lowered for a GPU, all of a step's convolutions are XLA's."""
     kernel = normal(3, 3, 1, 4)
     loss = jax.jit(jax.grad(lambda k, x: convolve(x, k, (1, 1), "SAME", pool=pool).sum()))
     for platform, products in (("cuda", 0), ("cpu", 1)):
@@ -161,7 +162,7 @@ def test_other_platforms_get_xlas_convolutions_alone(pool):
         assert ("stablehlo.convolution" in text) != bool(products)
 
 
-def test_two_devices_give_the_gradient_of_one():
+def test_gradient_on_two_devices_equals_one_device():
     x, kernel = normal(4, 9, 8, 1), normal(3, 3, 1, 4, seed=1)
 
     def gradient(kernel: jax.Array, x: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The networks that hear spectrograms: that they learn, on two devices too; what each hears."""
+"""Networks on spectrograms: training on one and two devices, and what each output depends on."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from deepgenre.models import multi_scale
 from deepgenre.models.hamel import temporal_statistics
 from deepgenre.weights.spec import Spec
 
-# Options that make it quick and the same in every step, and an input (frames, bands).
+# Options for a small network without dropout, and the size of an input (frames, bands).
 NARROW = {"width": 1 / 16, "dropout": 0.0}
 NARROW_CONV = {**NARROW, "conv_dropout": 0.0}
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
@@ -50,8 +50,8 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_to_compile() -> Iterator[None]:
-    """Compiled code need not be fast here: most of the time is XLA's, not the networks'."""
+def disable_xla_optimisations() -> Iterator[None]:
+    """Disables XLA's optimisations: compilation takes most of the time of these tests."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -65,7 +65,7 @@ def spec_of(name: str) -> Spec:
 
 
 def batch_of(name: str, clips: int = 6) -> dict[str, np.ndarray]:
-    """Returns *synthetic* clips: of class k, band k is loud; noise elsewhere."""
+    """Returns *synthetic* clips: noise, with band k loud in class k."""
     _, (frames, bands) = SMALL[name]
     labels = np.arange(clips, dtype=np.int32) % 3
     levels = np.random.default_rng(0).integers(0, 128, (clips, frames, bands))
@@ -75,13 +75,13 @@ def batch_of(name: str, clips: int = 6) -> dict[str, np.ndarray]:
 
 def train(name: str, *, steps: int, num_devices: int = 1) -> tuple[Any, list[float]]:
     """Returns params and running statistics after some steps on one batch, and the losses."""
-    rate = 1.0 if name == "spherical_kmeans" else 0.03  # its head alone, from zero
+    rate = 1.0 if name == "spherical_kmeans" else 0.03  # trains only its head, from zero
     tx = optax.sgd(rate, momentum=0.9)
     return tiny.steps_on_one_batch(spec_of(name), batch_of(name), tx, steps, num_devices)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_few_steps_lower_the_loss(name: str) -> None:
+def test_loss_decreases(name: str) -> None:
     _, losses = train(name, steps=8)
     assert np.isfinite(losses).all()
     assert losses[-1] < 0.8 * losses[0]
@@ -106,69 +106,69 @@ FAMILIES = (
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_two_devices_train_as_one(name: str) -> None:
+def test_two_devices_train_like_one(name: str) -> None:
     one, _ = train(name, steps=1)
     two, _ = train(name, steps=1, num_devices=2)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5), one, two)
 
 
 def initialised(name: str) -> tuple[nn.Module, Any, jax.Array]:
-    """Returns a small network, its variables, and noise (2, frames, bands) to hear."""
+    """Returns a small network, its variables, and noise (2, frames, bands) as input."""
     options, (frames, bands) = SMALL[name]
     module = models.build(name, 3, options)
     x = jax.random.normal(jax.random.key(1), (2, frames, bands))
     return module, jax.jit(partial(module.init, train=False))(jax.random.key(0), x), x
 
 
-def heard(module: nn.Module, variables: Any, x: jax.Array) -> tuple[np.ndarray, Any]:
-    """Returns logits and what was sown."""
+def infer(module: nn.Module, variables: Any, x: jax.Array) -> tuple[np.ndarray, Any]:
+    """Returns logits and the sown intermediates."""
     apply = jax.jit(partial(module.apply, train=False, mutable=["intermediates"]))
     logits, rest = apply(variables, x)
     return np.asarray(logits), rest["intermediates"]
 
 
-def test_lstm_says_what_it_has_heard_so_far() -> None:
+def test_lstm_step_does_not_depend_on_later_frames() -> None:
     module, variables, x = initialised("lstm")
-    logits, sown = heard(module, variables, x)
+    logits, sown = infer(module, variables, x)
     (steps,) = sown["frame_logits"]
     assert steps.shape == (2, 4, 3)
     np.testing.assert_allclose(logits, steps.mean(axis=1), rtol=1e-5)
-    for step in range(4):  # step i has heard frames 0 .. 8 i + 35
-        (other,) = heard(module, variables, x.at[:, 8 * step + 36 :].set(0.0))[1]["frame_logits"]
+    for step in range(4):  # step i depends on frames 0 .. 8 i + 35
+        (other,) = infer(module, variables, x.at[:, 8 * step + 36 :].set(0.0))[1]["frame_logits"]
         np.testing.assert_allclose(other[:, : step + 1], steps[:, : step + 1], rtol=1e-5)
-    (other,) = heard(module, variables, x.at[:, 35].set(9.0))[1]["frame_logits"]
+    (other,) = infer(module, variables, x.at[:, 35].set(9.0))[1]["frame_logits"]
     assert np.abs(other - steps)[:, 0].max() > 1e-4
 
 
-def test_crnn_adds_the_frames_that_its_last_step_lacks() -> None:
+def test_crnn_pads_to_a_whole_number_of_steps() -> None:
     module, variables, x = initialised("crnn")  # 100 frames: 46 are missing on either side
     padded = jnp.pad(x, ((0, 0), (46, 46), (0, 0)))
     np.testing.assert_array_equal(
-        heard(module, variables, x)[0], heard(module, variables, padded)[0]
+        infer(module, variables, x)[0], infer(module, variables, padded)[0]
     )
 
 
-def test_multi_scale_does_not_hear_the_order_of_segments() -> None:
+def test_multi_scale_does_not_depend_on_segment_order() -> None:
     module, variables, _ = initialised("multi_scale")
-    x = jax.random.normal(jax.random.key(2), (1, 110, 16))  # two segments of 54, and a rest
+    x = jax.random.normal(jax.random.key(2), (1, 110, 16))  # two segments of 54, and a remainder
     swapped = jnp.concatenate([x[:, 54:108], x[:, :54], -x[:, 108:]], axis=1)
-    logits, _ = heard(module, variables, x)
-    np.testing.assert_allclose(logits, heard(module, variables, swapped)[0], rtol=1e-4, atol=1e-5)
+    logits, _ = infer(module, variables, x)
+    np.testing.assert_allclose(logits, infer(module, variables, swapped)[0], rtol=1e-4, atol=1e-5)
     shifted = jnp.roll(x, 27, axis=1)
-    assert np.abs(logits - heard(module, variables, shifted)[0]).max() > 1e-3
+    assert np.abs(logits - infer(module, variables, shifted)[0]).max() > 1e-3
 
 
-def test_multi_scale_hears_segments_of_the_published_lengths() -> None:
+def test_multi_scale_segments_have_the_published_lengths() -> None:
     assert [math.prod(pools) for _, pools in multi_scale.SCALES] == [18, 27, 54]
 
 
 @pytest.mark.parametrize(("name", "elu"), [("compact_cnn", True), ("fcn_compact", False)])
-def test_elu_falls_below_zero_and_relu_does_not(name: str, elu: bool) -> None:
-    (embedding,) = heard(*initialised(name))[1]["embedding"]
+def test_embedding_is_negative_with_elu_only(name: str, elu: bool) -> None:
+    (embedding,) = infer(*initialised(name))[1]["embedding"]
     assert (embedding.min() < 0) == elu
 
 
-def test_dieleman_is_trainable_where_a_filter_is_silent() -> None:
+def test_dieleman_has_finite_gradients_for_zero_input() -> None:
     module, variables, x = initialised("dieleman")
 
     def loss(params: Any) -> jax.Array:
@@ -180,9 +180,9 @@ def test_dieleman_is_trainable_where_a_filter_is_silent() -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-def test_temporal_statistics_are_numpys() -> None:
+def test_temporal_statistics_equal_numpy() -> None:
     x = np.random.default_rng(0).gamma(2.0, size=(3, 50, 4)).astype(np.float32)
     centred = x - x.mean(axis=1, keepdims=True)
     expected = [x.mean(1), x.max(1), x.min(1), x.var(1), (centred**3).mean(1), (centred**4).mean(1)]
-    found = temporal_statistics(jnp.asarray(x))
-    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-4)
+    actual = temporal_statistics(jnp.asarray(x))
+    np.testing.assert_allclose(actual, np.concatenate(expected, axis=1), rtol=1e-4)

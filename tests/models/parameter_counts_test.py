@@ -1,10 +1,10 @@
-"""The networks that hear spectrograms: what they are made of, and what sizes they take."""
-
-from typing import Any
+"""Networks on spectrograms: numbers of parameters, input sizes and shapes of layers."""
 
 import jax
 import numpy as np
 import pytest
+import tiny
+import waveform_networks_test
 from jax import numpy as jnp
 
 from deepgenre import models
@@ -13,12 +13,12 @@ from deepgenre.models.layers import ConvBlock, scaled
 from deepgenre.models.pooling import shrink
 from deepgenre.weights.state import num_parameters
 
-# Published input (frames, bands), classes, and parameters: as the source states them where it does
-# (=), else summed by hand from its layers.
+# Published input (frames, bands), classes, and parameters: the published number (=), or the sum
+# over the published layers.
 PUBLISHED = (
     ("paper_1d", (646, 128), 10, 2_775_818),
     ("paper_1d_norm", (646, 128), 10, 2_775_818 + 3 * 2 * 256),
-    # A fourth convolution leaves one place of time, not two, to the dense layer.
+    # With a fourth convolution, the dense layer has an input of one frame instead of two.
     ("paper_1d_deep", (646, 128), 10, 2_777_354 + 4 * 256 * 256 + 3 * 256 - 512 * 2048),
     ("paper_2d", (628, 128), 50, 1_732_658),
     ("paper_2d_norm", (628, 128), 50, 1_732_658 + 2 * (128 + 256 + 512)),
@@ -29,13 +29,13 @@ PUBLISHED = (
     ("fcn5", (1366, 96), 50, 25_183_026),
     ("fcn_compact", (1813, 96), 50, 447_732),
     ("compact_cnn", (1366, 96), 50, 39_282),
-    # 394,098, and one bias more for each of the 64 units of Flax's GRUs. The 396,786 that the
-    # README states are those with a norm for each of 1,440 frames, not of 96 bands: 2 x 1,344 more.
+    # 394,098, and one more bias for each of the 64 units of Flax's GRUs. The README's 396,786 have
+    # a norm for each of 1,440 frames instead of 96 bands: 2 x 1,344 more.
     ("crnn", (1366, 96), 50, 394_098 + 64),
     ("lstm", (646, 128), 10, 1_347_850),
     ("hamel", (128, 128), 50, 1_559_090),
     ("li", (190, 13), 10, 11_333),
-    ("vggish", (96, 64), 10, 72_141_184 + 10 * (128 + 1)),  # the release ends in the embedding
+    ("vggish", (96, 64), 10, 72_141_184 + 10 * (128 + 1)),  # the release ends with the embedding
     ("short_chunk", (231, 128), 50, 3_687_348),
     ("short_chunk_res", (231, 128), 50, 12_104_244),
     # = 11,689,512 of the release, with 10 classes for 1,000 and one channel for three.
@@ -44,8 +44,8 @@ PUBLISHED = (
     # 62,378,344 of AlexNet in one tower, with 10 classes for 1,000 and one channel for three.
     ("gwardys", (227, 227), 10, 62_378_344 - 990 * (4096 + 1) - 2 * 11 * 11 * 96),
     ("multi_scale", (1254, 128), 50, 1_998_130),
-    # The head's: dynamics of 24 MFCCs, contrast, a triangle of 20 MFCCs, 173 modulations in each of
-    # four registers, and three numbers of each filter.
+    # The head: dynamics of 24 MFCCs, contrast, a triangle of 20 MFCCs, 173 modulations in each of
+    # four registers, and three features per filter.
     (
         "spherical_kmeans",
         (387, 128),
@@ -58,54 +58,35 @@ PUBLISHED = (
 NAMES = [name for name, *_ in PUBLISHED]
 
 
-def shapes(
-    name: str,
-    frames: int,
-    bands: int,
-    num_classes: int = 10,
-    *,
-    train: bool = False,
-    **options: Any,
-) -> tuple[Any, Any]:
-    """Returns logits and variables of a new network, as shapes: nothing is computed."""
-    module = models.build(name, num_classes, options, dtype="bfloat16")
-    return jax.eval_shape(
-        lambda: module.init_with_output(
-            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
-            jnp.zeros((2, frames, bands)),
-            train=train,
-            mutable=True,
-        )
-    )
-
-
-@pytest.mark.parametrize(("name", "size", "num_classes", "count"), PUBLISHED, ids=NAMES)
-def test_parameters_are_as_many_as_published(
+@pytest.mark.parametrize(
+    ("name", "size", "num_classes", "count"), [*PUBLISHED, *waveform_networks_test.PUBLISHED]
+)
+def test_number_of_parameters_is_as_published(
     name: str, size: tuple[int, int], num_classes: int, count: int
 ) -> None:
-    _, variables = shapes(name, *size, num_classes)
+    _, variables = tiny.shapes(name, *size, num_classes)
     assert num_parameters(variables["params"]) == count
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize(("name", "size", "_classes", "_count"), PUBLISHED, ids=NAMES)
-def test_any_size_from_the_shortest_on_gives_logits_and_an_embedding(
+def test_output_shapes_for_different_input_sizes(
     name: str, size: tuple[int, int], _classes: int, _count: int
 ) -> None:
     shortest = models.network(name).min_frames
     assert shortest <= size[0]
     odd = shortest + 214  # more than a pool of any network
     for frames, bands in ((shortest, size[1]), (odd, 97), (387, 128)):  # 387: GTZAN as stored
-        logits, variables = shapes(name, frames, bands, train=True)
+        logits, variables = tiny.shapes(name, frames, bands, train=True)
         assert (logits.shape, logits.dtype) == ((2, 10), jnp.float32)
         (embedding,) = variables["intermediates"]["embedding"]
         assert embedding.shape[0] == 2 and embedding.shape[1] >= 1 and embedding.ndim == 2
         assert embedding.dtype == jnp.float32
-        if name != "spherical_kmeans":  # whose head hears more numbers than are of use elsewhere
+        if name != "spherical_kmeans":  # its embedding is a part of the head's input
             assert variables["params"]["logits"]["kernel"].shape == (embedding.shape[1], 10)
 
 
-# What a named layer makes of the published input: its shape without the batch.
+# A named layer's output for the published input: its shape without the batch.
 PUBLISHED_LAYERS = {
     "paper_1d": ("ConvBlock_2", (9, 256)),
     "paper_2d": ("ConvBlock_2", (5, 2, 512)),
@@ -132,7 +113,7 @@ PUBLISHED_LAYERS = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED_LAYERS)
-def test_the_published_input_is_shrunk_as_published(name: str) -> None:
+def test_layer_shapes_for_published_input(name: str) -> None:
     layer, expected = PUBLISHED_LAYERS[name]
     (size,) = [size for row, size, *_ in PUBLISHED if row == name]
     module = models.build(name, 10, {})
@@ -149,22 +130,22 @@ def test_the_published_input_is_shrunk_as_published(name: str) -> None:
     assert output.shape == (2, *expected)
 
 
-def test_a_network_with_one_frame_less_than_the_shortest_says_so() -> None:
+def test_input_shorter_than_min_frames_is_an_error() -> None:
     for name in ("dieleman", "dieleman_mtt", "lstm", "li", "gwardys"):
         with pytest.raises(UserError, match="too small for this network"):
-            shapes(name, models.network(name).min_frames - 1, 128)
+            tiny.shapes(name, models.network(name).min_frames - 1, 128)
     with pytest.raises(UserError, match="too small for this network"):
-        shapes("paper_1d", 387, 128, depth=5)
+        tiny.shapes("paper_1d", 387, 128, depth=5)
 
 
-def test_shrink_averages_to_no_more_than_asked() -> None:
+def test_shrink_averages_to_at_most_max_sizes() -> None:
     x = jnp.arange(2 * 13 * 4 * 1, dtype=jnp.float32).reshape(2, 13, 4, 1)
-    assert shrink(x, (6, 4)).shape == (2, 4, 4, 1)  # 13 frames, three at a time
+    assert shrink(x, (6, 4)).shape == (2, 4, 4, 1)  # 13 frames, in groups of three
     np.testing.assert_allclose(shrink(x, (6, 4))[:, 0], x[:, :3].mean(axis=1))
     np.testing.assert_array_equal(shrink(x, (13, 4)), x)
 
 
-def test_a_pool_larger_than_what_is_left_shrinks_to_it() -> None:
+def test_pool_larger_than_its_input_shrinks_to_it() -> None:
     x = jax.random.normal(jax.random.key(0), (2, 3, 9, 1))
     block = ConvBlock(features=2, kernel=(1, 1), pool=(5, 4))
     whole = ConvBlock(features=2, kernel=(1, 1), pool=(3, 4))
@@ -174,6 +155,6 @@ def test_a_pool_larger_than_what_is_left_shrinks_to_it() -> None:
     np.testing.assert_array_equal(pooled, whole.apply(variables, x, False))
 
 
-def test_width_scales_and_leaves_one_at_least() -> None:
+def test_scaled_is_at_least_one() -> None:
     assert scaled((64, 3, 1), 0.25) == [16, 1, 1]
     assert scaled((3, 15), 4.0) == [12, 60]

@@ -1,11 +1,11 @@
-"""Filters learnt without labels."""
+"""Whitening and spherical k-means."""
 
 import numpy as np
 
 from deepgenre.training.kmeans import spherical_kmeans, whitening
 
 
-def test_whitened_components_have_about_the_same_variance():
+def test_whitened_components_have_about_equal_variance():
     rng = np.random.default_rng(0)
     rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
     rows = (rng.normal(size=(5000, 6)) * [9, 7, 5, 3, 0.1, 0.01]) @ rotation + 4
@@ -18,12 +18,12 @@ def test_whitened_components_have_about_the_same_variance():
     assert np.all((covariance.diagonal() > 0.7) & (covariance.diagonal() < 1))
 
 
-def test_centroids_are_the_directions_that_the_data_have():
+def test_centroids_match_the_directions_of_the_data():
     rng = np.random.default_rng(0)
     directions = np.eye(8)[:3]
     sizes = rng.uniform(0.5, 5, size=(3, 100, 1))
     rows = sizes * directions[:, None] + 0.05 * rng.normal(size=(3, 100, 8))
-    found = spherical_kmeans(rows.reshape(-1, 8).astype(np.float32), 12, rng, iterations=10)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
-    assert (found @ directions.T).max(axis=0).min() > 0.98
-    assert (found @ directions.T).max(axis=1).min() > 0.9  # none lies between two directions
+    centroids = spherical_kmeans(rows.reshape(-1, 8).astype(np.float32), 12, rng, iterations=10)
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-4)
+    assert (centroids @ directions.T).max(axis=0).min() > 0.98
+    assert (centroids @ directions.T).max(axis=1).min() > 0.9  # none is between two directions

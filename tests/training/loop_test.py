@@ -1,4 +1,4 @@
-"""Runs that end before their last step by themselves."""
+"""Divergence and early stopping."""
 
 import jax
 import numpy as np
@@ -11,17 +11,17 @@ from deepgenre.weights.checkpoint import Checkpoints
 
 
 @pytest.mark.parametrize(
-    ("first_rate", "growth", "said"),
-    # Three steps an epoch; the learning rate, float32, grows until it is infinite. Step 5 of the
-    # first run breaks the weights: the loss of step 6 shows it. Step 6 of the second run does,
-    # whose own loss is finite: only validation can see it.
+    ("first_rate", "growth", "message"),
+    # Three steps per epoch; the learning rate, float32, grows until it is infinite. In the first
+    # run the weights diverge in step 5, and the loss of step 6 is nan. In the second run they
+    # diverge in step 6, after its loss was computed: only validation detects it.
     [
         (1e-28, 1e36, "the loss is nan at step 6; "),
         (2e-38, 1e28, "the scores are not finite after step 6; "),
     ],
 )
-def test_weights_that_break_end_the_run_and_are_not_saved(
-    monkeypatch, capfd, tones, tmp_path, first_rate, growth, said
+def test_diverged_weights_end_the_run_and_are_not_saved(
+    monkeypatch, capfd, tones, tmp_path, first_rate, growth, message
 ):
     arguments = tiny.settings(
         tones,
@@ -33,14 +33,14 @@ def test_weights_that_break_end_the_run_and_are_not_saved(
     )
     assert tiny.call(monkeypatch, *arguments) == 1
     last = capfd.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"deepgenre: {said}the last good checkpoint is kept")
+    assert last.startswith(f"deepgenre: {message}the last good checkpoint is kept")
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 3
     weights = checkpoint.restore(tmp_path)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights.variables))
 
 
-def test_a_run_that_gets_no_better_stops_early_once(monkeypatch, capfd, tones, tmp_path):
+def test_run_without_improvement_stops_early_and_stays_stopped(monkeypatch, capfd, tones, tmp_path):
     arguments = tiny.settings(
         tones,
         f"--workdir={tmp_path}",
@@ -49,9 +49,9 @@ def test_a_run_that_gets_no_better_stops_early_once(monkeypatch, capfd, tones, t
         "--config.learning_rate=0",
         "--config.network.batch_norm=false",
     )
-    for said in ("stopped early: no better loss for 2 epochs", "already trained, to step 9; "):
+    for message in ("stopped early: no better loss for 2 epochs", "already trained to step 9; "):
         assert tiny.call(monkeypatch, *arguments) == 0
-        assert said in capfd.readouterr().err
+        assert message in capfd.readouterr().err
         lines = [line for line in read_metrics(tmp_path) if line["split"] == "valid"]
         assert [line["epoch"] for line in lines] == [1, 2, 3]
         assert len({line["loss"] for line in lines}) == 1

@@ -1,4 +1,4 @@
-"""Two real processes train together what one process trains on two devices."""
+"""Two processes train the same weights as one process with two devices."""
 
 import json
 import signal
@@ -30,8 +30,8 @@ def start_two(run: list[str], folder: Path):
     return [tiny.start(*together, f"--process_id={number}", cwd=folder) for number in range(2)]
 
 
-def test_two_processes_stop_together_go_on_and_train_as_one(tones: Path, tmp_path: Path):
-    # SGD: Adam divides by the gradient's size, and so makes much of rounding where it is near zero.
+def test_two_processes_stop_resume_and_train_as_one(tones: Path, tmp_path: Path):
+    # SGD: Adam divides by the gradient's magnitude, which amplifies rounding of small gradients.
     run = tiny.settings(
         tones, "--config.optimizer=sgd", "--config.learning_rate=0.001", "--config.num_epochs=8"
     )
@@ -43,14 +43,14 @@ def test_two_processes_stop_together_go_on_and_train_as_one(tones: Path, tmp_pat
     stopped = [tiny.finish(process) for process in processes]
     assert [code for code, _, _ in stopped] == [130, 130]
     messages = {errors.splitlines()[-1] for _, _, errors in stopped}
-    (message,) = messages  # of the same step
+    (message,) = messages  # both stopped at the same step
     assert message.startswith("deepgenre: stopped at step ")
 
     (code_0, output_0, errors_0), (code_1, output_1, _) = map(tiny.finish, start_two(run, tmp_path))
     assert (code_0, code_1) == (0, 0)
     assert "resumed at step" in errors_0
     assert json.loads(output_0.splitlines()[-1])["last_epoch"]["step"] == 24
-    assert "{" not in output_1  # one process speaks for all; Gloo says what it likes
+    assert "{" not in output_1  # only process 0 prints the report; Gloo may log
 
     alone = tiny.start(*run, f"--workdir={tmp_path / 'alone'}", cwd=tmp_path, num_devices=2)
     assert tiny.finish(alone)[0] == 0

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines on *synthetic* data: CD-1, what it learns, what it is good for."""
+"""Restricted Boltzmann machines on *synthetic* data: CD-1, stacking, and use in a network."""
 
 from typing import Any
 
@@ -37,19 +37,19 @@ def test_reconstruction_improves(gaussian: bool) -> None:
     assert errors[-1] < 0.6 * errors[0]
 
 
-def test_contrastive_divergence_climbs_the_likelihood() -> None:
-    """On average over samples, CD-1 points the way of the exact gradient of log p(data)."""
+def test_contrastive_divergence_follows_the_likelihood_gradient() -> None:
+    """Averaged over samples, CD-1 is close in direction to the exact gradient of log p(data)."""
     random = np.random.default_rng(1)
     machine = rbm.Rbm(*(jnp.asarray(0.5 * random.normal(size=s)) for s in ((4, 3), 3, 4)))
     visible = jnp.asarray(random.integers(0, 2, (8, 4)), jnp.float32)
-    everything = jnp.asarray([[n >> bit & 1 for bit in range(4)] for n in range(16)], jnp.float32)
+    all_states = jnp.asarray([[n >> bit & 1 for bit in range(4)] for n in range(16)], jnp.float32)
 
     def unnormalised(machine: rbm.Rbm, rows: jax.Array) -> jax.Array:
         hidden = jax.nn.softplus(rows @ machine.weights + machine.hidden_bias[None]).sum(axis=1)
         return rows @ machine.visible_bias + hidden
 
     def likelihood(machine: rbm.Rbm) -> jax.Array:
-        normaliser = jax.nn.logsumexp(unnormalised(machine, everything))
+        normaliser = jax.nn.logsumexp(unnormalised(machine, all_states))
         return (unnormalised(machine, visible) - normaliser).mean()
 
     exact = jax.grad(likelihood)(machine)
@@ -62,8 +62,8 @@ def test_contrastive_divergence_climbs_the_likelihood() -> None:
     assert one @ two / np.linalg.norm(one) / np.linalg.norm(two) > 0.8
 
 
-def test_the_first_layer_needs_no_standardising() -> None:
-    """Folded weights say on data as they are what the machine says on standardised data."""
+def test_standardisation_is_folded_into_the_first_layer() -> None:
+    """Folded weights give on raw data the probabilities of the RBM on standardised data."""
     data, _ = patterns(64)
     shifted = jnp.asarray(5.0 + data * np.linspace(0.1, 3.0, 24, dtype=np.float32))
     mean, deviation = shifted.mean(axis=0), shifted.std(axis=0)
@@ -86,7 +86,7 @@ def test_pretrained_layers_stack() -> None:
     jax.tree.map(np.testing.assert_array_equal, layers, again)
 
 
-def test_fewer_clips_than_a_batch_and_a_silent_column_do_no_harm() -> None:
+def test_fewer_clips_than_a_batch_and_a_constant_column() -> None:
     data = jnp.asarray(patterns(5)[0]).at[:, 0].set(7.0)
     ((weights, bias),) = rbm.pretrain(data, (4,), jax.random.key(0), OPTIONS)
     assert np.isfinite(weights).all() and np.isfinite(bias).all()
@@ -123,7 +123,7 @@ def fine_tune(
     return params, losses
 
 
-def test_a_pretrained_network_learns_to_classify_sooner_than_a_fresh_one() -> None:
+def test_pretrained_network_learns_faster_than_a_fresh_one() -> None:
     x, labels = spectrograms(160)
     sizes = (24, 24, 24)
     network = Dbn(num_classes=4, hidden_units=sizes)
@@ -142,13 +142,13 @@ def test_a_pretrained_network_learns_to_classify_sooner_than_a_fresh_one() -> No
     assert (logits.argmax(axis=1) == labels[120:]).mean() > 0.9  # chance: 0.25
 
 
-def test_layers_of_other_sizes_are_refused_in_one_line() -> None:
+def test_layers_of_other_sizes_are_rejected() -> None:
     x, _ = spectrograms(4)
     params = Dbn(num_classes=4, hidden_units=(16,)).init(jax.random.key(0), x, train=False)
     layers = rbm.pretrain(pooled_bands(x), (16, 8), jax.random.key(1), OPTIONS)
-    with pytest.raises(UserError, match=r"pretrained layer 1 is \(16, 8\), the network's None"):
+    with pytest.raises(UserError, match=r"pretrained layer 1 has shape \(16, 8\), expected None"):
         with_pretrained(params["params"], layers)
-    with pytest.raises(UserError, match=r"pretrained layer 0 is \(16, 8\)"):
+    with pytest.raises(UserError, match=r"pretrained layer 0 has shape \(16, 8\)"):
         with_pretrained(params["params"], layers[1:])
 
 

@@ -1,4 +1,4 @@
-"""Real runs in processes of their own, stopped the hard way."""
+"""Runs in subprocesses that are terminated or killed, and resumed."""
 
 import json
 import signal
@@ -32,92 +32,99 @@ def wait_for_checkpoint(process, workdir: Path, after: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(tones, tmp_path_factory):
-    """A run that is stopped by SIGTERM, goes on, is killed, and goes on; and one left in peace."""
+def runs(tones, tmp_path_factory):
+    """Results of an uninterrupted run, and of one that is terminated, resumed, killed, resumed."""
     folder = tmp_path_factory.mktemp("resume")
     settings = tiny.settings(tones, f"--config.num_epochs={EPOCHS}", "--config.log_every_steps=2")
     patched = pytest.MonkeyPatch()
     assert tiny.call(patched, *settings, "--mode=prepare") == 0
     patched.undo()
-    peaceful, stormy = folder / "peaceful", folder / "stormy"
-    seen = {"peaceful": peaceful, "stormy": stormy}
+    uninterrupted, interrupted = folder / "uninterrupted", folder / "interrupted"
+    results = {"uninterrupted_dir": uninterrupted, "interrupted_dir": interrupted}
 
-    undisturbed = tiny.start(*settings, f"--workdir={peaceful}", cwd=folder)
-    process = tiny.start(*settings, f"--workdir={stormy}", cwd=folder)
-    wait_for_checkpoint(process, stormy, after=0)
+    reference_process = tiny.start(*settings, f"--workdir={uninterrupted}", cwd=folder)
+    process = tiny.start(*settings, f"--workdir={interrupted}", cwd=folder)
+    wait_for_checkpoint(process, interrupted, after=0)
     process.send_signal(signal.SIGTERM)
-    seen["terminated"] = tiny.finish(process)
-    seen["saved_by_sigterm"] = checkpoints_of(stormy)
+    results["terminated"] = tiny.finish(process)
+    results["saved_by_sigterm"] = checkpoints_of(interrupted)
 
     workers = "--config.num_workers=1"
-    process = tiny.start(*settings, f"--workdir={stormy}", workers, cwd=folder)
-    wait_for_checkpoint(process, stormy, after=max(seen["saved_by_sigterm"]))
-    seen["workers"] = tiny.children(process.pid)
+    process = tiny.start(*settings, f"--workdir={interrupted}", workers, cwd=folder)
+    wait_for_checkpoint(process, interrupted, after=max(results["saved_by_sigterm"]))
+    results["workers"] = tiny.children(process.pid)
     process.kill()
-    seen["killed"] = process.wait(60)  # not communicate(): it would wait for a worker that lives on
-    seen["logged_when_killed"] = (stormy / "metrics.jsonl").read_text()
+    # Not communicate(), which would wait for surviving workers.
+    results["killed"] = process.wait(60)
+    results["logged_when_killed"] = (interrupted / "metrics.jsonl").read_text()
 
-    process = tiny.start(*settings, f"--workdir={stormy}", cwd=folder)
-    seen["finished"] = tiny.finish(process)
-    seen["undisturbed"] = tiny.finish(undisturbed)
-    return seen
+    process = tiny.start(*settings, f"--workdir={interrupted}", cwd=folder)
+    results["resumed"] = tiny.finish(process)
+    results["uninterrupted"] = tiny.finish(reference_process)
+    return results
 
 
-def test_sigterm_saves_and_exits_130(story):
-    code, output, errors = story["terminated"]
+def test_sigterm_saves_and_exits_130(runs):
+    code, output, errors = runs["terminated"]
     assert code == 130 and not output
     last = errors.splitlines()[-1]
     assert last.startswith("deepgenre: stopped at step ")
     step = int(last.split("step ")[1].split(";")[0])
     assert step < LAST
-    assert max(story["saved_by_sigterm"]) == step
+    assert max(runs["saved_by_sigterm"]) == step
 
 
-def test_a_killed_run_was_in_the_middle(story):
-    assert story["killed"] == -signal.SIGKILL
-    lines = [json.loads(line) for line in story["logged_when_killed"].splitlines()]
+def test_run_was_killed_before_its_last_step(runs):
+    assert runs["killed"] == -signal.SIGKILL
+    lines = [json.loads(line) for line in runs["logged_when_killed"].splitlines()]
     assert max(line["step"] for line in lines) < LAST
 
 
-def test_workers_die_with_their_run(story):
-    assert story["workers"]
-    tiny.wait_for_end(story["workers"])
+def test_workers_end_with_their_run(runs):
+    assert runs["workers"]
+    tiny.wait_for_end(runs["workers"])
 
 
-def test_weights_are_those_of_an_undisturbed_run(story):
-    assert story["finished"][0] == story["undisturbed"][0] == 0
-    assert "resumed at step" in story["finished"][2]
-    last = [folder / "checkpoints" / str(LAST) for folder in (story["stormy"], story["peaceful"])]
-    stormy, peaceful = map(checkpoint.restore, last)
-    assert stormy.step == peaceful.step == LAST
-    jax.tree.map(np.testing.assert_array_equal, stormy.variables, peaceful.variables)
-    assert stormy.metrics == peaceful.metrics
+def test_resumed_run_equals_uninterrupted_run(runs):
+    assert runs["resumed"][0] == runs["uninterrupted"][0] == 0
+    assert "resumed at step" in runs["resumed"][2]
+    last = [
+        folder / "checkpoints" / str(LAST)
+        for folder in (runs["interrupted_dir"], runs["uninterrupted_dir"])
+    ]
+    interrupted, uninterrupted = map(checkpoint.restore, last)
+    assert interrupted.step == uninterrupted.step == LAST
+    jax.tree.map(np.testing.assert_array_equal, interrupted.variables, uninterrupted.variables)
+    assert interrupted.metrics == uninterrupted.metrics
 
 
-def test_metrics_hold_no_step_twice_and_no_gap(story):
-    stormy, peaceful = read_metrics(story["stormy"]), read_metrics(story["peaceful"])
-    for lines in (stormy, peaceful):
-        places = [(line["step"], line["split"]) for line in lines]
-        assert len(set(places)) == len(places)
+def test_metrics_have_no_repeated_and_no_missing_step(runs):
+    interrupted, uninterrupted = (
+        read_metrics(runs["interrupted_dir"]),
+        read_metrics(runs["uninterrupted_dir"]),
+    )
+    for lines in (interrupted, uninterrupted):
+        keys = [(line["step"], line["split"]) for line in lines]
+        assert len(set(keys)) == len(keys)
         assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
-    valid = [line for line in stormy if line["split"] == "valid"]
-    assert valid == [line for line in peaceful if line["split"] == "valid"]
+    valid = [line for line in interrupted if line["split"] == "valid"]
+    assert valid == [line for line in uninterrupted if line["split"] == "valid"]
     assert [line["step"] for line in valid] == list(range(STEPS_PER_EPOCH, LAST + 1, 3))
 
 
-def test_the_latest_and_the_best_are_kept(story):
-    best = checkpoint.restore(story["peaceful"])
+def test_latest_and_best_checkpoints_are_kept(runs):
+    best = checkpoint.restore(runs["uninterrupted_dir"])
     valid = {
         line["step"]: line["accuracy"]
-        for line in read_metrics(story["peaceful"])
+        for line in read_metrics(runs["uninterrupted_dir"])
         if line["split"] == "valid"
     }
     assert valid[best.step] == max(valid.values())
-    assert set(checkpoints_of(story["peaceful"])) == {best.step, LAST}
+    assert set(checkpoints_of(runs["uninterrupted_dir"])) == {best.step, LAST}
 
 
-def test_the_report_is_one_json_object_on_the_last_line(story):
-    for name in ("finished", "undisturbed"):
-        found = json.loads(story[name][1].splitlines()[-1])
-        assert found["last_epoch"]["step"] == LAST
-        assert {"valid", "test", "best_step"} <= found.keys()
+def test_report_is_one_json_object_on_the_last_line(runs):
+    for name in ("resumed", "uninterrupted"):
+        report = json.loads(runs[name][1].splitlines()[-1])
+        assert report["last_epoch"]["step"] == LAST
+        assert {"valid", "test", "best_step"} <= report.keys()

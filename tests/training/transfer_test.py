@@ -1,4 +1,4 @@
-"""Weights that go from one network to another: what fits, what stays fresh, what is frozen."""
+"""Transfer of weights to another network: matching params, fresh params, frozen params."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,13 @@ import tiny
 from jax import numpy as jnp
 
 from deepgenre.errors import UserError
-from deepgenre.training.initialization import freeze, frozen_mask, head_paths, start_from, transfer
+from deepgenre.training.initialization import (
+    freeze,
+    frozen_mask,
+    head_paths,
+    transfer,
+    with_donor_weights,
+)
 from deepgenre.training.step import Recipe, compile_train_step
 from deepgenre.weights.checkpoint import Checkpoints
 from deepgenre.weights.spec import Spec, Weights
@@ -44,7 +50,7 @@ def assert_equal(one: Any, two: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
-def test_what_fits_by_path_and_shape_is_taken_over() -> None:
+def test_params_that_match_by_path_and_shape_are_transferred() -> None:
     fresh = {"a": {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}, "b": jnp.zeros(4)}
     donor = {"a": {"kernel": np.ones((2, 3)), "bias": np.ones(5)}, "c": np.ones(4)}
     params, loaded = transfer(fresh, donor)
@@ -61,14 +67,16 @@ def test_what_fits_by_path_and_shape_is_taken_over() -> None:
         (paper_spec(), {"logits/kernel", "logits/bias"}),
     ],
 )
-def test_the_head_is_what_depends_on_the_number_of_classes(spec: Spec, head: set[str]) -> None:
+def test_head_is_the_params_that_depend_on_the_number_of_classes(
+    spec: Spec, head: set[str]
+) -> None:
     assert head_paths(spec) == head
 
 
-def test_other_classes_get_a_fresh_head_even_if_they_are_as_many() -> None:
+def test_other_classes_get_a_fresh_head_even_if_their_number_is_equal() -> None:
     donor = donor_of(paper_spec(classes=("x", "y", "z")))
     state = state_of(paper_spec(), seed=2)
-    started, loaded = start_from(state, donor, paper_spec())
+    started, loaded = with_donor_weights(state, donor, paper_spec())
     assert_equal(started.params["logits"], state.params["logits"])
     rest = {name: layer for name, layer in donor.variables["params"].items() if name != "logits"}
     assert_equal({**started.params, "logits": 0}, {**rest, "logits": 0})
@@ -76,29 +84,29 @@ def test_other_classes_get_a_fresh_head_even_if_they_are_as_many() -> None:
     assert len(loaded) == len(jax.tree.leaves(rest))
 
 
-def test_the_same_classes_keep_their_head() -> None:
+def test_same_classes_keep_the_head() -> None:
     donor = donor_of(spec_of())
-    started, loaded = start_from(state_of(spec_of(), seed=2), donor, spec_of())
+    started, loaded = with_donor_weights(state_of(spec_of(), seed=2), donor, spec_of())
     assert_equal(started.params, donor.variables["params"])
     assert len(loaded) == 6
 
 
-def test_weights_of_another_network_are_refused_in_one_line() -> None:
+def test_weights_of_another_network_are_rejected() -> None:
     with pytest.raises(
-        UserError, match=r"no kernel of the weights \(dbn\) fits paper_1d"
-    ) as refusal:
-        start_from(state_of(paper_spec(), seed=0), donor_of(spec_of()), paper_spec())
-    assert "\n" not in str(refusal.value)
+        UserError, match=r"no kernel of the weights \(dbn\) matches paper_1d"
+    ) as error:
+        with_donor_weights(state_of(paper_spec(), seed=0), donor_of(spec_of()), paper_spec())
+    assert "\n" not in str(error.value)
 
 
 def frozen_run(spec: Spec, steps: int) -> tuple[State, State, Any, optax.GradientTransformation]:
-    """Returns the state at the start, the state after some steps, the mask, and the optimiser."""
+    """Returns the initial state, the state after `steps` steps, the mask and the optimiser."""
     tx = optax.chain(
         optax.clip_by_global_norm(1.0), optax.scale_by_adam(), optax.add_decayed_weights(0.1),
         optax.scale(-0.1),
     )  # fmt: skip
     donor = donor_of(dataclasses.replace(spec, classes=("x", "y")))
-    state, loaded = start_from(state_of(spec, seed=2, tx=tx), donor, spec)
+    state, loaded = with_donor_weights(state_of(spec, seed=2, tx=tx), donor, spec)
     mask = frozen_mask(state.params, loaded)
     tx = freeze(tx, mask)
     state = dataclasses.replace(state, opt_state=tx.init(state.params))
@@ -111,7 +119,7 @@ def frozen_run(spec: Spec, steps: int) -> tuple[State, State, Any, optax.Gradien
     return start, state, mask, tx
 
 
-def test_frozen_weights_stay_bit_for_bit_and_the_head_learns() -> None:
+def test_frozen_weights_stay_bit_identical_and_the_head_is_trained() -> None:
     start, end, mask, _ = frozen_run(spec_of(), steps=3)
     assert mask["logits"] == {"kernel": False, "bias": False}
     for name in ("hidden_0", "hidden_1"):
@@ -120,13 +128,13 @@ def test_frozen_weights_stay_bit_for_bit_and_the_head_learns() -> None:
     assert np.abs(start.params["logits"]["kernel"] - end.params["logits"]["kernel"]).min() > 0
 
 
-def test_the_optimiser_remembers_nothing_of_frozen_weights() -> None:
+def test_optimiser_has_no_state_for_frozen_weights() -> None:
     start, _, _, tx = frozen_run(spec_of(), steps=0)
     sizes = {leaf.size for leaf in jax.tree.leaves(tx.init(start.params)) if leaf.ndim}
     assert sizes == {6 * 3, 3}  # two moments of the head's kernel and bias
 
 
-def test_a_frozen_run_is_resumed_from_its_checkpoint(tmp_path: Path) -> None:
+def test_frozen_run_is_resumed_from_its_checkpoint(tmp_path: Path) -> None:
     start, end, _, _ = frozen_run(spec_of(), steps=2)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(end, spec_of(), {"merit": 1.0})

@@ -1,3 +1,5 @@
+"""Weight files: round trip, damage, and loading by name."""
+
 from pathlib import Path
 
 import jax
@@ -14,7 +16,7 @@ from deepgenre.weights.spec import Spec, Weights
 
 
 @pytest.fixture(scope="module")
-def restored() -> Weights:
+def weights() -> Weights:
     config = defaults.get_config()
     frontend = FrontEnd(n_mels=16, n_mfcc=8)
     spec = Spec(
@@ -23,70 +25,70 @@ def restored() -> Weights:
     )  # fmt: skip
     module = specs.build(spec)
     variables = module.init(jax.random.key(0), np.zeros((1, 298, 16), np.float32), train=False)
-    kept = {name: jax.device_get(variables[name]) for name in ("params", "batch_stats")}
-    return Weights(spec, kept, step=7, metrics={"accuracy": 0.5, "merit": 0.5})
+    variables = {name: jax.device_get(variables[name]) for name in ("params", "batch_stats")}
+    return Weights(spec, variables, step=7, metrics={"accuracy": 0.5, "merit": 0.5})
 
 
 def test_round_trip(tmp_path: Path, weights: Weights):
     path = tmp_path / "w.safetensors"
     size_bytes = weight_file.write(path, weights, dtype="float32")
     assert size_bytes == path.stat().st_size
-    found = loading.load(str(path))
-    assert specs.to_json(found.spec) == specs.to_json(weights.spec)
-    assert found.step == 7
-    assert found.metrics == weights.metrics
-    jax.tree.map(np.testing.assert_array_equal, found.variables, weights.variables)
+    loaded = loading.load(str(path))
+    assert specs.to_json(loaded.spec) == specs.to_json(weights.spec)
+    assert loaded.step == 7
+    assert loaded.metrics == weights.metrics
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, weights.variables)
 
 
 def test_half_precision_is_half_the_size(tmp_path: Path, weights: Weights):
     full = weight_file.write(tmp_path / "full.safetensors", weights, dtype="float32")
     half = weight_file.write(tmp_path / "half.safetensors", weights, dtype="float16")
     assert half < 0.51 * full
-    found = loading.load(str(tmp_path / "half.safetensors"))
+    loaded = loading.load(str(tmp_path / "half.safetensors"))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
-        found.variables,
+        loaded.variables,
         weights.variables,
     )
 
 
-@pytest.mark.parametrize("place", [200, -1, -5_000])
-def test_changed_file_is_refused(tmp_path: Path, weights: Weights, place: int):
+@pytest.mark.parametrize("index", [200, -1, -5_000])
+def test_modified_file_is_rejected(tmp_path: Path, weights: Weights, index: int):
     path = tmp_path / "w.safetensors"
     weight_file.write(path, weights, dtype="float16")
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[index] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"w.safetensors"):
         loading.load(str(path))
 
 
-@pytest.mark.parametrize("kept", [0, 5, 100, 30_000])
-def test_cut_file_is_refused(tmp_path: Path, weights: Weights, kept: int):
+@pytest.mark.parametrize("num_bytes", [0, 5, 100, 30_000])
+def test_truncated_file_is_rejected(tmp_path: Path, weights: Weights, num_bytes: int):
     path = tmp_path / "w.safetensors"
     weight_file.write(path, weights, dtype="float16")
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"no whole .safetensors"):
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    with pytest.raises(UserError, match=r"not a complete .safetensors"):
         loading.load(str(path))
 
 
-def test_foreign_file_is_refused(tmp_path: Path):
+def test_file_of_another_program_is_rejected(tmp_path: Path):
     path = tmp_path / "w.safetensors"
     save_file({"x": np.zeros(3)}, path)
     with pytest.raises(UserError, match="not written by deepgenre"):
         loading.load(str(path))
 
 
-def test_tensors_of_another_network_are_refused(tmp_path: Path, weights: Weights):
+def test_tensors_of_another_network_are_rejected(tmp_path: Path, weights: Weights):
     path = tmp_path / "w.safetensors"
     params = {**weights.variables["params"], "extra": {"kernel": np.zeros(3, np.float32)}}
     other = Weights(weights.spec, {**weights.variables, "params": params}, 7, {})
     weight_file.write(path, other, dtype="float32")
-    with pytest.raises(UserError, match=r"do not fit the network 'paper_1d'.*extra"):
+    with pytest.raises(UserError, match=r"do not match the network 'paper_1d'.*extra"):
         loading.load(str(path))
 
 
-def test_names_are_looked_up_and_the_nearest_is_said(tmp_path: Path, weights: Weights, monkeypatch):
+def test_weights_load_by_name(tmp_path: Path, weights: Weights, monkeypatch):
     monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(tmp_path))
     weight_file.write(tmp_path / "my_tagger.safetensors", weights, dtype="float32")
     assert loading.load("my_tagger").spec.classes == ("ä, b", "c")

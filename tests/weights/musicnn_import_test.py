@@ -1,8 +1,8 @@
-"""Import of musicnn's pretrained weights, up to what they say of a recording.
+"""Import of musicnn's pretrained weights, compared with predictions of the original package.
 
-What the original package says was recorded with the package itself, in the environment it was
-released for (TensorFlow 1.14, NumPy 1.16, librosa 0.7, ffmpeg). NumPy 2 under the package's own
-front end overflows float16, and the networks then say the same of every recording.
+The reference predictions were computed with the package in the environment it was released for
+(TensorFlow 1.14, NumPy 1.16, librosa 0.7, ffmpeg). With NumPy 2 the package's front end overflows
+float16, and the networks then predict the same for every recording.
 """
 
 import dataclasses
@@ -44,14 +44,14 @@ needs_wheel = pytest.mark.skipif(
 )
 needs_clip = pytest.mark.skipif(not CLIP.is_file(), reason=f"no MagnaTagATune clip at {CLIP}")
 
-# The five likeliest tags by index, and their probabilities.
-SAID_OF_WAVES = {  # of `waves()`
+# Indices and probabilities of the five most probable tags.
+SCORES_OF_WAVES = {  # of `waves()`
     "mtt_musicnn": {0: 0.1676658, 18: 0.1604843, 2: 0.1538827, 13: 0.1459598, 27: 0.1200550},
     "mtt_vgg": {6: 0.3901630, 3: 0.3291959, 14: 0.2865465, 10: 0.2389489, 0: 0.1644934},
     "msd_musicnn": {11: 0.3150538, 30: 0.1108226, 4: 0.0863867, 9: 0.0803941, 24: 0.0242354},
     "msd_vgg": {4: 0.4633178, 41: 0.2363491, 6: 0.1946870, 48: 0.1784835, 0: 0.1529758},
 }
-SAID_OF_CLIP = {  # of CLIP, the mean of its nine windows
+SCORES_OF_CLIP = {  # of CLIP, the mean over its nine windows
     "mtt_musicnn": {3: 0.767939, 8: 0.512640, 6: 0.479403, 11: 0.284164, 5: 0.210554},
     "mtt_vgg": {3: 0.675492, 8: 0.650330, 6: 0.338216, 5: 0.255246, 11: 0.232284},
     "msd_musicnn": {4: 0.420795, 6: 0.383747, 48: 0.223227, 18: 0.119908, 41: 0.100325},
@@ -60,7 +60,7 @@ SAID_OF_CLIP = {  # of CLIP, the mean of its nine windows
 
 
 def waves() -> np.ndarray:
-    """A window that needs no random numbers: synthetic, (1, 187, 96)."""
+    """Returns synthetic features of one window, without random numbers, (1, 187, 96)."""
     frame, band = np.mgrid[:WINDOW_FRAMES, :96]
     wave = np.sin(0.05 * frame * (1 + band / 40)) * np.cos(0.2 * band)
     return (1.5 + 1.5 * wave)[None].astype(np.float32)
@@ -68,7 +68,7 @@ def waves() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which `--mode=import` wrote the networks."""
+    """The folder to which mode `import` wrote the networks."""
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPGENRE_WEIGHTS", str(folder))
@@ -77,38 +77,38 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_wheel
-@pytest.mark.parametrize("name", SAID_OF_WAVES)
-def test_imported_networks_say_what_the_package_says(name: str, imported: Path) -> None:
+@pytest.mark.parametrize("name", SCORES_OF_WAVES)
+def test_imported_networks_match_the_original_package(name: str, imported: Path) -> None:
     weights = loading.load(str(imported / f"{name}.safetensors"))
     logits = jax.jit(lambda v, x: build(weights.spec).apply(v, x, train=False))(
         weights.variables, waves()
     )
-    said, expected = np.asarray(jax.nn.sigmoid(logits))[0], SAID_OF_WAVES[name]
-    np.testing.assert_allclose(said[list(expected)], list(expected.values()), atol=1e-5)
-    assert np.argsort(-said)[:5].tolist() == list(expected)
+    scores, expected = np.asarray(jax.nn.sigmoid(logits))[0], SCORES_OF_WAVES[name]
+    np.testing.assert_allclose(scores[list(expected)], list(expected.values()), atol=1e-5)
+    assert np.argsort(-scores)[:5].tolist() == list(expected)
 
 
 @needs_wheel
 @needs_clip
-@pytest.mark.parametrize("name", SAID_OF_CLIP)
-def test_a_recording_is_tagged_as_the_package_tags_it(
+@pytest.mark.parametrize("name", SCORES_OF_CLIP)
+def test_scores_of_a_recording_match_the_original_package(
     name: str, imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole path: name to weights, file to windows to probabilities."""
+    """The complete pipeline: name to weights, file to windows to probabilities."""
     monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(imported))
-    # The package leaves out the rest that fills no window. Cut to whole windows, less one sample
-    # that the Hann window takes to nothing, ours are the same.
+    # The package drops the remainder after the last whole window; so cut the clip to whole windows,
+    # less one sample to which the Hann window gives weight zero.
     num_samples = (9 * WINDOW_FRAMES - 1) * FRONT_END.hop_length + FRONT_END.hop_length - 1
     waveform = waveforms.load(CLIP, FRONT_END.sample_rate_hz)[:num_samples]
     soundfile.write(tmp_path / "clip.wav", waveform, FRONT_END.sample_rate_hz, subtype="FLOAT")
-    (heard,) = infer_files(loading.load(name), [tmp_path / "clip.wav"])
-    np.testing.assert_allclose(np.diff(heard.start_seconds), 2.992)
-    said, expected = heard.scores.mean(axis=0), SAID_OF_CLIP[name]
-    np.testing.assert_allclose(said[list(expected)], list(expected.values()), atol=1e-4)
+    (outputs,) = infer_files(loading.load(name), [tmp_path / "clip.wav"])
+    np.testing.assert_allclose(np.diff(outputs.start_seconds), 2.992)
+    scores, expected = outputs.scores.mean(axis=0), SCORES_OF_CLIP[name]
+    np.testing.assert_allclose(scores[list(expected)], list(expected.values()), atol=1e-4)
 
 
 @needs_wheel
-def test_tags_and_licence_come_along(imported: Path) -> None:
+def test_tags_and_licence_are_imported(imported: Path) -> None:
     networks = read_networks(WHEEL)
     assert list(networks) == list(NETWORKS)
     assert {path.stem for path in imported.iterdir()} == set(networks)
@@ -122,7 +122,7 @@ def test_tags_and_licence_come_along(imported: Path) -> None:
 
 
 @needs_wheel
-def test_a_second_import_leaves_whole_files_and_mends_others(
+def test_second_import_replaces_damaged_files_only(
     imported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(imported))
@@ -137,9 +137,11 @@ def test_a_second_import_leaves_whole_files_and_mends_others(
     loading.load("msd_vgg")
 
 
-def test_weights_not_yet_imported_say_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_error_names_the_import_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DEEPGENRE_WEIGHTS", str(tmp_path))
-    with pytest.raises(UserError, match="--mode=import --source=musicnn"):
+    with pytest.raises(UserError, match="deepgenre import --source=musicnn"):
         loading.load("mtt_musicnn")
     with pytest.raises(UserError, match="did you mean 'mtt_musicnn'"):
         loading.load("mtt_musicn")
@@ -147,7 +149,7 @@ def test_weights_not_yet_imported_say_how(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(loading.IMPORTABLE.values()) == set(import_published.SOURCES)
 
 
-def test_an_unknown_source_is_a_user_error() -> None:
+def test_unknown_source_is_a_user_error() -> None:
     with pytest.raises(UserError, match="did you mean 'musicnn'"):
         import_published.run("musicn", None)
 
@@ -160,28 +162,28 @@ def test_every_variable_of_the_network_is_imported(
 ) -> None:
     window = jnp.zeros((1, WINDOW_FRAMES, 96))
     variables = jax.eval_shape(lambda: module.init(jax.random.key(0), window, False))
-    wanted = {
+    expected = {
         collection: jax.tree.map(lambda leaf: leaf.shape, variables[collection])
         for collection in ("params", "batch_stats")
     }
     tensors: dict[str, np.ndarray] = {"global_step": np.zeros(())}
     for layer, path in layers.items():
-        node, stats = wanted["params"], wanted["batch_stats"]
+        node, stats = expected["params"], expected["batch_stats"]
         for part in path:
             node, stats = node[part], stats.get(part, {})
         names = {"kernel": "kernel", "bias": "beta" if stats else "bias", "scale": "gamma"}
         for leaf, shape in node.items():
-            flat_time = path[0].startswith("mid_") and leaf == "kernel"
-            made = (*shape[:2], 1, shape[2]) if flat_time else shape
-            tensors[f"{layer}/{names[leaf]}"] = np.zeros(made, np.float32)
-            tensors[f"{layer}/{names[leaf]}/Adam_1"] = np.zeros(made, np.float32)
+            is_mid = path[0].startswith("mid_") and leaf == "kernel"
+            tf_shape = (*shape[:2], 1, shape[2]) if is_mid else shape
+            tensors[f"{layer}/{names[leaf]}"] = np.zeros(tf_shape, np.float32)
+            tensors[f"{layer}/{names[leaf]}/Adam_1"] = np.zeros(tf_shape, np.float32)
         for leaf, shape in stats.items():
             name = {"mean": "moving_mean", "var": "moving_variance"}[leaf]
             tensors[f"{layer}/{name}"] = np.zeros(shape, np.float32)
-    assert jax.tree.map(np.shape, to_flax(tensors, layers)) == wanted
+    assert jax.tree.map(np.shape, to_flax(tensors, layers)) == expected
 
 
-def test_a_file_that_is_not_the_wheel_is_a_user_error(tmp_path: Path) -> None:
+def test_file_other_than_the_wheel_is_a_user_error(tmp_path: Path) -> None:
     wheel = tmp_path / musicnn.WHEEL
     with pytest.raises(UserError, match="cannot be read"):
         read_networks(wheel)
@@ -190,19 +192,19 @@ def test_a_file_that_is_not_the_wheel_is_a_user_error(tmp_path: Path) -> None:
         musicnn.import_networks(wheel)
 
 
-def test_a_failed_download_says_what_pip_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+def test_failed_download_reports_the_message_of_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert command[1:3] == ["-m", "pip"] and command[-1] == "musicnn==0.1.0"
         return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: no network\n")
 
-    monkeypatch.setattr(subprocess, "run", refuse)
-    with pytest.raises(UserError, match=r"ERROR: no network.*--wheel=FILE") as caught:
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(UserError, match=r"ERROR: no network.*--wheel=FILE") as error:
         musicnn.import_networks(None)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_the_spec_is_that_of_a_run_of_ours() -> None:
-    """So that --mode=eval finds the dataset's clips and the split."""
+def test_spec_equals_that_of_a_training_run() -> None:
+    """Mode `eval` finds the clips and the split of the dataset by it."""
     spec = musicnn._spec("musicnn", ("a", "b"), *musicnn.TRAINED_ON["MTT"])
     assert dataclasses.asdict(spec.frontend) == spec.config["frontend"]
     frames = round(spec.config["window_seconds"] * spec.frontend.frames_per_second)

@@ -1,4 +1,4 @@
-"""The checkpoint reader, on checkpoints that this file writes by the published format."""
+"""Reading of TensorFlow checkpoints, written here according to the published format."""
 
 import struct
 
@@ -22,7 +22,7 @@ TENSORS = {
 
 
 def bitwise_crc32c(data: bytes) -> int:
-    """The definition: one bit at a time."""
+    """Computes the CRC by its definition, one bit at a time."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -77,7 +77,7 @@ def write(
     compression: int = 0,
     header: bool = True,
 ) -> tuple[bytes, bytes]:
-    """The bytes of the index and of the data file; two tensors a block of the index."""
+    """Returns the bytes of the index, with two entries per block, and of the data file."""
     entries, data = [(b"", field(1, num_files))] if header else [], b""
     for name in sorted(tensors):
         entries.append((name.encode(), entry(tensors[name], len(data))))
@@ -98,7 +98,7 @@ def write(
     return index + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC), data
 
 
-def test_reads_names_shapes_types_and_values() -> None:
+def test_names_shapes_types_and_values() -> None:
     read = read_checkpoint(*WRITTEN, "x")
     assert list(read) == sorted(TENSORS)
     for name, tensor in TENSORS.items():
@@ -116,14 +116,14 @@ def test_reads_names_shapes_types_and_values() -> None:
         (bytes(range(32)), 0x46DD794E),
     ],
 )
-def test_crc32c_of_the_standard_vectors(data: bytes, crc: int) -> None:
-    """RFC 3720, section B.4."""
+def test_crc32c_of_standard_vectors(data: bytes, crc: int) -> None:
+    """From RFC 3720, section B.4."""
     assert crc32c(data) == crc
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=700))
-def test_crc32c_is_that_of_the_definition(data: bytes) -> None:
+def test_crc32c_matches_its_definition(data: bytes) -> None:
     assert crc32c(data) == bitwise_crc32c(data)
 
 
@@ -132,35 +132,35 @@ WRITTEN = write(TENSORS)
 
 @settings(deadline=None, max_examples=60)
 @given(st.floats(0, 1, exclude_max=True), st.booleans())
-def test_a_file_cut_short_is_a_user_error(kept: float, cut_index: bool) -> None:
+def test_truncated_file_is_a_user_error(fraction: float, in_index: bool) -> None:
     index, data = WRITTEN
-    if cut_index:
-        index = index[: int(kept * len(index))]
+    if in_index:
+        index = index[: int(fraction * len(index))]
     else:
-        data = data[: int(kept * len(data))]
-    with pytest.raises(UserError, match="footer" if cut_index else "ends before tensor"):
+        data = data[: int(fraction * len(data))]
+    with pytest.raises(UserError, match="footer" if in_index else "ends before tensor"):
         read_checkpoint(index, data, "weights")
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())
-def test_a_changed_byte_is_a_user_error(place: float, change: int, in_index: bool) -> None:
+def test_changed_byte_is_a_user_error(fraction: float, change: int, in_index: bool) -> None:
     index, data = map(bytearray, WRITTEN)
     changed = index if in_index else data
-    # The footer's own padding carries nothing and no checksum.
-    at = int(place * (len(changed) - (48 if in_index else 0)))
-    changed[at] ^= change
+    # The footer's padding has no content and no checksum.
+    offset = int(fraction * (len(changed) - (48 if in_index else 0)))
+    changed[offset] ^= change
     with pytest.raises(UserError, match="checksum"):
         read_checkpoint(bytes(index), bytes(data), "x")
 
 
-@pytest.mark.parametrize("foreign", [b"", b"PK\x03\x04" * 40, b'{"a": 1}' * 20, bytes(500)])
-def test_a_foreign_file_is_a_user_error(foreign: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" * 40, b'{"a": 1}' * 20, bytes(500)])
+def test_other_format_is_a_user_error(content: bytes) -> None:
     with pytest.raises(UserError, match="footer"):
-        read_checkpoint(foreign, b"", "x")
+        read_checkpoint(content, b"", "x")
 
 
-def test_what_is_not_supported_is_said() -> None:
+def test_unsupported_features_are_user_errors() -> None:
     with pytest.raises(UserError, match="one data file"):
         read_checkpoint(*write(TENSORS, num_files=2), "x")
     with pytest.raises(UserError, match="compressed"):

@@ -1,1 +1,1 @@
-"""Composes and plays short *synthetic* pieces in ten styles: from a seed to samples."""
+"""Composes and renders short *synthetic* pieces in ten styles, from a seed to samples."""

@@ -1,4 +1,4 @@
-"""The synthetic orchestra: instruments and drums by name, each row a sound of `synthesis`."""
+"""Instruments and drums by name, built from the tones of `synthesis`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +16,11 @@ from deepgenre.data.composer.synthesis import (
     sustained,
 )
 
-# (generator, frequency_hz, seconds, sample_rate_hz) -> (samples,) float32 of one note, which rings
-# on after `seconds`.
+# (generator, frequency_hz, seconds, sample_rate_hz) -> (samples,) float32 of one note; its release
+# follows after `seconds`.
 Tone = Callable[[np.random.Generator, float, float, int], np.ndarray]
-# (generator, tuning, sample_rate_hz) -> (samples,) float32 of one stroke; `tuning` scales the
-# pitch, and is the same for all drums of a kit.
+# (generator, tuning, sample_rate_hz) -> (samples,) float32 of one stroke; `tuning` is a factor on
+# the pitch, the same for all drums of a kit.
 Drum = Callable[[np.random.Generator, float, int], np.ndarray]
 
 
@@ -42,7 +42,7 @@ def _noise_burst(
     return shaped / np.abs(shaped).max()
 
 
-def skin(
+def drum_head(
     generator: np.random.Generator,
     tuning: float,
     sample_rate_hz: int,
@@ -52,7 +52,7 @@ def skin(
     decay_seconds: float,
     click: float,
 ) -> np.ndarray:
-    """Returns a stroke on a skin: a sine that falls from (1 + sweep) pitch_hz, with a click."""
+    """Returns a drum stroke: a sine falling from (1 + sweep) pitch_hz to pitch_hz, and a click."""
     fade = _decaying(6 * decay_seconds, decay_seconds, sample_rate_hz)
     bend = _decaying(6 * decay_seconds, 0.018, sample_rate_hz)
     pitch = pitch_hz * tuning * generator.uniform(0.98, 1.02) * (1 + sweep * bend)
@@ -71,14 +71,14 @@ def snare(
     wires: float,
     decay_seconds: float,
 ) -> np.ndarray:
-    """Returns a snare stroke: a skin and, `wires` times as loud, the rattle of the wires."""
-    rattle = wires * _noise_burst(generator, sample_rate_hz, decay_seconds, 900 * tuning, 6500)
-    tone = skin(
+    """Returns a snare stroke: a drum stroke and, `wires` times as loud, noise."""
+    noise = wires * _noise_burst(generator, sample_rate_hz, decay_seconds, 900 * tuning, 6500)
+    tone = drum_head(
         generator, tuning, sample_rate_hz,
         pitch_hz=pitch_hz, sweep=0.6, decay_seconds=0.6 * decay_seconds, click=0.2,
     )  # fmt: skip
-    rattle[: len(tone)] += tone[: len(rattle)]
-    return faded(rattle / (1 + wires), sample_rate_hz, 0.0005, 0.01)
+    noise[: len(tone)] += tone[: len(noise)]
+    return faded(noise / (1 + wires), sample_rate_hz, 0.0005, 0.01)
 
 
 def cymbal(
@@ -90,20 +90,20 @@ def cymbal(
     decay_seconds: float,
     metal: float,
 ) -> np.ndarray:
-    """Returns a cymbal stroke: noise above low_hz and, `metal` times as loud, a dense clang.
+    """Returns a cymbal stroke: noise above low_hz and, `metal` times as loud, inharmonic partials.
 
-    The clang is a sine whose phase two others modulate, at no simple ratio.
+    The partials come from a sine, phase-modulated by two others at inharmonic ratios.
     """
     stroke = _noise_burst(generator, sample_rate_hz, decay_seconds, low_hz, 14000)
     angle = 2 * np.pi * tuning / sample_rate_hz * np.arange(len(stroke)) + generator.random()
     modulation = 5 * np.sin(541.3 * angle) + 5 * np.sin(823.7 * angle)
-    clang = np.sin(5204.9 * angle + modulation).astype(np.float32)
-    stroke += metal * clang * _decaying(6 * decay_seconds, decay_seconds, sample_rate_hz)
+    partials = np.sin(5204.9 * angle + modulation).astype(np.float32)
+    stroke += metal * partials * _decaying(6 * decay_seconds, decay_seconds, sample_rate_hz)
     return faded(stroke / (1 + metal), sample_rate_hz, 0.001, 0.01)
 
 
 def clap(generator: np.random.Generator, tuning: float, sample_rate_hz: int) -> np.ndarray:
-    """Returns a hand clap: four noise bursts a few milliseconds apart, the last ringing longest."""
+    """Returns a hand clap: four noise bursts about 10 ms apart, the last with the longest decay."""
     stroke = np.zeros(round(0.5 * sample_rate_hz), np.float32)
     for index, start_seconds in enumerate((0.0, 0.011, 0.021, 0.03)):
         decay_seconds = 0.07 if index == 3 else 0.006
@@ -114,16 +114,16 @@ def clap(generator: np.random.Generator, tuning: float, sample_rate_hz: int) -> 
 
 
 def shaker(generator: np.random.Generator, tuning: float, sample_rate_hz: int) -> np.ndarray:
-    """Returns a shaker or brush stroke: high noise that swells before it fades."""
+    """Returns a shaker stroke: high-frequency noise with a slow attack."""
     stroke = _noise_burst(generator, sample_rate_hz, 0.03, 4500 * tuning, 12000)
     return faded(stroke, sample_rate_hz, 0.03, 0.05)
 
 
 DRUMS: dict[str, Drum] = {
-    "kick": partial(skin, pitch_hz=58, sweep=2.0, decay_seconds=0.11, click=0.25),
-    "tight_kick": partial(skin, pitch_hz=66, sweep=3.0, decay_seconds=0.06, click=0.8),
-    "electronic_kick": partial(skin, pitch_hz=50, sweep=4.5, decay_seconds=0.16, click=0.12),
-    "tom": partial(skin, pitch_hz=110, sweep=0.5, decay_seconds=0.16, click=0.15),
+    "kick": partial(drum_head, pitch_hz=58, sweep=2.0, decay_seconds=0.11, click=0.25),
+    "tight_kick": partial(drum_head, pitch_hz=66, sweep=3.0, decay_seconds=0.06, click=0.8),
+    "electronic_kick": partial(drum_head, pitch_hz=50, sweep=4.5, decay_seconds=0.16, click=0.12),
+    "tom": partial(drum_head, pitch_hz=110, sweep=0.5, decay_seconds=0.16, click=0.15),
     "snare": partial(snare, pitch_hz=190, wires=1.0, decay_seconds=0.09),
     "tight_snare": partial(snare, pitch_hz=220, wires=1.4, decay_seconds=0.06),
     "rim": partial(snare, pitch_hz=480, wires=0.25, decay_seconds=0.025),

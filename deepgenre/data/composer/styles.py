@@ -1,15 +1,15 @@
-"""The ten synthetic styles, as rows of data that `composition` plays from.
+"""The ten synthetic styles, as data for `composition`.
 
-A pattern is one bar, a character a step of the grid; '.' is silence, '-' holds the note before.
+A pattern is one bar with one character per grid step; '.' is a rest, '-' holds the previous note.
 
 - Drums, chords and melody: a digit 1..9 starts a stroke, chord or note of that loudness.
-- Chords also: a letter a, b, c, ... starts the chord's lowest, second, third, ... voice alone.
-- Bass: 1, 3, 5, 6 and 8 are degrees of the chord (8 the octave), 'w' walks a step towards the next
-  note's chord, 'a' is a semitone or a tone from that chord's root.
+- Chords also: a letter a, b, c, ... starts only the lowest, second, third, ... voice of the chord.
+- Bass: 1, 3, 5, 6 and 8 are degrees of the chord (8: the octave), 'w' is a scale step towards the
+  next note's chord, 'a' is a semitone or a tone from that chord's root.
 
-A progression gives the chords of each bar, bars between blanks and chords within a bar between
-commas, as Roman numerals relative to the major scale: capitals are major, small letters minor, and
-the suffixes are those of `harmony.QUALITIES`.
+A progression is a sequence of bars separated by spaces; chords within a bar are separated by
+commas. Chords are Roman numerals relative to the major scale: upper case is major, lower case
+minor, with the suffixes of `harmony.QUALITIES`.
 """
 
 import dataclasses
@@ -17,38 +17,38 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one player may play; of each tuple a piece draws one entry."""
+    """Settings of one pitched part; a piece uses a random instrument and random patterns."""
 
     patterns: tuple[str, ...]
-    instruments: tuple[str, ...]  # names in instruments.INSTRUMENTS
-    low: int  # range, MIDI notes, both ends included
+    instruments: tuple[str, ...]  # keys of instruments.INSTRUMENTS
+    low: int  # lowest and highest MIDI note, both included
     high: int
-    level_db: float  # RMS while it sounds, relative to the other parts
-    chance: float = 1.0  # how many of the pieces have this part
-    gate: float = 0.95  # how much of its written length a note sounds
+    level_db: float  # RMS of its audible samples, relative to the other parts
+    chance: float = 1.0  # probability that a piece has this part
+    gate: float = 0.95  # sounding share of a note's written length
     drive: float = 0.0  # overdrive; 0: clean
     echo: float = 0.0  # level of an echo three steps later
     power: bool = False  # chords as root, fifth and octave in parallel, not led voice by voice
-    form: str = "AABA"  # bars of one letter share rhythm and, in a melody, contour
+    form: str = "AABA"  # bars with the same letter share rhythm and, in a melody, contour
 
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """One synthetic style; ranges are drawn from uniformly, a piece at a time."""
+    """One synthetic style; each piece draws uniformly from the ranges."""
 
     tempo_bpm: tuple[float, float]
-    beats: int  # in a bar
-    steps: int  # of the grid in a beat: 2 or 4 straight, 3 shuffled
+    beats: int  # per bar
+    steps: int  # grid steps per beat: 2 or 4 straight, 3 shuffled
     progressions: tuple[tuple[str, str], ...]  # (scale in harmony.SCALES, chords)
-    grooves: tuple[dict[str, str], ...]  # of the drums, by name in instruments.DRUMS; () for none
+    grooves: tuple[dict[str, str], ...]  # patterns by key of instruments.DRUMS; (): no drums
     drums_db: float
     drums_chance: float
     bass: Part
     chords: Part
     melody: Part
     wet: tuple[float, float]  # level of the reverberation
-    reverb_seconds: tuple[float, float]  # to fall by 60 dB
-    loose_seconds: float  # standard deviation of the players' timing
+    reverb_seconds: tuple[float, float]  # time to decay by 60 dB
+    jitter_seconds: float  # standard deviation of note onsets
 
 
 STYLES: dict[str, Style] = {
@@ -66,7 +66,7 @@ STYLES: dict[str, Style] = {
                     ("church_organ", "choir", "strings"), 53, 68, -3),
         melody=Part(("7-7-7-7-", "7-757-7-", "7---7-75", "7-7-7---"),
                     ("church_organ", "choir", "strings", "trumpet"), 67, 81, -2),
-        wet=(0.3, 0.7), reverb_seconds=(1.6, 3.0), loose_seconds=0.012,
+        wet=(0.3, 0.7), reverb_seconds=(1.6, 3.0), jitter_seconds=0.012,
     ),
     "waltz": Style(
         tempo_bpm=(138, 198), beats=3, steps=2,
@@ -82,7 +82,7 @@ STYLES: dict[str, Style] = {
                     ("piano", "accordion", "clean_guitar"), 52, 69, -4),
         melody=Part(("8---6-", "8-6-6-", "8-----", "867676", "8--66-"),
                     ("violin", "accordion", "clarinet"), 65, 88, 0),
-        wet=(0.1, 0.4), reverb_seconds=(0.6, 1.6), loose_seconds=0.012,
+        wet=(0.1, 0.4), reverb_seconds=(0.6, 1.6), jitter_seconds=0.012,
     ),
     "blues_shuffle": Style(
         tempo_bpm=(80, 134), beats=4, steps=3,
@@ -106,7 +106,7 @@ STYLES: dict[str, Style] = {
                      "868--6......"),
                     ("steel_guitar", "harmonica"), 60, 82, 1, chance=0.9,
                     drive=4.0),
-        wet=(0.05, 0.3), reverb_seconds=(0.4, 1.2), loose_seconds=0.012,
+        wet=(0.05, 0.3), reverb_seconds=(0.4, 1.2), jitter_seconds=0.012,
     ),
     "bebop_swing": Style(
         tempo_bpm=(160, 248), beats=4, steps=3,
@@ -128,7 +128,7 @@ STYLES: dict[str, Style] = {
                      "7--6.57.56.5"),
                     ("saxophone", "trumpet", "vibraphone"), 60, 84, 0,
                     chance=0.9, form="ABCA"),
-        wet=(0.05, 0.3), reverb_seconds=(0.4, 1.3), loose_seconds=0.009,
+        wet=(0.05, 0.3), reverb_seconds=(0.4, 1.3), jitter_seconds=0.009,
     ),
     "rock": Style(
         tempo_bpm=(98, 150), beats=4, steps=4,
@@ -153,7 +153,7 @@ STYLES: dict[str, Style] = {
                      "8-8-6-6-8-6-...."),
                     ("voice", "steel_guitar"), 60, 81, -2, chance=0.75,
                     drive=2.5),
-        wet=(0.05, 0.25), reverb_seconds=(0.5, 1.4), loose_seconds=0.008,
+        wet=(0.05, 0.25), reverb_seconds=(0.5, 1.4), jitter_seconds=0.008,
     ),
     "metal": Style(
         tempo_bpm=(118, 196), beats=4, steps=4,
@@ -180,7 +180,7 @@ STYLES: dict[str, Style] = {
         melody=Part(("7777666677776666", "8-------6---6---", "7676767676767676",
                      "8---8---8-6-6-8-"),
                     ("steel_guitar", "voice"), 62, 84, -3, chance=0.55, drive=18.0),
-        wet=(0.03, 0.2), reverb_seconds=(0.3, 1.2), loose_seconds=0.004,
+        wet=(0.03, 0.2), reverb_seconds=(0.3, 1.2), jitter_seconds=0.004,
     ),
     "reggae": Style(
         tempo_bpm=(66, 94), beats=4, steps=4,
@@ -202,7 +202,7 @@ STYLES: dict[str, Style] = {
                      "..6-8-6-8---...."),
                     ("voice", "tonewheel_organ"), 60, 79, -3, chance=0.7,
                     echo=0.3),
-        wet=(0.1, 0.4), reverb_seconds=(0.6, 1.8), loose_seconds=0.011,
+        wet=(0.1, 0.4), reverb_seconds=(0.6, 1.8), jitter_seconds=0.011,
     ),
     "disco": Style(
         tempo_bpm=(106, 130), beats=4, steps=4,
@@ -227,7 +227,7 @@ STYLES: dict[str, Style] = {
         melody=Part(("8-6-8-6-8---....", "8-----------6-6-", "..8.8.8-....6-8-",
                      "8686868-....8-6-"),
                     ("strings", "trumpet"), 67, 88, 0, chance=0.9),
-        wet=(0.1, 0.35), reverb_seconds=(0.5, 1.5), loose_seconds=0.006,
+        wet=(0.1, 0.35), reverb_seconds=(0.5, 1.5), jitter_seconds=0.006,
     ),
     "techno": Style(
         tempo_bpm=(118, 144), beats=4, steps=4,
@@ -252,7 +252,7 @@ STYLES: dict[str, Style] = {
         melody=Part(("7.5.7..57.5.7..5", "..7...7...7..7..", "7575757575757575"),
                     ("synth_stab", "synth_lead", "acid_bass"), 57, 82, -5, chance=0.6,
                     gate=0.6, echo=0.4, form="AAAA"),
-        wet=(0.05, 0.4), reverb_seconds=(0.5, 2.2), loose_seconds=0.001,
+        wet=(0.05, 0.4), reverb_seconds=(0.5, 2.2), jitter_seconds=0.001,
     ),
     "ambient": Style(
         tempo_bpm=(52, 88), beats=4, steps=2,
@@ -270,6 +270,6 @@ STYLES: dict[str, Style] = {
         melody=Part(("6---....", "..5-6---", "6-------", "5.6.5..."),
                     ("bell", "vibraphone", "glass_pad"), 66, 90, -5, chance=0.7,
                     echo=0.4),
-        wet=(0.6, 1.2), reverb_seconds=(2.0, 4.5), loose_seconds=0.02,
+        wet=(0.6, 1.2), reverb_seconds=(2.0, 4.5), jitter_seconds=0.02,
     ),
 }  # fmt: skip

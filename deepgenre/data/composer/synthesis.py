@@ -1,9 +1,9 @@
-"""Synthetic tones: pure functions of a numpy Generator, pitch, length and sample rate.
+"""Synthetic tones: functions of a numpy Generator, frequency, duration and sample rate.
 
-Pitched tones are sums of harmonics whose amplitudes change over the note, so a plucked string, a
-reed and a filtered sawtooth differ only in a function of (time, harmonic). Bells and electric
-pianos, whose partials are not harmonic, use frequency modulation (Chowning, 1973). All of it is
-numpy, so that worker processes start quickly.
+Harmonic tones are sums of harmonics with time-varying amplitudes: a plucked string, a reed and a
+filtered sawtooth differ only in the amplitude function of (time, harmonic). Inharmonic tones, e.g.
+bells, use frequency modulation (Chowning, 1973). Only numpy is imported, so that worker processes
+start quickly.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ import numpy as np
 # Amplitude by time in seconds (moments, 1), harmonic number (harmonics,) and frequency in Hz.
 Amplitude = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
-_PERIOD_SAMPLES = 4096  # of a wavetable: nearest-sample reading stays below the audible
+_PERIOD_SAMPLES = 4096  # of a wavetable; long enough that lookup without interpolation is inaudible
 _MAX_HARMONICS = 80
-_MOMENTS = 12  # at which a note's spectrum is computed; in between it is interpolated
+_NUM_SPECTRA = 12  # computed per note; interpolated in between
 
 
 def filtered(
     signal: np.ndarray, sample_rate_hz: int, gain: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Returns `signal` (samples,) float32 after a zero-phase filter of gain(frequency in Hz)."""
+    """Returns `signal`, float32 (samples,), zero-phase filtered with gain(frequencies in Hz)."""
     size = fft_size(len(signal))
     frequencies_hz = np.fft.rfftfreq(size, 1 / sample_rate_hz).astype(np.float32)
     spectrum = np.fft.rfft(signal, size) * gain(frequencies_hz)
@@ -30,22 +30,22 @@ def filtered(
 
 
 def fft_size(count: int) -> int:
-    """Returns a number from `count` on, at most an eighth above, of which the FFT is quick."""
+    """Returns a fast FFT size, at least `count` and at most an eighth larger."""
     unit = 1 << max(count.bit_length() - 4, 0)
     return -(-count // unit) * unit
 
 
 def band(low_hz: float, high_hz: float, frequencies_hz: np.ndarray) -> np.ndarray:
-    """Returns the gains of a band-pass with slopes of 12 dB an octave."""
+    """Returns the gains of a band-pass filter with slopes of 12 dB per octave."""
     above = 1 / (1 + (low_hz / np.maximum(frequencies_hz, 1e-3)) ** 2)
     return above / (1 + (frequencies_hz / high_hz) ** 2)
 
 
 def faded(signal: np.ndarray, sample_rate_hz: int, attack_seconds: float, release_seconds: float):
-    """Returns `signal` with a linear rise at its start and a linear fall at its end."""
+    """Returns `signal` with a linear fade-in and a linear fade-out."""
     remaining = np.arange(len(signal), 0, -1) / (max(release_seconds, 1e-3) * sample_rate_hz)
-    passed = np.arange(len(signal)) / (max(attack_seconds, 1e-3) * sample_rate_hz)
-    return (signal * np.minimum(1, np.minimum(passed, remaining))).astype(np.float32)
+    elapsed = np.arange(len(signal)) / (max(attack_seconds, 1e-3) * sample_rate_hz)
+    return (signal * np.minimum(1, np.minimum(elapsed, remaining))).astype(np.float32)
 
 
 def harmonic_tone(
@@ -59,22 +59,22 @@ def harmonic_tone(
     voices: int = 1,
     detune_cents: float = 0.0,
 ) -> np.ndarray:
-    """Returns (samples,) float32: harmonics below Nyquist that follow `amplitude`, unnormalised.
+    """Returns float32 (samples,): harmonics below Nyquist with `amplitude`, not normalised.
 
-    Spectra at _MOMENTS times, closer together at the start of the note, become wavetables that
-    every voice reads at its own pitch, cross-fading from one to the next.
+    Spectra at _NUM_SPECTRA times, denser at the start of the note, become wavetables. Each voice
+    reads them at its own pitch, with linear interpolation between consecutive tables.
     """
     count = max(1, round(seconds * sample_rate_hz))
     highest = np.clip(int(0.45 * sample_rate_hz / frequency_hz), 1, _MAX_HARMONICS)
     harmonics = np.arange(1, highest + 1)
-    moments = seconds * np.linspace(0, 1, _MOMENTS)[:, None] ** 2
-    spectra = np.zeros((_MOMENTS, _PERIOD_SAMPLES // 2 + 1), np.complex64)
-    turns = generator.random(highest)
+    moments = seconds * np.linspace(0, 1, _NUM_SPECTRA)[:, None] ** 2
+    spectra = np.zeros((_NUM_SPECTRA, _PERIOD_SAMPLES // 2 + 1), np.complex64)
+    phases = generator.random(highest)
     spectra[:, 1 : highest + 1] = amplitude(moments, harmonics, frequency_hz)
-    spectra[:, 1 : highest + 1] *= np.exp(2j * np.pi * turns)
+    spectra[:, 1 : highest + 1] *= np.exp(2j * np.pi * phases)
     tables = np.fft.irfft(spectra, norm="forward")
 
-    position = np.sqrt(np.arange(count) / count) * (_MOMENTS - 1)
+    position = np.sqrt(np.arange(count) / count) * (_NUM_SPECTRA - 1)
     table = position.astype(np.intp)
     weight = (position - table).astype(np.float32)
     table *= _PERIOD_SAMPLES
@@ -87,10 +87,10 @@ def harmonic_tone(
             vibrato_hz = generator.uniform(4.8, 6.2)
             depth = frequency_hz * (2 ** (vibrato_cents / 1200) - 1) / (2 * np.pi * vibrato_hz)
             cycles += depth * np.minimum(1, times / 0.3) * np.sin(2 * np.pi * vibrato_hz * times)
-        # Vibrato may reach back beyond the start, and & turns within the period there too.
+        # Vibrato can make the phase negative; & wraps negative numbers correctly too.
         sample = table + ((cycles * _PERIOD_SAMPLES).astype(np.intp) & (_PERIOD_SAMPLES - 1))
-        now = tables.take(sample)
-        tone += now + weight * (tables.take(sample + _PERIOD_SAMPLES) - now)
+        current = tables.take(sample)
+        tone += current + weight * (tables.take(sample + _PERIOD_SAMPLES) - current)
     return tone
 
 
@@ -105,9 +105,9 @@ def plucked(
     damping_hz: float,
     voices: int = 1,
 ) -> np.ndarray:
-    """Returns (samples,) float32 of a string plucked or struck at `position` of its length.
+    """Returns float32 (samples,): a string plucked or struck at `position` of its length.
 
-    Harmonic k fades as exp(-t (decay_hz + damping_hz k)): the tone darkens as it rings.
+    Harmonic k decays as exp(-t (decay_hz + damping_hz k)), so that the tone gets darker.
     """
 
     def amplitude(times: np.ndarray, harmonics: np.ndarray, hz: float) -> np.ndarray:
@@ -137,10 +137,10 @@ def sustained(
     detune_cents: float = 0.0,
     breath: float = 0.0,
 ) -> np.ndarray:
-    """Returns (samples,) float32 of a bowed, blown or sung tone.
+    """Returns float32 (samples,): a bowed, blown or sung tone.
 
-    Harmonic k has amplitude k**-slope, even ones times `even`, raised around the formants; the
-    tone opens from dark to bright over the attack. `breath` adds noise around the pitch.
+    Harmonic k has amplitude k**-slope, times `even` for even k, with peaks at the formants; the
+    tone gets brighter during the attack. `breath` is the level of noise above the fundamental.
     """
 
     def amplitude(times: np.ndarray, harmonics: np.ndarray, hz: float) -> np.ndarray:
@@ -176,7 +176,7 @@ def organ(
     drawbars: tuple[float, ...],
     vibrato_cents: float = 0.0,
 ) -> np.ndarray:
-    """Returns (samples,) float32 of an organ: drawbars are the levels of harmonics 1, 2, ..."""
+    """Returns float32 (samples,): an organ; `drawbars` are the amplitudes of harmonics 1, 2, ..."""
 
     def amplitude(times: np.ndarray, harmonics: np.ndarray, _hz: float) -> np.ndarray:
         levels = np.zeros(max(len(harmonics), len(drawbars)))
@@ -205,15 +205,15 @@ def subtractive(
     voices: int = 1,
     detune_cents: float = 8.0,
 ) -> np.ndarray:
-    """Returns (samples,) float32 of a sawtooth (or square: even=0) through a resonant low-pass.
+    """Returns float32 (samples,): a sawtooth (even=0: square) through a resonant low-pass.
 
-    The cutoff falls from the first to the second of `cutoff_hz` at the rate of closing_seconds;
-    how far it opens is drawn a note, as from a player's hand on the knob.
+    The cutoff falls from the first to the second of `cutoff_hz` with time constant
+    closing_seconds; the initial cutoff varies randomly from note to note.
     """
-    opened_hz = cutoff_hz[1] + (cutoff_hz[0] - cutoff_hz[1]) * generator.uniform(0.6, 1.2)
+    open_hz = cutoff_hz[1] + (cutoff_hz[0] - cutoff_hz[1]) * generator.uniform(0.6, 1.2)
 
     def amplitude(times: np.ndarray, harmonics: np.ndarray, hz: float) -> np.ndarray:
-        cutoff = cutoff_hz[1] + (opened_hz - cutoff_hz[1]) * np.exp(-times / closing_seconds)
+        cutoff = cutoff_hz[1] + (open_hz - cutoff_hz[1]) * np.exp(-times / closing_seconds)
         ratio = harmonics * hz / cutoff
         response = 1 / np.sqrt((1 - ratio**2) ** 2 + (ratio / resonance) ** 2)
         return np.where(harmonics % 2, 1.0, even) / harmonics * response
@@ -236,9 +236,9 @@ def modulated(
     decay_seconds: float,
     release_seconds: float = 0.3,
 ) -> np.ndarray:
-    """Returns (samples,) float32 of a frequency-modulated tone: bells, vibraphone, electric piano.
+    """Returns float32 (samples,): a frequency-modulated tone, e.g. a bell or electric piano.
 
-    The modulator runs at `ratio` times the pitch; its index fades twice as fast as the tone.
+    The modulator has `ratio` times the carrier frequency; `index` decays twice as fast as the tone.
     """
     times = np.arange(round((seconds + release_seconds) * sample_rate_hz)) / sample_rate_hz
     angle = 2 * np.pi * frequency_hz * times

@@ -1,4 +1,4 @@
-"""The table of datasets: a row a name, with how it is read and how it can be split."""
+"""The table of datasets by name: the reader and the splits of each."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from deepgenre.data.clip import Dataset
 from deepgenre.data.datasets import folder, gtzan, mtat, spectrograms, synthetic
-from deepgenre.data.splits import Split, as_given, group_random
+from deepgenre.data.splits import SplitFunction, as_given, group_random
 from deepgenre.errors import UserError, look_up
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetKind:
-    """How a dataset is read from its folder, and its splits by name."""
+    """Reader, splits by name, and properties of a dataset."""
 
     read: Callable[..., Dataset]  # (data_dir, *, multi_label) -> Dataset
-    splits: Mapping[str, Split]
-    multi_label: bool | None = False  # None: as the config says
-    clip_seconds: float = 0.0  # length of every clip; 0: they differ
-    # (data_dir, *, executor, progress) -> files made: makes a dataset that nobody has to download
+    splits: Mapping[str, SplitFunction]
+    multi_label: bool | None = False  # None: set by the config
+    clip_seconds: float = 0.0  # length of every clip; 0: lengths differ
+    # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
 
 
-OWN_SPLITS: Mapping[str, Split] = {"group_random": group_random, "as_given": as_given}
+OWN_SPLITS: Mapping[str, SplitFunction] = {"group_random": group_random, "as_given": as_given}
 
 DATASETS: Mapping[str, DatasetKind] = {
     "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
@@ -33,7 +33,7 @@ DATASETS: Mapping[str, DatasetKind] = {
 
 
 def dataset_kind(name: str) -> DatasetKind:
-    """Returns the row of a dataset; raises UserError naming the nearest for an unknown one."""
+    """Returns the row of a dataset; raises UserError, with the closest name, if it is unknown."""
     return look_up(DATASETS, name, "config.dataset")
 
 
@@ -42,7 +42,7 @@ def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:
     kind = dataset_kind(name)
     if data_dir.suffix.lower() == ".npz":
         if not data_dir.is_file():
-            raise UserError(f"{data_dir}: no such file; give --data_dir an .npz of spectrograms")
+            raise UserError(f"{data_dir}: no such file; give an .npz of spectrograms as --data_dir")
         return spectrograms.read_npz(data_dir)
     if kind.multi_label is not None:
         multi_label = kind.multi_label

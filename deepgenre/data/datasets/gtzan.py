@@ -2,14 +2,14 @@
 
 Source: G. Tzanetakis and P. Cook, "Musical genre classification of audio signals", IEEE
 Transactions on Speech and Audio Processing 10(5), 2002. Collected in 2000 and 2001 from CDs, radio
-and microphone recordings; it comes with no licence, so it is for research, not for redistribution.
+and microphone recordings. It has no licence: use it for research only, do not redistribute it.
 
 Known faults (B. L. Sturm, "The GTZAN dataset: its contents, its faults, their effects on
 evaluation, and its future use", 2013): 7.2 % of the excerpts come from the same recording as
-another (5 % are exact duplicates), 10.6 % are mislabelled, some are distorted, and artists repeat
-heavily; a random cut shares all this between its sides, and its scores are too high for it.
-`jazz.00054.wav` is unreadable in most copies. There is no artist information: a clip's group is
-the clip itself, so 'fault_filtered' is the only split here that keeps artists apart.
+another (5 % are exact duplicates), 10.6 % are mislabelled, some are distorted, and many share an
+artist. A random split leaks recordings and artists, so its scores are too high. `jazz.00054.wav` is
+unreadable in most copies. There is no artist information: each clip is its own group, and
+'fault_filtered' is the only split that separates artists.
 """
 
 import re
@@ -24,11 +24,11 @@ from deepgenre.errors import UserError
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
-LAYOUTS = ("genres", "genres_original", "Data/genres_original", ".")  # below the data folder
+LAYOUTS = ("genres", "genres_original", "Data/genres_original", ".")  # relative to the data folder
 
 # C. Kereliuk, B. L. Sturm and J. Larsen, "Deep learning and music adversaries", IEEE Transactions
-# on Multimedia 17(11), 2015: exact duplicates, mislabelled and distorted clips (70) left out,
-# artists kept apart. 443 / 197 / 290 clips; jazz.00054 is one of the 443.
+# on Multimedia 17(11), 2015: without exact duplicates, mislabelled and distorted clips (70), and
+# with no artist in two parts. 443 / 197 / 290 clips; jazz.00054 is one of the 443.
 FAULT_FILTERED = {
     "train": {
         "blues": "29-49,73-97",
@@ -70,14 +70,14 @@ FAULT_FILTERED = {
 
 
 def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
-    """Returns the clips that lie in `data_dir`: all 1,000 or any of them, of any of the genres.
+    """Returns the clips in `data_dir`: all 1,000, or a subset of clips and genres.
 
-    The genre folders are looked for in `LAYOUTS` below `data_dir`, in this order. A file counts if
-    it is named like '<genre>.00029.<suffix>'; of a clip there in several formats the first by
-    suffix counts ('.au', the original, before '.wav').
+    The genre folders are searched in `LAYOUTS` below `data_dir`, in this order. Files are named
+    '<genre>.00029.<suffix>', others are ignored. Of a clip in several formats, the first by suffix
+    is used ('.au', the original, before '.wav').
 
     Raises:
-      UserError: there is no genre folder, or no clip in any of them.
+      UserError: there is no genre folder, or no clip in the genre folders.
     """
     folders = [data_dir / layout for layout in LAYOUTS]
     root = next((f for f in folders if any((f / genre).is_dir() for genre in GENRES)), None)
@@ -95,7 +95,7 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
 
 
 def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:
-    """Returns the train, valid and test of `FAULT_FILTERED`, as far as the clips are there."""
+    """Returns train, valid and test of `FAULT_FILTERED`, without clips that are missing."""
     part_of = {
         f"{genre}.{number:05d}": part
         for part, ranges_of in FAULT_FILTERED.items()
@@ -106,22 +106,22 @@ def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:
 
 
 def _numbers(ranges: str) -> list[int]:
-    """Returns the numbers of, say, '0,2-4': 0, 2, 3, 4."""
+    """Returns the numbers in a list of ranges, e.g. 0, 2, 3, 4 for '0,2-4'."""
     bounds = [[int(bound) for bound in part.split("-")] for part in ranges.split(",")]
     return [number for bound in bounds for number in range(bound[0], bound[-1] + 1)]
 
 
 def _how_to_get(folder: Path, what: str) -> str:
     return (
-        f"{folder}: holds {what}; GTZAN's own host is gone, get a copy from Hugging Face "
-        "(marsyas/gtzan), Kaggle (andradaolteanu/gtzan-dataset-music-genre-classification) or "
-        "archive.org, and unpack it so that data_dir holds genres/blues/blues.00000.wav (or .au) "
-        "and so on"
+        f"{folder}: contains {what}; GTZAN's original host is offline, get a copy from Hugging "
+        "Face (marsyas/gtzan), Kaggle (andradaolteanu/gtzan-dataset-music-genre-classification) or "
+        "archive.org, and unpack it so that data_dir contains genres/blues/blues.00000.wav (or "
+        ".au) etc."
     )
 
 
-SPLITS: dict[str, splits.Split] = {
-    # The paper's 67 / 33, of which it says no more; cut within each genre here. Leaks: see above.
+SPLITS: dict[str, splits.SplitFunction] = {
+    # The paper's 67 / 33, which it does not describe further; stratified here. Leaks: see above.
     "paper_random": splits.random_fractions({"valid": 0.33}, rest="train", stratify=True),
     "fault_filtered": fault_filtered,
     "as_given": splits.as_given,

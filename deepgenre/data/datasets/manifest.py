@@ -1,13 +1,13 @@
-"""A manifest lists clips in a text file: .csv (commas), .tsv (tabs) or .jsonl (an object a line).
+"""Manifests: text files that list clips, .csv (commas), .tsv (tabs) or .jsonl (objects).
 
-Columns, in any order and any case, by these names only (others are ignored):
+Columns, in any order and case (others are ignored):
 
     path    or file, filename       audio or .npy, absolute or relative to the manifest's folder
     labels  or label, genre, tags   by name, several separated by '|' (in .jsonl also a list)
-    group   or artist               optional: clips that no split may tear apart
-    split                           optional: train, valid or test, where you have chosen already
+    group   or artist               optional: clips of one group stay in one part of a split
+    split                           optional: train, valid or test, for a split of your own
 
-A file may be UTF-8 with or without a byte order mark. CSV quoting is that of RFC 4180.
+Files are UTF-8, with or without a byte order mark. CSV is quoted as in RFC 4180.
 """
 
 import csv
@@ -36,12 +36,12 @@ SUFFIXES = (*DIALECTS, ".jsonl")
 def read_manifest(path: Path, *, multi_label: bool) -> Dataset:
     """Returns the clips of a manifest, sorted by key: the path as written, with '/' separators.
 
-    A clip without a group is a group of its own. A clip whose file does not exist is in the table
-    all the same, for whoever decodes it to report.
+    A clip without a group is its own group. Clips with a missing file are returned too: decoding
+    reports them.
 
     Raises:
       UserError: the manifest cannot be read or is malformed, two lines have the same path, a line
-        has no path or, without `multi_label`, not exactly one label, or no file exists.
+        has no path or, without `multi_label`, not exactly one label, or none of the files exists.
     """
     rows = _json_rows(path) if suffix_of(path) == ".jsonl" else _table_rows(path)
     lines: dict[str, int] = {}
@@ -62,24 +62,24 @@ def read_manifest(path: Path, *, multi_label: bool) -> Dataset:
     except UnicodeDecodeError as error:
         raise UserError(f"{str(path)!r} is not UTF-8: save it as UTF-8.") from error
     if not clips:
-        raise UserError(f"{str(path)!r} lists no clip: add a line for each file.")
+        raise UserError(f"{str(path)!r} lists no clip: add one line per file.")
     if not any(file_mode(clip.path) for clip in clips):
         raise UserError(
-            f"{str(path)!r}: not one of its {len(clips)} files exists, such as "
-            f"{str(clips[0].path)!r}: paths are relative to the manifest's folder."
+            f"{str(path)!r}: none of its {len(clips)} files exists, e.g. {str(clips[0].path)!r}: "
+            "give paths relative to the manifest's folder."
         )
     return Dataset("folder", tuple(sorted(clips, key=lambda clip: clip.key)), multi_label)
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Writes a manifest, all or nothing, that `read_manifest` reads back to the same clips.
+    """Writes a manifest atomically; `read_manifest` restores the same clips from it.
 
-    A path inside the manifest's folder is written relative to it, any other as absolute, and keys
-    are what is written.
+    Paths inside the manifest's folder are written relative to it, others as absolute paths; the
+    written path becomes the key.
 
     Raises:
-      UserError: the suffix is none of `SUFFIXES`, the file cannot be written, or the format cannot
-        hold a clip's name, label or row.
+      UserError: the suffix is not in `SUFFIXES`, the file cannot be written, or the format cannot
+        represent a clip's name, label or row.
     """
     suffix = suffix_of(path)
     rows = [_row(clip, path, suffix) for clip in clips]
@@ -98,20 +98,22 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
         raise UserError(f"Cannot write {str(path)!r}: {error.strerror}.") from error
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{str(path)!r} cannot hold {error.object!r}, which is not UTF-8: write a .jsonl."
+            f"{str(path)!r} cannot contain {error.object!r}, which is not UTF-8: write a .jsonl."
         ) from error
 
 
 def suffix_of(path: Path) -> str:
-    """Returns which of `SUFFIXES` a manifest has; raises UserError for any other."""
+    """Returns the suffix of a manifest; raises UserError if it is not in `SUFFIXES`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UserError(f"{str(path)!r} is no manifest: its name must end in .csv, .tsv or .jsonl.")
+        raise UserError(
+            f"{str(path)!r} is not a manifest: its name must end in .csv, .tsv or .jsonl."
+        )
     return suffix
 
 
 def _table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a .csv or .tsv by column, each with the line on which it begins."""
+    """Yields (first line number, values by field) for each row of a .csv or .tsv."""
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, dialect=DIALECTS[suffix_of(path)], strict=True)
         header: list[str] = []
@@ -126,11 +128,11 @@ def _table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     header = cells
                     columns = _columns(header, f"{str(path)!r}, line {line}")
                 elif len(cells) == len(header):
-                    yield line, {field: cells[place] for field, place in columns.items()}
+                    yield line, {field: cells[index] for field, index in columns.items()}
                 else:
                     raise UserError(
                         f"{str(path)!r}, line {line}: {len(cells)} cells under a header of "
-                        f"{len(header)}: put a name that holds a separator in double quotes."
+                        f"{len(header)}: put a value that contains a separator in double quotes."
                     )
         except csv.Error as error:
             raise UserError(
@@ -139,6 +141,7 @@ def _table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line number, values by field) for each object of a .jsonl."""
     with path.open(encoding="utf-8-sig", newline="\n") as stream:
         for line, text in enumerate(stream, start=1):
             if not text.strip():
@@ -152,36 +155,36 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise UserError(f'{where} is not a JSON object: write {{"path": ...}}.')
             values = list(row.values())
             columns = _columns(list(row), where)
-            yield line, {field: values[place] for field, place in columns.items()}
+            yield line, {field: values[index] for field, index in columns.items()}
 
 
 def _columns(names: Sequence[str], where: str) -> dict[str, int]:
-    """The place of each field of `COLUMNS` among the names of a header."""
-    places: dict[str, int] = {}
+    """Returns the index of each field of `COLUMNS` in the names of a header."""
+    columns: dict[str, int] = {}
     given = [name.strip().lower() for name in names]
     for field, synonyms in COLUMNS.items():
-        present = [place for place, name in enumerate(given) if name in synonyms]
-        # The field's own name wins over a synonym: 'group' is why there is an 'artist' beside it.
-        chosen = [place for place in present if given[place] == field] or present
-        if len(chosen) > 1:
+        matches = [index for index, name in enumerate(given) if name in synonyms]
+        # The field's name takes precedence over a synonym: a table may have 'group' and 'artist'.
+        matches = [index for index in matches if given[index] == field] or matches
+        if len(matches) > 1:
             raise UserError(
-                f"{where}: columns {', '.join(repr(names[place]) for place in chosen)} all say "
-                f"the {field}: call the right one {field!r}."
+                f"{where}: columns {', '.join(repr(names[index]) for index in matches)} all give "
+                f"the {field}: rename the right one to {field!r}."
             )
-        if chosen:
-            places[field] = chosen[0]
+        if matches:
+            columns[field] = matches[0]
         elif field in REQUIRED:
             raise UserError(
                 f"{where}: no column {' or '.join(map(repr, synonyms))} among "
-                f"{', '.join(map(repr, names))}: name it in the header."
+                f"{', '.join(map(repr, names))}: add it to the header."
             )
-    return places
+    return columns
 
 
 def _clip(row: dict[str, Any], where: str, folder: Path, multi_label: bool) -> Clip:
     written = row["path"]
     if not isinstance(written, str) or not written.strip() or "\0" in written:
-        raise UserError(f"{where}: {written!r} is no path: name the file.")
+        raise UserError(f"{where}: {written!r} is not a path: give the file.")
     labels = _labels(row["labels"], where)
     if not multi_label and len(labels) != 1:
         raise UserError(
@@ -194,7 +197,7 @@ def _clip(row: dict[str, Any], where: str, folder: Path, multi_label: bool) -> C
 
 
 def _labels(value: Any, where: str) -> tuple[str, ...]:
-    """Labels in the order given, each once, without the blanks around them."""
+    """Returns the labels in the given order, without duplicates, stripped of white space."""
     items = value if isinstance(value, list) else _text(value, where, "labels").split("|")
     names = (_text(item, where, "labels") for item in items)
     return tuple(dict.fromkeys(name for name in names if name))
@@ -202,12 +205,12 @@ def _labels(value: Any, where: str) -> tuple[str, ...]:
 
 def _text(value: Any, where: str, field: str) -> str:
     if not isinstance(value, str | int | None):
-        raise UserError(f"{where}: the {field} {value!r} is neither text nor a list of texts.")
+        raise UserError(f"{where}: the {field} {value!r} is not a string or a list of strings.")
     return "" if value is None else str(value).strip()
 
 
 def _row(clip: Clip, manifest: Path, suffix: str) -> dict[str, Any]:
-    """What is written of a clip; raises UserError where reading it would give something else."""
+    """Returns the fields written for a clip; raises UserError if they cannot be read back."""
     if clip.row >= 0:
         raise UserError(f"{clip.key!r} is a row of {str(clip.path)!r}: a manifest lists files.")
     path, folder = clip.path.absolute(), manifest.parent.absolute()
@@ -215,8 +218,8 @@ def _row(clip: Clip, manifest: Path, suffix: str) -> dict[str, Any]:
     labels = list(clip.labels) if suffix == ".jsonl" else "|".join(clip.labels)
     if _labels(labels, clip.key) != clip.labels:
         raise UserError(
-            f"{str(manifest)!r} cannot hold the labels {clip.labels!r} of {clip.key!r}: leave out "
-            "empty or repeated ones and blanks around them, and write a .jsonl if they hold a '|'."
+            f"{str(manifest)!r} cannot contain the labels {clip.labels!r} of {clip.key!r}: remove "
+            "empty or repeated labels and surrounding spaces, and write a .jsonl for a '|'."
         )
     return {
         "path": written.as_posix(),

@@ -1,23 +1,24 @@
-"""Makes a manifest of your audio of Million Song Dataset tracks, with their Last.fm tags.
+"""Writes a manifest of your audio of Million Song Dataset tracks, with their Last.fm tags.
 
-    python -m deepgenre.datasets.million_song --metadata=track_metadata.db --tags=lastfm_tags.db \\
-        --audio=FOLDER --output=manifest.csv [--top_tags=50] [--min_tag_count=0]
+    python -m deepgenre.data.datasets.million_song --metadata=track_metadata.db \\
+        --tags=lastfm_tags.db --audio=FOLDER --output=manifest.csv [--top_tags=50] \\
+        [--min_tag_count=0]
 
     --metadata  track_metadata.db (SQLite), or unique_tracks.txt (lines of
                 TRACK<SEP>SONG<SEP>ARTIST<SEP>TITLE)
     --tags      lastfm_tags.db (SQLite), or Last.fm's JSON files: a folder, or a zip such as
                 lastfm_train.zip; repeat the flag to join several
 
-A file belongs to the track whose identifier (TR and 16 letters or digits) is in its name, or else
-to the one track whose artist and title its name spells as 'artist - title', whatever the case,
-accents and punctuation. A name that fits several tracks, or none, is counted and left out. Classes
-are the tags on most tracks of the whole collection, so they do not depend on the audio at hand.
+A file is matched by the track identifier (TR and 16 letters or digits) in its name, or else by a
+name 'artist - title' that fits exactly one track, ignoring case, accents and punctuation. Files
+that match several tracks, or none, are counted and left out. Classes are the tags with the most
+tracks in the whole collection, independent of the available audio.
 
 Then train with --config.dataset=folder --config.multi_label=True and the manifest as --data_dir.
 
 Sources: T. Bertin-Mahieux, D. P. W. Ellis, B. Whitman and P. Lamere, "The Million Song Dataset",
-ISMIR 2011, and the Last.fm dataset, both at http://millionsongdataset.com. No audio comes with
-them. Some of their songs are matched to the wrong track; the site lists which.
+ISMIR 2011, and the Last.fm dataset, both at http://millionsongdataset.com. They contain no audio.
+Some of their songs are matched to the wrong track; the site lists these.
 """
 
 import contextlib
@@ -49,20 +50,20 @@ TAGS = (
 
 
 class Song(NamedTuple):
-    """What the metadata say of a track."""
+    """Metadata of a track."""
 
     artist: str
     title: str
 
 
 def read_songs(metadata: Path) -> dict[str, Song]:
-    """Returns the songs by track identifier; raises UserError where the file is malformed."""
+    """Returns the songs by track identifier; raises UserError if the file is malformed."""
     if _is_sqlite(metadata):
         songs = {track: Song(artist, title) for track, artist, title in _query(metadata, SONGS)}
     else:
         songs = dict(_text_songs(metadata))
     if not songs:
-        raise UserError(f"{str(metadata)!r} holds no track: give the whole file.")
+        raise UserError(f"{str(metadata)!r} contains no track: give the complete file.")
     return songs
 
 
@@ -72,7 +73,7 @@ def read_tags(tags: Path, min_count: int) -> Iterator[tuple[str, str]]:
     Last.fm's counts are relative: 100 for a track's first tag, down to 0.
 
     Raises:
-      UserError: there is nothing at `tags`, or it is malformed.
+      UserError: `tags` does not exist or is malformed.
     """
     if tags.is_file() and _is_sqlite(tags):
         yield from _query(tags, TAGS, min_count)
@@ -84,17 +85,16 @@ def read_tags(tags: Path, min_count: int) -> Iterator[tuple[str, str]]:
             pairs = [(track, tag) for tag, count in counts if float(count) >= min_count]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f'{name!r} is no Last.fm entry {{"track_id": ..., "tags": [["rock", "100"]]}}: '
-                "leave it out."
+                f'{name!r} is not a Last.fm entry {{"track_id": ..., "tags": [["rock", "100"]]}}: '
+                "remove it."
             ) from error
         yield from pairs
 
 
 def match(files: Iterable[Path], songs: Mapping[str, Song]) -> tuple[dict[Path, str], Counter[str]]:
-    """Returns the track identifier of each file that has one, and how many each rule decided.
+    """Returns the track identifiers of matched files, and the number of files per rule.
 
-    The rules: 'track id', 'artist - title', 'ambiguous' and 'unmatched'; the last two decide that
-    a file has none.
+    Rules are 'track id' and 'artist - title' (matched), 'ambiguous' and 'unmatched'.
     """
     by_name: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for track, song in songs.items():
@@ -116,7 +116,7 @@ def match(files: Iterable[Path], songs: Mapping[str, Song]) -> tuple[dict[Path, 
 
 
 def folded(name: str) -> str:
-    """Returns the letters and digits of a name without case or accents: 'Beyoncé!', 'beyonce'."""
+    """Returns the letters and digits of a name without case or accents: 'Beyoncé!' -> 'beyonce'."""
     plain = unicodedata.normalize("NFKD", name).casefold()
     return "".join(character for character in plain if character.isalnum())
 
@@ -124,10 +124,10 @@ def folded(name: str) -> str:
 def choose_tags(
     pairs: Iterable[tuple[str, str]], tracks: set[str], top_tags: int
 ) -> dict[str, tuple[str, ...]]:
-    """Returns for each of `tracks` those of its tags that are among the `top_tags` most frequent.
+    """Returns the tags of each of `tracks` that are among the `top_tags` most frequent tags.
 
-    Frequency is over all `pairs` of (track identifier, tag), ties go by name, and 0 stands for all
-    tags. A track's tags come in order of frequency, without the blanks around them.
+    Frequencies are counted over all `pairs` of (track identifier, tag); ties are sorted by name. 0
+    means all tags. The tags of a track are sorted by frequency and stripped of white space.
     """
     counts: Counter[str] = Counter()
     tags_of: defaultdict[str, set[str]] = defaultdict(set)
@@ -139,7 +139,7 @@ def choose_tags(
         if track in tracks:
             tags_of[track].add(tag)
     ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))[: top_tags or None]
-    rank = {tag: place for place, tag in enumerate(ranked)}
+    rank = {tag: index for index, tag in enumerate(ranked)}
     return {
         track: tuple(sorted(tags_of[track] & rank.keys(), key=rank.__getitem__)) for track in tracks
     }
@@ -154,20 +154,20 @@ def make_manifest(
     min_tag_count: int = 0,
     top_tags: int = 50,
 ) -> str:
-    """Writes `output`, a clip for each matched file, and returns the report of one line.
+    """Writes `output`, one clip per matched file, and returns a report of one line.
 
-    A clip's group is its artist. A matched clip that carries none of the chosen tags is kept.
+    A clip's group is its artist. Matched clips without any of the selected tags are kept.
 
     Raises:
-      UserError: an input is missing or malformed, or no file is matched, or no matched one tagged.
+      UserError: an input is missing or malformed, no file is matched, or no matched file has tags.
     """
-    suffix_of(output)  # a misspelt name is found out before the minutes that reading takes
+    suffix_of(output)  # reports a wrong suffix before reading, which takes minutes
     files = find_audio(audio)
     songs = read_songs(metadata)
     matched, rules = match(files, songs)
     if not matched:
         raise UserError(
-            f"Folder {str(audio)!r}: of {len(files)} audio files none is a track of "
+            f"Folder {str(audio)!r}: none of {len(files)} audio files matches a track of "
             f"{str(metadata)!r}: name them by track identifier or as 'artist - title'."
         )
     pairs = (pair for path in tags for pair in read_tags(path, min_tag_count))
@@ -206,12 +206,12 @@ def _query(database: Path, query: str, *values: object) -> Iterator[tuple]:
             yield from connection.execute(query, values)
     except sqlite3.Error as error:
         raise UserError(
-            f"{str(database)!r} is not the database expected here ({error}): see --help."
+            f"{str(database)!r} is not the expected database ({error}): see --help."
         ) from error
 
 
 def _text_songs(metadata: Path) -> Iterator[tuple[str, Song]]:
-    """The songs of unique_tracks.txt."""
+    """Yields (track identifier, song) for each line of unique_tracks.txt."""
     try:
         with metadata.open(encoding="utf-8", newline="\n") as stream:
             for line, text in enumerate(stream, start=1):
@@ -224,12 +224,12 @@ def _text_songs(metadata: Path) -> Iterator[tuple[str, Song]]:
                 yield cells[0], Song(artist=cells[2], title=cells[3])
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{str(metadata)!r} is neither SQLite nor UTF-8: give the file as it was published."
+            f"{str(metadata)!r} is neither SQLite nor UTF-8: give the original file."
         ) from error
 
 
 def _json_texts(tags: Path) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of the JSON files in a folder or a zip."""
+    """Yields the name and content of each JSON file in a folder or a zip."""
     try:
         if tags.is_dir():
             for path in sorted(tags.rglob("*.json")):
@@ -241,14 +241,14 @@ def _json_texts(tags: Path) -> Iterator[tuple[str, bytes]]:
                         yield f"{tags}/{name}", archive.read(name)
         else:
             raise UserError(
-                f"{str(tags)!r} is no lastfm_tags.db, nor a folder or zip of JSON files."
+                f"{str(tags)!r} is not lastfm_tags.db, or a folder or zip of JSON files."
             )
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"Cannot read {str(tags)!r} ({error}): get it again.") from error
+        raise UserError(f"Cannot read {str(tags)!r} ({error}): download it again.") from error
 
 
 def _names(stem: str) -> Iterator[tuple[str, str]]:
-    """The (artist, title), folded, that a file name may mean, cut at each dash in turn."""
+    """Yields each (artist, title), folded, that a file name may contain: one per separator."""
     for dash in ARTIST_TITLE_SEPARATOR.finditer(stem):
         artist, title = folded(stem[: dash.start()]), folded(stem[dash.end() :])
         if artist and title:
@@ -259,7 +259,7 @@ def _main(argv: Sequence[str]) -> int:
     given = flags.FLAGS
     try:
         if argv[1:]:
-            raise UserError(f"Argument {argv[1]!r} is not understood: see --help.")
+            raise UserError(f"Argument {argv[1]!r} is not recognised: see --help.")
         report = make_manifest(
             Path(given.metadata),
             [Path(path) for path in given.tags],
@@ -282,6 +282,6 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("audio", None, "folder of audio files", required=True)
     flags.DEFINE_string("output", None, "manifest: .csv, .tsv or .jsonl", required=True)
-    flags.DEFINE_integer("min_tag_count", 0, "0..100: weaker tags of a track do not count", 0, 100)
+    flags.DEFINE_integer("min_tag_count", 0, "0..100: ignore weaker tags of a track", 0, 100)
     flags.DEFINE_integer("top_tags", 50, "classes: the most frequent tags; 0: all tags", 0)
     app.run(_main)

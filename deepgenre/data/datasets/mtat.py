@@ -1,13 +1,13 @@
-"""MagnaTagATune: 25,863 excerpts of 29.1 s with 188 tags that players of a game agreed on.
+"""MagnaTagATune: 25,863 excerpts of 29.1 s with 188 tags, agreed on by players of a game.
 
 Source: E. Law, K. West, M. Mandel, M. Bay and J. S. Downie, "Evaluation of algorithms using games:
 the case of music tagging", ISMIR 2009. The recordings are Magnatune's (CC BY-NC-SA).
 
 Known faults: the mp3s of clips 35644, 55753 and 57881 are empty. Tags overlap ('no vocals', 'no
-vocal', 'no voice'), and a tag's absence is weak evidence. A track gives several clips: a random cut
-has another clip of the same track in train for 90 % of its test clips. Of the folder split's test
-clips 62 % share an artist with train. 18 % of the clips carry none of the 50 most frequent tags,
-and published scores differ in whether these are tested on: say which.
+vocal', 'no voice'), and the absence of a tag is weak evidence. Several clips come from one track:
+90 % of the test clips of a random split have another clip of their track in train. In the folder
+split, 62 % of the test clips share an artist with train. 18 % of the clips have none of the 50 most
+frequent tags, and published scores differ in whether these are tested: report which.
 """
 
 import csv
@@ -31,20 +31,20 @@ HOW_TO_GET = (
 
 
 def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
-    """Returns a clip for each annotated mp3, keyed like '0/<name>.mp3', with all its tags.
+    """Returns one clip per annotated mp3, with key '0/<name>.mp3' and all its tags.
 
     Reads the two csv files (or .csv.gz) in `data_dir`; the mp3s are in `data_dir`/mp3/<0-f> or
-    `data_dir`/<0-f>. A clip whose mp3 is not there is in the table all the same, for whoever
-    decodes it to report. A clip annotated twice has the tags of both. The group is the artist: by
-    the clip information, or, without that file, by the name of the mp3.
+    `data_dir`/<0-f>. Clips with a missing mp3 are returned too: decoding reports them. A clip
+    annotated twice has the tags of both rows. The group is the artist, from the clip information
+    or, without that file, from the name of the mp3.
 
     Raises:
       UserError: the annotations are missing or malformed, the clip information is malformed or
-        lacks an annotated clip, or not a single mp3 is there.
+        lacks an annotated clip, or none of the mp3s exists.
     """
     annotations = _find(data_dir, ANNOTATIONS)
     if annotations is None:
-        raise UserError(f"{data_dir}: has no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
+        raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
     tags_of = _tags(annotations)
     clip_info = _find(data_dir, CLIP_INFO)
     if clip_info is None:
@@ -56,7 +56,7 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
         None,
     )
     if root is None:
-        raise UserError(f"{data_dir}: holds none of the listed mp3s; {HOW_TO_GET}")
+        raise UserError(f"{data_dir}: contains none of the listed mp3s; {HOW_TO_GET}")
     clips = tuple(
         Clip(key=key, path=root / key, labels=tags_of[key], group=artist_of[key])
         for key in sorted(tags_of)
@@ -65,25 +65,25 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
 
 
 def folders(members: Sequence[splits.Member], seed: int) -> splits.Parts:
-    """Returns the split that most papers use: folders 0-b train, c valid, d-f test.
+    """Returns the split of most papers: folders 0-b train, c valid, d-f test.
 
     No track is in two parts, but artists are.
 
     Raises:
-      UserError: a key names no such folder.
+      UserError: a key does not begin with such a folder.
     """
     return splits.by_part(members, _folder_part)
 
 
 def artist_disjoint(members: Sequence[splits.Member], seed: int) -> splits.Parts:
-    """Returns `folders` without the test clips whose artist is in train too."""
-    trained = {member.group for member in members if _folder_part(member) == "train"}
+    """Returns `folders` without test clips of artists that are also in train."""
+    train_artists = {member.group for member in members if _folder_part(member) == "train"}
 
-    def part(member: splits.Member) -> str:
-        name = _folder_part(member)
-        return "" if name == "test" and member.group in trained else name
+    def part_of(member: splits.Member) -> str:
+        part = _folder_part(member)
+        return "" if part == "test" and member.group in train_artists else part
 
-    return splits.by_part(members, part)
+    return splits.by_part(members, part_of)
 
 
 def _folder_part(member: splits.Member) -> str:
@@ -92,7 +92,7 @@ def _folder_part(member: splits.Member) -> str:
         if len(folder) == 1 and folder in names:
             return part
     raise UserError(
-        f"split: goes by the folders 0 to f, and {member.key!r} is in none; choose another split"
+        f"split: requires clips in folders 0 to f, not {member.key!r}; choose another split"
     )
 
 
@@ -102,7 +102,7 @@ def _artist_by_name(key: str) -> str:
 
 
 def _tags(path: Path) -> dict[str, tuple[str, ...]]:
-    """Returns the tags of each mp3, sorted by name, whatever the order of the columns."""
+    """Returns the tags of each mp3, sorted by name, not by column."""
     rows = _rows(path)
     header = next(rows)
     key_column = _column(header, "mp3_path", path)
@@ -120,17 +120,17 @@ def _tags(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _artists(path: Path, keys: Iterable[str]) -> dict[str, str]:
-    """Returns the artist of each mp3 by the clip information."""
+    """Returns the artist of each mp3 from the clip information."""
     rows = _rows(path)
     header = next(rows)
     key_column, artist_column = (_column(header, name, path) for name in ("mp3_path", "artist"))
     artist_of = {row[key_column]: row[artist_column] for row in rows}
     unknown = next((key for key in keys if not artist_of.get(key)), None)
     if unknown is not None:
-        # Names of artists and of mp3s are not mixed: one artist would become two groups.
+        # Artists from file names are not mixed in: one artist would become two groups.
         raise UserError(
-            f"{path}: has no artist for {unknown!r}; get it from where {ANNOTATIONS} came from, or "
-            "remove it to go by the names of the mp3s"
+            f"{path}: has no artist for {unknown!r}; get the version that belongs to "
+            f"{ANNOTATIONS}, or remove it to use the names of the mp3s"
         )
     return artist_of
 
@@ -142,13 +142,13 @@ def _column(header: list[str], name: str, path: Path) -> int:
 
 
 def _find(data_dir: Path, name: str) -> Path | None:
-    """Returns the file, plain or gzipped; None where neither is there."""
+    """Returns the path of the file, plain or gzipped; None if neither exists."""
     paths = (data_dir / name, data_dir / f"{name}.gz")
     return next((path for path in paths if path.is_file()), None)
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Yields the rows of a tab-separated file, its header ([] if empty) first."""
+    """Yields the rows of a tab-separated file, beginning with its header ([] if it is empty)."""
     open_text = gzip.open if path.suffix == ".gz" else open
     try:
         with open_text(path, "rt", encoding="utf-8-sig", newline="") as lines:
@@ -166,9 +166,9 @@ def _rows(path: Path) -> Iterator[list[str]]:
         raise UserError(f"{path}: cannot be read ({error}); download it again") from error
 
 
-SPLITS: dict[str, splits.Split] = {
-    # 20 % test, then 20 % of the rest valid: of the 21,111 clips that carry a top-50 tag exactly
-    # the paper's 13,510 / 3,378 / 4,223. Leaks tracks and artists: see above.
+SPLITS: dict[str, splits.SplitFunction] = {
+    # 20 % test, then 20 % of the rest valid: of the 21,111 clips with a top-50 tag, exactly the
+    # paper's 13,510 / 3,378 / 4,223. Leaks tracks and artists: see above.
     "paper_random": splits.random_fractions({"test": 0.2, "valid": 0.2}, rest="train"),
     "folders": folders,
     "artist_disjoint": artist_disjoint,

@@ -1,8 +1,8 @@
-"""A small synthetic corpus, for trying everything out with nothing downloaded.
+"""A small synthetic corpus, for trying the whole program without a download.
 
-Ten styles, composed and played by the program (`composition`, `rendering`): no recording of
-people playing is in it, and a score on it says that the machinery works, not how well real music
-would be heard. The files are real: WAV, FLAC, Ogg Vorbis and MP3, some stereo, some at 44,100 Hz.
+Ten styles, composed and rendered by the program (`composition`, `rendering`), without recordings.
+A score on it shows that the pipeline works, not how accurate predictions on real music are. The
+files have real formats: WAV, FLAC, Ogg Vorbis and MP3, some stereo, some at 44,100 Hz.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ from deepgenre.data.composer.rendering import render
 from deepgenre.data.composer.styles import STYLES
 from deepgenre.errors import UserError
 
-# Suffix: libsndfile's container and coding.
+# By suffix: libsndfile's container and encoding.
 FORMATS = {
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
@@ -55,25 +55,25 @@ def compose_corpus(
     executor: concurrent.futures.Executor | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> int:
-    """Returns how many files it wrote as `folder`/<style>/<style>.000NN.<suffix>.
+    """Writes files `folder`/<style>/<style>.000NN.<suffix>; returns how many it wrote.
 
-    Clip NN of every style has entry NN, counted round, of FORMATS, `sample_rates_hz` and
-    `channels` (1 or 2), so that none of these tells the style. Beyond these, a clip depends on
-    `seed`, `seconds`, its style and NN alone: its samples are the same from any process and in any
-    order. Files that are there already are kept, so a corpus can be resumed and extended.
+    Clip NN of each style uses entry NN, modulo the length, of FORMATS, `sample_rates_hz` and
+    `channels` (1 or 2), so that none of these identifies the style. Apart from these, a clip
+    depends only on `seed`, `seconds`, its style and NN: its samples do not depend on the process or
+    the order. Existing files are kept, so a corpus can be resumed and extended.
 
-    `executor` composes clips in its workers; `progress` wraps the list of clips, as tqdm does.
+    `executor` composes clips in its workers; `progress` wraps the list of clips, like tqdm.
 
     Raises:
-      UserError: a number is out of range, or `folder` holds a corpus of another seed or length.
+      UserError: a number is out of range, or `folder` has a corpus of another seed or duration.
     """
     if clips_per_style < 1 or seconds <= 0 or seed < 0 or not set(channels) <= {1, 2}:
         raise UserError(
-            f"A synthetic corpus of {clips_per_style} clips a style, {seconds} s, seed {seed} and "
-            f"channels {channels} cannot be: use at least 1 clip, more than 0 s, a seed from 0 on "
-            "and 1 or 2 channels."
+            f"Cannot compose a synthetic corpus with {clips_per_style} clips per style, {seconds} "
+            f"s, seed {seed} and channels {channels}: use at least 1 clip, more than 0 s, a seed "
+            "of at least 0, and 1 or 2 channels."
         )
-    _claim(folder, {"seed": seed, "seconds": float(seconds)})
+    _check_settings(folder, {"seed": seed, "seconds": float(seconds)})
     suffixes = list(FORMATS)
     tasks = []
     for style in STYLES:
@@ -91,16 +91,16 @@ def compose_corpus(
         for task in progress(tasks):
             _write(task)
     else:
-        for written in progress([executor.submit(_write, task) for task in tasks]):
-            written.result()
+        for future in progress([executor.submit(_write, task) for task in tasks]):
+            future.result()
     return len(tasks)
 
 
 def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
-    """Returns the clips of a composed corpus: the style is the label, each clip its own group.
+    """Returns the clips of a composed corpus; the style is the label, each clip its own group.
 
     Raises:
-      UserError: there is no clip of a style in `data_dir`.
+      UserError: `data_dir` contains no clips of a synthetic corpus.
     """
     clips = {
         path.stem: Clip(key=path.stem, path=path, labels=(style,), group=path.stem)
@@ -111,43 +111,43 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
     }
     if not clips:
         raise UserError(
-            f"Folder {str(data_dir)!r} holds no synthetic corpus: compose one there first, or give "
-            "data_dir the folder that holds chorale/chorale.00000.wav and so on."
+            f"Folder {str(data_dir)!r} has no synthetic corpus: compose one there first, or set "
+            "data_dir to the folder that contains chorale/chorale.00000.wav etc."
         )
     return Dataset("synthetic", tuple(clips[key] for key in sorted(clips)), multi_label)
 
 
-def _claim(folder: Path, made_with: dict[str, float]) -> None:
-    """Notes in `folder` what its corpus is made with; raises UserError if that is another."""
-    note, wanted = folder / "synthetic.json", json.dumps(made_with) + "\n"
+def _check_settings(folder: Path, settings: dict[str, float]) -> None:
+    """Writes the corpus settings to `folder`; raises UserError if it has others already."""
+    path, requested = folder / "synthetic.json", json.dumps(settings) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not note.exists():
-            note.write_text(wanted)
-        found = note.read_text()
+        if not path.exists():
+            path.write_text(requested)
+        existing = path.read_text()
     except OSError as error:
         raise UserError(
             f"Cannot compose a corpus in {str(folder)!r} ({error.strerror}): use another folder."
         ) from error
-    if found != wanted:
+    if existing != requested:
         raise UserError(
-            f"{str(note)!r}: the corpus here was made with {found.strip()}, not {wanted.strip()}: "
+            f"{str(path)!r}: this corpus has settings {existing.strip()}, not {requested.strip()}: "
             "use another folder, or delete this one."
         )
 
 
 def _write(task: _Task) -> None:
-    """Composes a clip and writes it under a temporary name, which it loses when it is whole."""
+    """Composes a clip and writes it to a temporary file, which is renamed when complete."""
     generator = np.random.default_rng([task.seed, zlib.crc32(task.style.encode()), task.index])
     piece = compose(task.style, generator, task.seconds)
     samples = render(piece, generator, task.sample_rate_hz, task.channels)
-    container, coding = FORMATS[task.path.suffix[1:]]
+    container, encoding = FORMATS[task.path.suffix[1:]]
     part = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")
     try:
         with soundfile.SoundFile(
-            part, "w", task.sample_rate_hz, task.channels, coding, format=container
+            part, "w", task.sample_rate_hz, task.channels, encoding, format=container
         ) as file:
-            # libsndfile 1.2 overflows its stack where it gets minutes of Vorbis at once.
+            # libsndfile 1.2 overflows its stack if it gets minutes of Vorbis at once.
             for start in range(0, len(samples), task.sample_rate_hz):
                 file.write(samples[start : start + task.sample_rate_hz])
         part.replace(task.path)

@@ -1,1 +1,1 @@
-"""Files of predictions: JSON lines, CSV or Parquet; written whole or resumed."""
+"""Files of predictions: JSON lines, CSV or Parquet; new or resumed."""

@@ -1,4 +1,4 @@
-"""Predictions as a Parquet file, by pyarrow, where that is installed."""
+"""Predictions as a Parquet file; requires pyarrow."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -6,71 +6,64 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre.errors import UserError
-from deepgenre.inference.prediction_files.rows import (
-    Keep,
-    Prediction,
-    Row,
-    Write,
-    cells,
-    columns,
-    encodable,
-)
+from deepgenre.inference.prediction_files import rows
+from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
 
-ROWS_A_GROUP = 1000  # as many are in memory
+ROWS_PER_GROUP = 1000  # kept in memory
 
 
 def name(path: Path) -> str:
-    """Returns how a row spells a path."""
-    return encodable(str(path))
+    """Returns a path as a row contains it."""
+    return rows.encodable(str(path))
 
 
 @contextlib.contextmanager
 def writing(
     path: Path, classes: Sequence[str], old: Path | None = None, keep: Keep = lambda row: True
 ) -> Iterator[Write]:
-    """Yields the function that adds a row to a new file, after those of an old one to be kept."""
+    """Yields the function that adds a row to a new file, after the rows of `old` to keep."""
     arrow, parquet = _pyarrow()
     schema = _schema(classes)
-    waiting: list[list[Any]] = []
+    pending: list[list[Any]] = []
 
     def flush() -> None:
-        if waiting:
+        if pending:
             arrays = [
                 arrow.array(list(column), field.type)
-                for column, field in zip(zip(*waiting, strict=True), schema, strict=True)
+                for column, field in zip(zip(*pending, strict=True), schema, strict=True)
             ]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-            waiting.clear()
+            pending.clear()
 
     def write(prediction: Prediction) -> None:
-        values = cells(prediction, classes)
-        waiting.append([encodable(v) if isinstance(v, str) else v for v in values])
-        if len(waiting) == ROWS_A_GROUP:
+        values = rows.cells(prediction, classes)
+        pending.append([rows.encodable(v) if isinstance(v, str) else v for v in values])
+        if len(pending) == ROWS_PER_GROUP:
             flush()
 
     with parquet.ParquetWriter(path, schema) as writer:
         if old is not None and old.exists():
-            for batch in _kept(old, schema, keep):
+            for batch in _kept_batches(old, schema, keep):
                 writer.write_batch(batch)
         yield write
         flush()
 
 
-def _kept(path: Path, schema: Any, keep: Keep) -> Iterator[Any]:
-    """Yields the rows of a file that are to be kept, in batches."""
+def _kept_batches(path: Path, schema: Any, keep: Keep) -> Iterator[Any]:
+    """Yields the rows of a file to keep, in batches."""
     arrow, parquet = _pyarrow()
     try:
-        with parquet.ParquetFile(path) as found:
-            if not found.schema_arrow.equals(schema):
+        with parquet.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
                 raise UserError(
-                    f"{path}: cannot be gone on with, its columns are not those of these weights; "
+                    f"{path}: cannot be resumed: its columns are not those of these weights; "
                     "give another --output"
                 )
-            for batch in found.iter_batches(ROWS_A_GROUP):
-                rows = batch.select(["path", "bytes", "mtime_ns", "error"]).to_pylist()
-                yield batch.filter(arrow.array([keep(_row(row)) for row in rows]))
+            for batch in file.iter_batches(ROWS_PER_GROUP):
+                records = batch.select(["path", "bytes", "mtime_ns", "error"]).to_pylist()
+                yield batch.filter(arrow.array([keep(_row(row)) for row in records]))
     except arrow.ArrowInvalid as error:
-        raise UserError(f"{path}: is no whole Parquet file; give another --output") from error
+        raise UserError(f"{path}: is not a complete Parquet file; give another --output") from error
 
 
 def _row(row: dict[str, Any]) -> Row:
@@ -80,11 +73,11 @@ def _row(row: dict[str, Any]) -> Row:
 
 def _schema(classes: Sequence[str]) -> Any:
     arrow, _ = _pyarrow()
-    whole = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
+    integers = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
     texts = dict.fromkeys(("path", "error", "tags"), arrow.string())
-    types = {**whole, **texts}
+    types = {**integers, **texts}
     return arrow.schema(
-        [(column, types.get(column, arrow.float32())) for column in columns(classes)]
+        [(column, types.get(column, arrow.float32())) for column in rows.columns(classes)]
     )
 
 
@@ -94,6 +87,6 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise UserError(
-            "--output: .parquet needs pyarrow, pip install 'deepgenre[parquet]'; or take .csv"
+            "--output: .parquet needs pyarrow, pip install 'deepgenre[parquet]'; or use .csv"
         ) from error
     return pyarrow, pyarrow.parquet

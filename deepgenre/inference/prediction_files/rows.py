@@ -9,15 +9,15 @@ import numpy as np
 
 from deepgenre.files import Fingerprint
 
-COLUMNS = ("path", "bytes", "mtime_ns", "error", "tags")  # before a column a class
+COLUMNS = ("path", "bytes", "mtime_ns", "error", "tags")  # before one column per class
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What was heard in a file; or why it could not be heard."""
+    """The scores and tags of a file, or why it could not be processed."""
 
     path: Path
-    fingerprint: Fingerprint | None  # None: there is no such file
+    fingerprint: Fingerprint | None  # None: the file does not exist
     scores: np.ndarray | None  # float32 (classes,)
     tags: tuple[str, ...] = ()
     error: str = ""
@@ -25,26 +25,24 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a written row says of its song's file."""
+    """What a written row states about its file."""
 
-    name: str  # as `Format.name` spells the path
+    name: str  # the path as the format writes it
     fingerprint: Fingerprint | None
     failed: bool
 
 
 Write = Callable[[Prediction], None]
-
-
 Keep = Callable[[Row], bool]
 
 
 def columns(classes: Sequence[str]) -> list[str]:
-    """Returns the names of all columns; a class that is called like another column is marked."""
+    """Returns the names of all columns; a class named like another column gets a prefix."""
     return [*COLUMNS, *(f"score_{name}" if name in COLUMNS else name for name in classes)]
 
 
 def cells(prediction: Prediction, classes: Sequence[str]) -> list[Any]:
-    """Returns what stands in the columns; None where there is nothing to say."""
+    """Returns the values of the columns; None where a value is missing."""
     scores = [None] * len(classes) if prediction.scores is None else rounded(prediction.scores)
     size_and_time = prediction.fingerprint or (None, None)
     tags = "|".join(prediction.tags)
@@ -52,10 +50,10 @@ def cells(prediction: Prediction, classes: Sequence[str]) -> list[Any]:
 
 
 def rounded(scores: np.ndarray) -> list[float]:
-    """Returns the scores with six decimals: as many as are sure in float32."""
+    """Returns the scores rounded to six decimals, about the precision of float32."""
     return [round(float(score), 6) for score in scores]
 
 
 def encodable(text: str) -> str:
-    """Returns the text with an escape for what is no UTF-8, as in names of other encodings."""
+    """Returns the text with escapes for what UTF-8 cannot encode, e.g. bytes of file names."""
     return text.encode("utf-8", "backslashreplace").decode()

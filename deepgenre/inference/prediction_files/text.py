@@ -1,9 +1,9 @@
-"""Files of predictions: JSON lines, CSV or Parquet by suffix; whole, or to be gone on with.
+"""Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
-A row is a song: path, size in bytes and time of its file, its tags (best first), a score a class;
-or why it could not be heard. JSON lines hold names exactly. CSV is for people and spreadsheets: a
-cell that a spreadsheet would take for a formula gets an apostrophe in front (OWASP's rule), line
-breaks stand within quotes (RFC 4180). What is no UTF-8 in a name becomes an escape, in Parquet too.
+A row contains path, size in bytes and modification time of the file, its tags (best first) and a
+score per class; or the error. JSON lines contain names exactly. CSV is for spreadsheets: a cell
+that looks like a formula gets an apostrophe in front (OWASP), line breaks are quoted (RFC 4180),
+and bytes of a name that are not UTF-8 become escapes, as in Parquet.
 """
 
 import contextlib
@@ -17,29 +17,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
-from deepgenre.inference.prediction_files.rows import (
-    Keep,
-    Prediction,
-    Row,
-    Write,
-    cells,
-    columns,
-    encodable,
-    rounded,
-)
+from deepgenre.inference.prediction_files import rows
+from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what makes a cell one; and the apostrophe itself
-END = "\r\n"  # of a row of CSV
+# Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
+CSV_LINE_END = "\r\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class TextFormat:
-    """A format of one row after the other, which can be gone on with at any row."""
+    """A format of consecutive rows, to which rows can be appended."""
 
     name: Callable[[Path], str]
     header: Callable[[Sequence[str]], str]
     line: Callable[[Prediction, Sequence[str]], str]
-    rows: Callable[[Path, Sequence[str]], Iterator[tuple[Row, str]]]  # the whole ones, as written
+    rows: Callable[[Path, Sequence[str]], Iterator[tuple[Row, str]]]  # complete ones, with text
 
     @contextlib.contextmanager
     def writing(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
@@ -50,7 +43,7 @@ class TextFormat:
 
     @contextlib.contextmanager
     def appending(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
-        """Yields the function that adds a row to the end of a file, at once on disk."""
+        """Yields the function that appends a row to a file and flushes it."""
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
@@ -60,7 +53,7 @@ class TextFormat:
             yield write
 
     def copy(self, old: Path, new: Path, classes: Sequence[str], keep: Keep) -> None:
-        """Writes a new file with those rows of an old one, if there is one, that are to be kept."""
+        """Writes a new file with the rows to keep of an old one, if it exists."""
         with _open(new, "wb") as stream:
             stream.write(self.header(classes).encode())
             for row, text in self.rows(old, classes) if old.exists() else ():
@@ -76,7 +69,7 @@ def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
         line["error"] = prediction.error
     else:
         line["tags"] = prediction.tags
-        line["scores"] = dict(zip(classes, rounded(prediction.scores), strict=True))
+        line["scores"] = dict(zip(classes, rows.rounded(prediction.scores), strict=True))
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
@@ -84,64 +77,62 @@ def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
     with _open(path, "rb") as stream:
         for number, raw in enumerate(stream, 1):
             if not raw.endswith(b"\n"):
-                return  # of a run that was killed
+                return  # the incomplete last line of a killed run
             try:
                 line = json.loads(raw)
                 fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
                 row = Row(line["path"], fingerprint, "error" in line)
                 fits = row.failed or [*line["scores"]] == [*classes]
             except (ValueError, TypeError, KeyError) as error:
-                raise _foreign(path, f"line {number} is no prediction") from error
+                raise _resume_error(path, f"line {number} is not a prediction") from error
             if not fits:
-                raise _foreign(path, f"line {number} has other classes")
+                raise _resume_error(path, f"line {number} has other classes than these weights")
             yield row, raw.decode()
 
 
 def csv_cell(value: Any) -> str:
-    """Returns a cell's text, which no spreadsheet takes for a formula."""
+    """Returns the text of a cell, which spreadsheets do not evaluate as a formula."""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = "" if value is None else encodable(str(value))
-    return f"'{text}" if text.startswith(FORMULA) else text
+    text = "" if value is None else rows.encodable(str(value))
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
 def _csv_row(values: Iterable[Any]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=END).writerow(values)
+    csv.writer(text, lineterminator=CSV_LINE_END).writerow(values)
     return text.getvalue()
 
 
 def _csv_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
-    header = [csv_cell(name) for name in columns(classes)]
-    last = ""
+    header = [csv_cell(name) for name in rows.columns(classes)]
+    last_line = ""
 
-    def noted(line: str) -> str:
-        nonlocal last
-        last = line
+    def remember(line: str) -> str:
+        nonlocal last_line
+        last_line = line
         return line
 
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-        reader = csv.reader(map(noted, stream), strict=True)
+        reader = csv.reader(map(remember, stream), strict=True)
         try:
             for number, values in enumerate(reader):
-                if not last.endswith(END):
-                    return  # of a run that was killed
+                if not last_line.endswith(CSV_LINE_END):
+                    return  # the incomplete last row of a killed run
                 if (values if number == 0 else header) != header or len(values) != len(header):
-                    raise _foreign(path, f"row {number} has other columns")
+                    raise _resume_error(path, f"row {number} has other columns than these weights")
                 if number:
                     name, size_bytes, mtime_ns, error, *_ = values
                     fingerprint = (int(size_bytes), int(mtime_ns)) if size_bytes else None
                     yield Row(name, fingerprint, bool(error)), _csv_row(values)
         except (csv.Error, ValueError) as error:
             if stream.read(1):
-                raise _foreign(path, f"{error}") from error
-            # Else the last row ends within quotes: it is of a run that was killed.
+                raise _resume_error(path, f"{error}") from error
+            # Else the last row ends within quotes: it is the incomplete row of a killed run.
 
 
-def _foreign(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path}: cannot be gone on with, {reason} of these weights; give another --output"
-    )
+def _resume_error(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: cannot be resumed: {reason}; give another --output")
 
 
 def _write(stream: BinaryIO, text: str) -> None:
@@ -150,7 +141,7 @@ def _write(stream: BinaryIO, text: str) -> None:
 
 @contextlib.contextmanager
 def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
-    """Yields the stream; an error of a full disk names the file, which a stream does not know."""
+    """Yields the stream; adds the path to the error of a full disk, which lacks it."""
     try:
         with path.open(mode) as stream:
             yield stream  # pyright: ignore[reportReturnType]
@@ -163,7 +154,7 @@ def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
 JSON_LINES = TextFormat(str, lambda classes: "", _json_line, _json_rows)
 CSV = TextFormat(
     lambda path: csv_cell(str(path)),
-    lambda classes: _csv_row(map(csv_cell, columns(classes))),
-    lambda prediction, classes: _csv_row(map(csv_cell, cells(prediction, classes))),
+    lambda classes: _csv_row(map(csv_cell, rows.columns(classes))),
+    lambda prediction, classes: _csv_row(map(csv_cell, rows.cells(prediction, classes))),
     _csv_rows,
 )

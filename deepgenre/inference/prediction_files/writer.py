@@ -1,4 +1,4 @@
-"""Where predictions go: to a file that appears when all is done, or to one that is gone on with."""
+"""Writes predictions to a new file, atomically, or resumes an existing one."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,37 +13,37 @@ FORMATS = {".jsonl": text.JSON_LINES, ".csv": text.CSV, ".parquet": parquet}
 
 
 @contextlib.contextmanager
-def whole(
+def open_new(
     output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
 ) -> Iterator[tuple[list[Path], Write]]:
-    """Yields all files, and the function that adds to a file that takes its name at a good end."""
+    """Yields all files, and the function that adds a prediction; replaces the output on success."""
     if output is None:
         yield list(fingerprints), lambda prediction: None
         return
-    chosen = look_up(FORMATS, output.suffix.lower(), "--output suffix")
-    with replacing(output) as temporary, chosen.writing(temporary, classes) as write:
+    output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
+    with replacing(output) as temporary, output_format.writing(temporary, classes) as write:
         yield list(fingerprints), write
 
 
 @contextlib.contextmanager
-def resumed(
+def open_resumed(
     output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
 ) -> Iterator[tuple[list[Path], Write]]:
-    """Yields the files that the output does not have yet, and the function that adds to it.
+    """Yields the files that the output lacks, and the function that adds a prediction.
 
-    Rows stay that tell of no failure and whose file is as it was; what a killed run left half
-    written goes. Text grows row by row, and each row is on disk before the next; Parquet has its
-    index at its end, so that a killed run adds nothing to it.
+    Rows without an error are kept, unless their file changed; an incomplete last row of a killed
+    run is dropped. Text is flushed after each row; Parquet has its index at the end, so that a
+    killed run adds nothing to it.
     """
     if output is None:
-        raise UserError("--resume: goes on with an --output, give its name")
-    chosen = look_up(FORMATS, output.suffix.lower(), "--output suffix")
-    paths = {chosen.name(path): path for path in fingerprints}
+        raise UserError("--resume: needs the --output to resume; give its name")
+    output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
+    paths = {output_format.name(path): path for path in fingerprints}
     done: set[str] = set()
 
     def keep(row: Row) -> bool:
-        as_it_was = row.name not in paths or fingerprints[paths[row.name]] == row.fingerprint
-        if row.failed or not as_it_was or row.name in done:
+        unchanged = row.name not in paths or fingerprints[paths[row.name]] == row.fingerprint
+        if row.failed or not unchanged or row.name in done:
             return False
         done.add(row.name)
         return True
@@ -51,14 +51,14 @@ def resumed(
     def missing() -> list[Path]:
         return [path for name, path in paths.items() if name not in done]
 
-    if isinstance(chosen, text.TextFormat):
+    if isinstance(output_format, text.TextFormat):
         with replacing(output) as temporary:
-            chosen.copy(output, temporary, classes, keep)
-        with chosen.appending(output, classes) as write:
+            output_format.copy(output, temporary, classes, keep)
+        with output_format.appending(output, classes) as write:
             yield missing(), write
     else:
         with (
             replacing(output) as temporary,
-            chosen.writing(temporary, classes, output, keep) as write,
+            output_format.writing(temporary, classes, output, keep) as write,
         ):
             yield missing(), write

@@ -1,0 +1,115 @@
+"""From the arguments of the command line to flags, a mode and files."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags as absl_flags
+
+import deepgenre
+from deepgenre.cli import configs, flags, help_text
+from deepgenre.cli.modes import MODES
+from deepgenre.errors import UserError, look_up, unknown_name
+
+HELP = ("--help", "-h", "-help", "--helpshort")
+VERSION = ("--version", "-version")
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags, sets the mode, and returns [program, *files].
+
+    `predict song.mp3` equals `--mode=predict song.mp3`. Help and version are printed here, and end
+    the program. Raises UserError where an argument is wrong.
+    """
+    program, *arguments = argv
+    if any(argument in VERSION for argument in arguments):
+        print(f"deepgenre {deepgenre.__version__}")
+        raise SystemExit(0)
+    if any(argument in HELP for argument in arguments):
+        mode = next((mode for argument in arguments if (mode := _named_mode(argument))), None)
+        print(help_text.of_mode(mode) if mode else help_text.overview())
+        raise SystemExit(0)
+    if not arguments:
+        print(help_text.overview())
+        raise SystemExit(2)
+    _, *rest = _parse_flags([program, *_with_config_paths(arguments)])
+    mode, files = _mode_and_files(rest)
+    absl_flags.FLAGS.mode = mode
+    _check_used(mode, files)
+    return [program, *files]
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return absl_flags.FLAGS(argv)
+    except (absl_flags.Error, AttributeError, TypeError, ValueError) as error:  # of ml_collections
+        raise UserError(_one_line(error)) from error
+
+
+def _named_mode(argument: str) -> str | None:
+    name = argument.removeprefix("--mode=")
+    return name if name in MODES else None
+
+
+def _with_config_paths(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with the paths of config files that are given by name."""
+    resolved: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--config="):
+            resolved.append(f"--config={configs.resolve(argument.removeprefix('--config='))}")
+        elif resolved and resolved[-1] == "--config":
+            resolved.append(configs.resolve(argument))
+        else:
+            resolved.append(argument)
+    has_config = any(argument.split("=")[0] == "--config" for argument in resolved)
+    mode = next((mode for argument in arguments if (mode := _named_mode(argument))), None)
+    if mode and not has_config and (default := MODES[mode].default_config):
+        resolved.insert(0, f"--config={configs.resolve(default)}")  # before overrides of its fields
+    return resolved
+
+
+def _mode_and_files(rest: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the mode, and the arguments that are left for it."""
+    if flags.MODE.value is not None:
+        look_up(MODES, flags.MODE.value, "--mode")
+        return flags.MODE.value, list(rest)
+    if rest and rest[0] in MODES:
+        return rest[0], list(rest[1:])
+    if not rest and flags.CONFIG.value is not None:
+        return "train", []
+    if not rest:
+        raise UserError("no mode is given; e.g. deepgenre predict song.mp3, see deepgenre --help")
+    first = rest[0]
+    if Path(first).exists() or Path(first).suffix or "/" in first:
+        raise UserError(
+            f"{first!r}: no mode is given; to predict its genre: deepgenre predict {first}, for "
+            "other modes see deepgenre --help"
+        )
+    raise unknown_name("mode", first, MODES)
+
+
+def _check_used(mode: str, files: Sequence[str]) -> None:
+    """Raises UserError naming a file or flag that the mode would ignore."""
+    row = MODES[mode]
+    if files and not row.files:
+        takers = ", ".join(name for name, other in MODES.items() if other.files)
+        raise UserError(f"{files[0]!r}: mode {mode} takes no files, only {takers} do; see --help")
+    for name in flags.names():
+        if absl_flags.FLAGS[name].present and name not in (*row.flags, *flags.COMMON):
+            takers = ", ".join(other for other in MODES if name in MODES[other].flags)
+            raise UserError(f"--{name}: mode {mode} does not use it, only {takers}; leave it out")
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the message; of ml_collections', which hold other errors and tracebacks, the core."""
+    reason = error.args[0] if error.args else error
+    if isinstance(reason, KeyError):
+        return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
+    lines = str(error).strip().split("\n")
+    return lines[-1] if "Traceback" in str(error) else " ".join(lines)
+
+
+def fail(message: str, code: int = 1) -> int:
+    """Prints the message of an error to standard error; returns the exit code."""
+    print(f"deepgenre: {message}", file=sys.stderr)
+    return code

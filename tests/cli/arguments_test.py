@@ -1,0 +1,119 @@
+"""Modes, help and hints of the command line."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+import deepgenre
+from deepgenre.cli import configs
+from deepgenre.cli.modes import MODES
+
+
+def run_cli(monkeypatch, capsys, *arguments: str | Path) -> tuple[int, str, str]:
+    """Returns the exit code, standard output and standard error of the command."""
+    capsys.readouterr()
+    code = tiny.call(monkeypatch, *arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_lists_every_mode_in_one_line(monkeypatch, capsys):
+    code, output, _ = run_cli(monkeypatch, capsys, "--help")
+    assert code == 0
+    for name, mode in MODES.items():
+        assert f"  {name} " in output
+        assert mode.summary in output
+    assert "--top_k" not in output
+
+
+@pytest.mark.parametrize("name", list(MODES))
+@pytest.mark.parametrize("spelling", ["{} --help", "--help {}", "--mode={} --help", "{} -h"])
+def test_help_of_a_mode_shows_its_flags_and_examples(name, spelling, monkeypatch, capsys):
+    code, output, _ = run_cli(monkeypatch, capsys, *spelling.format(name).split())
+    assert code == 0
+    assert len(MODES[name].examples) >= 2
+    for example in MODES[name].examples:
+        assert f"deepgenre {example}" in output
+    for flag in (*MODES[name].flags, "quiet"):
+        assert f"  --{flag}" in output
+    assert ("--eval_split" in output) == (name == "eval")
+
+
+def test_version(monkeypatch, capsys):
+    assert run_cli(monkeypatch, capsys, "--version")[1] == f"deepgenre {deepgenre.__version__}\n"
+
+
+def test_no_arguments_print_the_modes(monkeypatch, capsys):
+    code, output, _ = run_cli(monkeypatch, capsys)
+    assert code == 2
+    assert "predict" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["song.mp3"], "no mode is given; to predict its genre: deepgenre predict song.mp3"),
+        (["songs/rock"], "deepgenre predict songs/rock"),
+        (["predct", "song.mp3"], "did you mean 'predict'?"),
+        (["--mode=predct", "song.mp3"], "--mode: 'predct' is unknown; did you mean 'predict'?"),
+        (["--output=x.csv"], "no mode is given; e.g. deepgenre predict song.mp3"),
+        (["train", "song.mp3"], "'song.mp3': mode train takes no files, only predict, similar"),
+        (["predict", "x.wav", "--eval_split=test"], "--eval_split: mode predict does not use it"),
+        (["organize", "x.wav", "--taggram=y"], "--taggram: mode organize does not use it"),
+        (["--config=gtzn"], "--config: 'gtzn' is unknown; did you mean 'gtzan'?"),
+        (["train", "--config", "mine.py"], "--config: 'mine.py' does not exist; give a config"),
+        (["train", "--config=runs/gtzan.py"], "--config: 'runs/gtzan.py' does not exist"),
+    ],
+)
+def test_wrong_arguments_get_a_hint(arguments, hint, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run_cli(monkeypatch, capsys, *arguments)
+    assert code == 1
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("deepgenre: ")
+    assert hint in line
+
+
+def test_first_argument_equals_mode_flag(monkeypatch, capsys, trained, tones):
+    song = next(tones.rglob("*.wav"))
+    flag = run_cli(monkeypatch, capsys, "--mode=predict", f"--weights={trained}", song)
+    first = run_cli(monkeypatch, capsys, "predict", f"--weights={trained}", song)
+    files = run_cli(monkeypatch, capsys, "predict", f"--weights={trained}", f"--files={song}")
+    assert flag[0] == first[0] == files[0] == 0
+    assert flag[1] == first[1] == files[1] != ""
+
+
+def test_quiet_leaves_results_and_failures(monkeypatch, capsys, trained, tones, tmp_path):
+    song, bad = next(tones.rglob("*.wav")), tmp_path / "bad.wav"
+    bad.write_bytes(b"not audio")
+    arguments = ("predict", f"--weights={trained}", f"--output={tmp_path / 'o.csv'}", song, bad)
+    loud = run_cli(monkeypatch, capsys, *arguments)
+    quiet = run_cli(monkeypatch, capsys, *arguments, "--quiet")
+    assert loud[0] == quiet[0] == 1
+    assert loud[1] == quiet[1] != ""
+    assert "wrote" in loud[2]
+    assert "wrote" not in quiet[2]
+    assert str(bad) in quiet[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ("gtzan", "gtzan.py"),
+        ("folder:tags", "folder.py:tags"),
+        ("configs/gtzan.py", "gtzan.py"),
+        ("elsewhere/configs/mtat.py", "mtat.py"),
+    ],
+)
+def test_packaged_configs_are_found_by_name_from_any_folder(value, path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert configs.resolve(value) == str(tiny.ROOT / "configs" / path)
+
+
+def test_an_existing_config_file_is_taken_before_a_packaged_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "gtzan.py").touch()
+    assert configs.resolve("configs/gtzan.py") == "configs/gtzan.py"
+    assert configs.resolve("gtzan") == str(tiny.ROOT / "configs" / "gtzan.py")
