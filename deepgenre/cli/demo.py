@@ -33,12 +33,12 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
 def _summary(config: Config, data_dir: Path, workdir: Path, num_train: int, test: Any) -> str:
     accuracy, chance = 100 * test["accuracy"], 100 * test["accuracy_chance"]
     text = textwrap.fill(
-        f"Summary: deepgenre composed short pieces in ten styles as audio files ({data_dir}), computed "
-        f"their log-mel spectrograms, and trained the network {config.model!r} on {num_train} of them. "
-        f"Its accuracy on {test['clips']} held-out pieces of this *synthetic* corpus is "
-        f"{accuracy:.0f} % (chance: {chance:.0f} %). This shows that the installation works; it is no "
-        "measure of accuracy on real music: for that, use GTZAN, MagnaTagATune or your own files "
-        "(README.md).",
+        f"Summary: deepgenre composed short pieces in ten styles as audio files ({data_dir}), "
+        f"computed their log-mel spectrograms, and trained the network {config.model!r} on "
+        f"{num_train} of them. Its accuracy on {test['clips']} held-out pieces of this *synthetic* "
+        f"corpus is {accuracy:.0f} % (chance: {chance:.0f} %). This shows that the installation "
+        "works; it is no measure of accuracy on real music: for that, use GTZAN, MagnaTagATune or "
+        "your own files (README.md).",
         width=100,
     )
     return f"""
