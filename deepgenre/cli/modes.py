@@ -1,7 +1,7 @@
 """The table of modes: a row per name, with what it runs, its flags and examples.
 
 A mode takes the files of the command line and returns the exit code. Modules are imported by the
-mode that needs them, so that `--help` and a misspelt flag answer at once.
+mode that needs them, so that `--help` and errors of flags take no time.
 """
 
 import dataclasses

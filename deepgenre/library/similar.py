@@ -124,7 +124,7 @@ def _query_vectors(
     for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
         if outputs.error:
             failures.append(escape_controls(outputs.error))
-            log.info("failed: %s", failures[-1])
+            log.warning("failed: %s", failures[-1])
         else:
             vectors[outputs.path] = embed.song_vector(outputs)
     return {path: vectors[path] for path in queries if path in vectors}, failures
