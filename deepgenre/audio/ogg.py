@@ -36,5 +36,5 @@ def read_chain(file: FileBytes) -> Chain:
         in_headers = bool(page_type & FIRST)
         is_whole = len(sizes) == head[26] and end <= len(file)
         at = end
-    parts = tuple(zip(starts, [*starts[1:], len(file)], strict=True))
-    return Chain(parts, not is_whole or not page_type & LAST)
+    ends = [*starts[1:], len(file)][: len(starts)]  # none where no page begins a stream
+    return Chain(tuple(zip(starts, ends, strict=True)), not is_whole or not page_type & LAST)

@@ -135,6 +135,16 @@ def test_chained_ogg_streams_are_decoded_one_after_another(programs, tmp_path, w
     assert "cut.ogg: is cut short or damaged" in warning
 
 
+def test_ogg_pages_that_begin_no_stream_are_an_error(programs, tmp_path, waveform):
+    soundfile.write(tmp_path / "x.ogg", waveform, RATE_HZ)
+    content = bytearray((tmp_path / "x.ogg").read_bytes())
+    assert content[5] == 2
+    content[5] = 0
+    (tmp_path / "x.ogg").write_bytes(content)
+    with pytest.raises(UserError, match="x.ogg: "):
+        decode(tmp_path / "x.ogg")
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
 def test_wav_of_size_0_has_the_samples_of_the_finalised_one(
