@@ -342,7 +342,7 @@ def test_index_with_embeddings_of_other_length_is_refused(run_command, library, 
 def test_embedding_that_is_not_finite_fails_its_file_only(run_command, library, monkeypatch):
     def infer_files(weights, todo, **options):
         for outputs in infer.infer_files(weights, todo, **options):
-            if outputs.path.name == "001.wav":
+            if outputs.path.name == "001.wav" and outputs.embeddings is not None:
                 outputs.embeddings[0, 0] = np.inf
             yield outputs
 
@@ -362,8 +362,7 @@ def test_approximate_search_is_stored_in_index(run_command, library, tmp_path, m
     assert code == 1  # the bad file, which is retried each time
     assert "12 songs, approximate search: " in errors
     assert "of the 10 nearest are found" in errors
-    cells = song_index.read_index(tmp_path / "v.npz").cells
-    assert cells
+    assert song_index.read_index(tmp_path / "v.npz").cells
     built = []
     monkeypatch.setattr(song_search, "find_cells", built.append)
     assert run_command(*command)[1] == table
