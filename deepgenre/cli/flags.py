@@ -41,8 +41,8 @@ FILES = flags.DEFINE_multi_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), embeddings "
-    "(.npz), weights (.safetensors). For organize: a folder",
+    "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
+    "embeddings (.npz), weights (.safetensors). For organize: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -78,10 +78,16 @@ QUERY = flags.DEFINE_multi_string(
     "query", [], "Songs to find similar ones of, as the arguments; repeatable"
 )
 LIBRARY = flags.DEFINE_multi_string(
-    "library", [], "Songs to search in: files, folders, globs or lists; repeatable"
+    "library", [], "Songs to index and search in: files, folders, globs or lists; repeatable"
 )
 INDEX = flags.DEFINE_string(
-    "index", None, "Embeddings of the library (.npz), brought up to date; default in data/index/"
+    "index", None, "Embeddings of songs (.npz); --library is added to it; default in data/index/"
+)
+PRUNE = flags.DEFINE_bool(
+    "prune", False, "Remove from the index, or --output, the songs that are not among those given"
+)
+COPIES = flags.DEFINE_bool(
+    "copies", False, "List copies of the query too: re-encodings, the same audio with other tags"
 )
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"

@@ -141,7 +141,7 @@ def test_ogg_pages_that_begin_no_stream_are_an_error(programs, tmp_path, wavefor
     assert content[5] == 2
     content[5] = 0
     (tmp_path / "x.ogg").write_bytes(content)
-    with pytest.raises(UserError, match="x.ogg: "):
+    with pytest.raises(UserError, match=r"x.ogg: "):
         decode(tmp_path / "x.ogg")
 
 
