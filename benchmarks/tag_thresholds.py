@@ -227,9 +227,11 @@ def table_row(sample: Sample, model: str) -> dict:
 def main(arguments: list[str]) -> None:
     """Prints the tables and writes the thresholds."""
     data_dir, rows, single = Path(_DATA_DIR.value), {}, []
-    files = sorted(Path(_SCORES.value).glob("*.jsonl"), key=lambda path: path.stem, reverse=True)
+    files = sorted(Path(_SCORES.value).glob("*.jsonl"))
+    if not files:
+        raise UserError(f"--scores: {_SCORES.value} has no WEIGHTS.jsonl; predict them first")
     # 'mtt_musicnn' is before 'mtt_vgg': the first of equal tags is used for other networks.
-    for file in sorted(files, key=lambda path: path.stem.partition("_")[2]):
+    for file in files:
         sample = read_sample(data_dir, file)
         positive = int((sample.truth.any(axis=0) & sample.annotated).sum())
         print(
@@ -250,10 +252,10 @@ def main(arguments: list[str]) -> None:
     if _OUTPUT.value:
         provenance = {
             "script": "benchmarks/tag_thresholds.py",
-            "data": "338 clips of MagnaTagATune's recordings (168 tracks, 72 artists), annotated "
-            "with the tags that at least half of their track's clips carry",
-            "method": "F1 per tag, 0.05 or more, shrunk by 5 artists to a default of the best macro F1; mean "
-            "aggregation of 3 s windows",
+            "data": f"{len(sample.scores)} clips of {len({*sample.artists})} artists in the layout "
+            "of MagnaTagATune, tags that at least half of a track's clips carry",
+            "method": f"F1 per tag, {LOWEST} or more, shrunk by {SHRINKAGE:g} artists to a default "
+            "of the best macro F1; mean over windows",
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
         other = round(float(sigmoid(np.median(single))), 2)
