@@ -1,5 +1,6 @@
 """The flags of the command line, and what they specify."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from deepgenre.errors import UserError
 if TYPE_CHECKING:
     from deepgenre.config import Config
     from deepgenre.inference.predict import Options
+    from deepgenre.inference.tags import Choice
 
 SHIPPED = "gtzan"  # the weights that come with the program
 
@@ -63,16 +65,25 @@ HOP_SECONDS = flags.DEFINE_float(
     "hop_seconds", 0.0, "Largest step between windows; 0: as in evaluation"
 )
 TOP_K = flags.DEFINE_integer(
-    "top_k", None, "At most this many tags per song (5), or similar songs (10)"
+    "top_k", None, "At most this many tags per song (5, in organize 6), or similar songs (10)"
 )
 THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Lowest score of a tag, 0 to 1; default 0, for organize 0.5"
+    "threshold",
+    None,
+    "Lowest score of a tag, 0 to 1; default 0; for organize a threshold per tag, of genres 0.5",
 )
 UNKNOWN_BELOW = flags.DEFINE_float(
     "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
 )
 CONSISTENT = flags.DEFINE_bool(
-    "consistent", False, "Of tags that contradict each other, keep the stronger side"
+    "consistent",
+    None,
+    "Of tags that contradict each other, keep the stronger side; default for tags in organize",
+)
+MERGE_SYNONYMS = flags.DEFINE_bool(
+    "merge_synonyms",
+    None,
+    "One tag for classes that mean the same (woman, female voice); default for tags in organize",
 )
 QUERY = flags.DEFINE_multi_string(
     "query", [], "Songs to find similar ones of, as the arguments; repeatable"
@@ -146,8 +157,8 @@ def output() -> Path | None:
     return Path(OUTPUT.value) if OUTPUT.value else None
 
 
-def predict_options(*, threshold: float) -> "Options":
-    """Returns the options of a prediction; `threshold` where none is given."""
+def predict_options(default: "Choice") -> "Options":
+    """Returns the options of a prediction; those of `default` where a flag is not given."""
     from deepgenre.inference import predict
 
     return predict.Options(
@@ -157,10 +168,18 @@ def predict_options(*, threshold: float) -> "Options":
         window_seconds=WINDOW_SECONDS.value,
         hop_seconds=HOP_SECONDS.value,
         aggregation=AGGREGATE.value,
-        choice=predict.Choice(
-            5 if TOP_K.value is None else TOP_K.value,
-            threshold if THRESHOLD.value is None else THRESHOLD.value,
-            UNKNOWN_BELOW.value,
-            CONSISTENT.value,
-        ),
+        choice=_choice(default),
     )
+
+
+def _choice(default: "Choice") -> "Choice":
+    """Returns the choice of tags; one --threshold is for all tags."""
+    given = {
+        "top_k": TOP_K.value,
+        "threshold": THRESHOLD.value,
+        "consistent": CONSISTENT.value,
+        "merge_synonyms": MERGE_SYNONYMS.value,
+        "tag_thresholds": None if THRESHOLD.value is None else {},
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(default, unknown_below=UNKNOWN_BELOW.value, **changes)

@@ -49,7 +49,8 @@ def _predict(files: Sequence[str]) -> int:
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    return predict.run(loading.load(*flags.weights()), files, flags.predict_options(threshold=0.0))
+    options = flags.predict_options(predict.Choice())
+    return predict.run(loading.load(*flags.weights()), files, options)
 
 
 def _embed(files: Sequence[str]) -> int:
@@ -75,13 +76,14 @@ def _similar(files: Sequence[str]) -> int:
 
 
 def _organize(files: Sequence[str]) -> int:
+    from deepgenre.inference import thresholds
     from deepgenre.library import organize
     from deepgenre.weights import loading
 
     if flags.UNDO.value:
         return organize.undo(flags.output())
-    options = flags.predict_options(threshold=organize.DEFAULT_THRESHOLD)
     weights = loading.load(*flags.weights())
+    options = flags.predict_options(thresholds.library_choice(weights.spec))
     return organize.run(weights, files, options, write=flags.WRITE.value)
 
 
@@ -117,7 +119,7 @@ def _demo(files: Sequence[str]) -> int:
 _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its workdir or config
 _PROCESSES = ("coordinator_address", "num_processes", "process_id")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
-_TAGS = ("top_k", "threshold", "unknown_below", "consistent")
+_TAGS = ("top_k", "threshold", "unknown_below", "consistent", "merge_synonyms")
 
 MODES: Mapping[str, Mode] = {
     "predict": Mode(

@@ -13,7 +13,7 @@ from deepgenre.inference import aggregation, taggram
 from deepgenre.inference.infer import infer_files, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.rows import Prediction, Write
-from deepgenre.inference.tags import Choice, choose_tags
+from deepgenre.inference.tags import Choice, choose_tags, merged_scores
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec, Weights
@@ -62,7 +62,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
                     log.warning("failed: %s", failures[-1])
                 else:
                     with bar.external_write_mode():
-                        print(table_line(prediction, weights.spec))
+                        print(table_line(prediction, weights.spec, options.choice))
                 if stop_requested():
                     break
     if options.output:
@@ -105,11 +105,12 @@ def _predictions(
         yield Prediction(outputs.path, fingerprints[outputs.path], scores, tags)
 
 
-def table_line(prediction: Prediction, spec: Spec) -> str:
+def table_line(prediction: Prediction, spec: Spec, choice: Choice) -> str:
     """Returns a line of tags with their scores, in columns, and the file."""
     assert prediction.scores is not None
-    width = max(map(len, spec.classes))
-    scores = dict(zip(spec.classes, prediction.scores, strict=True))
+    merged, names = merged_scores(prediction.scores, spec.classes, choice)
+    width = max(map(len, names))
+    scores = dict(zip(names, merged, strict=True))
     columns = [
         f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
         for name in prediction.tags

@@ -1,11 +1,13 @@
 """Tags of a song from its scores: thresholds, and tags that contradict each other."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from deepgenre.errors import UserError
+from deepgenre.inference import vocabulary
 
 UNKNOWN = "unknown"  # the only tag of a song whose scores are all below the thresholds
 
@@ -27,6 +29,7 @@ MALE = frozenset(name + suffix for name in ("male", "man", "men") for suffix in 
 FEMALE = frozenset(
     name + suffix for name in ("female", "woman", "women", "girl") for suffix in VOICE_SUFFIXES
 )
+DECADES = ("60s", "70s", "80s", "90s", "00s", "10s", "20s")
 # Pairs of sides that exclude each other. Resolved in this order: MALE and FEMALE are compared only
 # where NO_VOICE lost.
 CONTRADICTIONS: tuple[tuple[Side, Side], ...] = (
@@ -35,6 +38,7 @@ CONTRADICTIONS: tuple[tuple[Side, Side], ...] = (
     (frozenset(("fast", "fast beat", "quick", "upbeat")), frozenset(("slow",))),
     (frozenset(("loud", "hard", "heavy")), frozenset(("quiet", "soft", "calm"))),
     (frozenset(("happy",)), frozenset(("sad",))),
+    *itertools.combinations((frozenset((decade,)) for decade in DECADES), 2),
 )
 NEGATIONS = ("no ", "not ")  # any 'no drums' contradicts 'drums' and 'drum'
 
@@ -44,9 +48,12 @@ class Choice:
     """Which classes become a song's tags."""
 
     top_k: int = 5  # at most
-    threshold: float = 0.0  # lowest score of a tag
+    threshold: float = 0.0  # lowest score of a tag that `tag_thresholds` lacks
     unknown_below: float = 0.0  # no tags where the highest score is below it
     consistent: bool = False  # of tags that contradict each other, keep the stronger
+    merge_synonyms: bool = False  # one tag for the classes that mean the same, see `vocabulary`
+    # By canonical tag, see `vocabulary` and `thresholds`.
+    tag_thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises UserError naming the flag that is out of range."""
@@ -58,13 +65,37 @@ class Choice:
 
 
 def choose_tags(scores: np.ndarray, classes: Sequence[str], choice: Choice) -> tuple[str, ...]:
-    """Returns the tags for a song's scores (classes,), best first; UNKNOWN where there are none."""
+    """Returns the tags for a song's scores (classes,), best first; UNKNOWN where there are none.
+
+    Of sides that contradict each other, that is kept whose score is the higher multiple of its
+    threshold: a tag never loses to one that is itself below its threshold.
+    """
     if scores.max() < choice.unknown_below:
         return (UNKNOWN,)
-    allowed = consistent_mask(scores, classes) if choice.consistent else np.full(len(scores), True)
-    order = [int(index) for index in np.argsort(-scores, kind="stable")]
-    tags = [classes[i] for i in order if allowed[i] and scores[i] >= choice.threshold]
-    return tuple(tags[: choice.top_k]) or (UNKNOWN,)
+    scores, names = merged_scores(scores, classes, choice)
+    thresholds = np.array([threshold_of(name, choice) for name in names])
+    allowed = scores >= thresholds
+    if choice.consistent:
+        allowed &= consistent_mask(scores / np.where(thresholds > 0, thresholds, 1.0), names)
+    order = [int(index) for index in np.argsort(-scores, kind="stable") if allowed[index]]
+    return tuple(names[index] for index in order[: choice.top_k]) or (UNKNOWN,)
+
+
+def merged_scores(
+    scores: np.ndarray, classes: Sequence[str], choice: Choice
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the scores (tags,) and names of the tags from which `choose_tags` chooses."""
+    return vocabulary.merge(scores, classes) if choice.merge_synonyms else (scores, tuple(classes))
+
+
+def possible_tags(classes: Sequence[str], choice: Choice) -> tuple[str, ...]:
+    """Returns the names that `choose_tags` can return, in the order of the classes."""
+    return merged_scores(np.zeros(len(classes)), classes, choice)[1]
+
+
+def threshold_of(name: str, choice: Choice) -> float:
+    """Returns the lowest score of a tag; a class has the threshold of its canonical tag."""
+    return choice.tag_thresholds.get(vocabulary.canonical(name), choice.threshold)
 
 
 def consistent_mask(scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:

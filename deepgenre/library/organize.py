@@ -1,6 +1,6 @@
 """Mode `organize`: playlists, tags in the files, and a report of a library.
 
-<output>/<label>.m3u8           the songs of a genre or tag
+<output>/<label>.m3u8           the songs of a genre or tag, see `playlists`
 <output>/report.md              counts per label, songs below the threshold, failures, duplicates
 <output>/journal.jsonl          how to undo changes of the files, see `tag_writer`
 <output>/songs-<weights>.jsonl  predictions, as of mode `predict`; these songs are not read again
@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,14 @@ from deepgenre.audio import ffmpeg
 from deepgenre.audio.discover import expand, expand_with_duplicates
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import replacing, write_json_lines
-from deepgenre.inference import embed, predict
+from deepgenre.inference import embed, predict, thresholds
 from deepgenre.inference.infer import with_windows
-from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags
+from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import file_tags, playlists, tag_writer
 from deepgenre.library.report import Report, Song, to_markdown
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec, Weights
-
-DEFAULT_THRESHOLD = 0.5  # a song gets the labels that are more likely than not
 
 
 def run(
@@ -48,21 +46,22 @@ def run(
     files = expand(arguments)
     choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     songs, failures = _read_predictions(files, predictions, spec, choice)
-    write_failures = [*_write_playlists(folder, spec.classes, songs)]
+    labels = possible_tags(spec.classes, choice)
+    written, write_failures = _write_playlists(folder, labels, songs)
     fields = {song.path: _fields(song, spec) for song in songs if song.labels}
     write_failures += _write_tags(folder, fields, predictions, write=write)
     report = Report(
-        heading=f"{spec.model}, labels with a score of {choice.threshold} or more",
+        heading=f"{spec.model}, labels with {thresholds.describe(choice)}",
         songs=songs,
-        labels=spec.classes,
-        playlist_names=playlists.file_names(spec.classes),
+        labels=labels,
+        playlist_names={label: path.name for label, path in written.items()},
         failures=[*failures, *write_failures],
         duplicates=[*_same_file(arguments), *_same_content(files)],
     )
     with replacing(folder / "report.md") as path:
         text = to_markdown(report)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    log.info("wrote %d playlists and report.md to %s", len(spec.classes), folder)
+    log.info("wrote %d playlists and report.md to %s", len(written), folder)
     return 1 if report.failures else 0
 
 
@@ -106,10 +105,9 @@ def _read_predictions(
                 raise UserError(line["error"])
             scores = np.array([line["scores"][name] for name in spec.classes])
             labels = tuple(sorted({*choose_tags(scores, spec.classes, choice)} - {UNKNOWN}))
-            best = int(scores.argmax())
-            songs.append(
-                Song(path, _seconds(path), labels, spec.classes[best], float(scores[best]))
-            )
+            merged, names = merged_scores(scores, spec.classes, choice)
+            best = int(merged.argmax())
+            songs.append(Song(path, _seconds(path), labels, names[best], float(merged[best])))
         except UserError as error:
             failures.append(escape_controls(error))
     return songs, failures
@@ -122,19 +120,22 @@ def _seconds(path: Path) -> float:
         return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))
 
 
-def _write_playlists(folder: Path, labels: Sequence[str], songs: Sequence[Song]) -> Iterator[str]:
-    """Writes a playlist per label; yields an error per song that cannot be listed."""
+def _write_playlists(
+    folder: Path, labels: Sequence[str], songs: Sequence[Song]
+) -> tuple[dict[str, Path], list[str]]:
+    """Writes the playlists; returns them by label, and an error per song that cannot be listed."""
+    failures: list[str] = []
     entries: dict[str, list[tuple[Path, float]]] = collections.defaultdict(list)
     for song in songs:
         try:
             playlists.check_listable(song.path)
         except UserError as error:
             log.warning("failed: %s", error)
-            yield str(error)
+            failures.append(str(error))
             continue
         for label in song.labels:
             entries[label].append((song.path, song.seconds))
-    playlists.write(folder, labels, entries)
+    return playlists.write(folder, labels, entries), failures
 
 
 def _fields(song: Song, spec: Spec) -> dict[str, str]:

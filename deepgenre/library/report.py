@@ -27,8 +27,8 @@ class Report:
 
     heading: str  # network and threshold
     songs: Sequence[Song]
-    labels: Sequence[str]  # all of the network, in the order of its classes
-    playlist_names: Mapping[str, str]  # by label
+    labels: Sequence[str]  # all that songs can have, in the order of the network's classes
+    playlist_names: Mapping[str, str]  # by label; of labels that have a playlist
     failures: Sequence[str]
     duplicates: Sequence[Sequence[Path]]  # groups of paths of the same recording
 
@@ -60,17 +60,20 @@ def to_markdown(report: Report) -> str:
 
 
 def _label_table(report: Report) -> list[str]:
-    """Returns a table with a row per label, the most frequent first."""
+    """Returns a table with a row per label of a song, the most frequent first."""
     songs: dict[str, list[Song]] = collections.defaultdict(list)
     for song in report.songs:
         for label in song.labels:
             songs[label].append(song)
-    order = sorted(report.labels, key=lambda label: -len(songs[label]))
+    used = [label for label in report.labels if songs[label]]
+    order = sorted(used, key=lambda label: -len(songs[label]))
     rows = []
     for label in order:
         share = 100 * len(songs[label]) / max(1, len(report.songs))
-        link = f"[{escape_markdown(label)}]({quote(report.playlist_names[label])})"
-        rows.append([link, str(len(songs[label])), f"{share:.1f} %", _hours(songs[label])])
+        name = escape_markdown(label)
+        if label in report.playlist_names:  # none where no song's path can be listed
+            name = f"[{name}]({quote(report.playlist_names[label])})"
+        rows.append([name, str(len(songs[label])), f"{share:.1f} %", _hours(songs[label])])
     return _table(["label", "songs", "share", "hours"], rows)
 
 

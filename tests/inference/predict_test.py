@@ -1,5 +1,6 @@
 """Mode `predict`: its options, as a user calls it, and runs that are killed and resumed."""
 
+import dataclasses
 import json
 import shutil
 import time
@@ -11,6 +12,7 @@ import soundfile
 import tiny
 
 from deepgenre.log import escape_controls
+from deepgenre.weights import checkpoint, weight_file
 
 
 @pytest.fixture
@@ -19,7 +21,8 @@ def predict(trained, monkeypatch, capsys):
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
-        predict_flags = ["--mode=predict", f"--weights={trained}"]
+        own = any(str(argument).startswith("--weights") for argument in arguments)
+        predict_flags = ["--mode=predict", *([] if own else [f"--weights={trained}"])]
         code = tiny.call(monkeypatch, *predict_flags, *arguments)
         return code, *capsys.readouterr()
 
@@ -56,6 +59,22 @@ def test_options_choose_the_tags(predict, tones, tmp_path):
         _, table, _ = predict(song, f"--output={output}", flag)
         assert lines(output)[0]["tags"] == ["unknown"]
         assert table.startswith("unknown  ")
+
+
+def test_synonyms_are_merged_in_tags_but_not_in_scores(predict, trained, tones, tmp_path):
+    weights = checkpoint.restore(trained)
+    spec = dataclasses.replace(weights.spec, classes=("woman", "rock", "female voice"))
+    network, output = tmp_path / "w.safetensors", tmp_path / "o.jsonl"
+    weight_file.write(network, dataclasses.replace(weights, spec=spec), dtype="float32")
+    arguments = [tones / "low" / "000.wav", f"--weights={network}", f"--output={output}"]
+    _, table, _ = predict(*arguments, "--merge_synonyms")
+    (line,) = lines(output)
+    assert line["scores"].keys() == {"woman", "rock", "female voice"}
+    assert {*line["tags"]} == {"female vocals", "rock"}
+    best = max(line["scores"]["woman"], line["scores"]["female voice"])
+    assert f"female vocals {best:.3f}" in table
+    predict(*arguments)
+    assert {*lines(output)[0]["tags"]} == {*spec.classes}
 
 
 @pytest.mark.parametrize(

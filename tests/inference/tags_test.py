@@ -1,5 +1,7 @@
 """Tags from scores, and tags that contradict each other."""
 
+import dataclasses
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from deepgenre.errors import UserError
-from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, consistent_mask
+from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, consistent_mask, possible_tags
 
 CLASSES = ("rock", "vocal", "no vocals", "male voice", "Female Vocalists", "fast", "slow", "drums",
            "no drums", "loud", "quiet")  # fmt: skip
@@ -52,6 +54,34 @@ def test_invalid_choice_is_an_error_with_its_flag(wrong):
 def test_stronger_side_of_a_contradiction_is_kept(scores, expected):
     assert {*tags_for(Choice(consistent=True), **scores)} == expected
     assert {*tags_for(Choice(top_k=9), **scores)} == {*scores}  # only on request
+
+
+def test_synonyms_are_merged_on_request():
+    scores = {"female": 0.2, "rock": 0.3, "woman": 0.4, "female vocal": 0.1}
+    assert tags_for(Choice(), **scores) == ("woman", "rock", "female", "female vocal")
+    assert tags_for(Choice(merge_synonyms=True), **scores) == ("female vocals", "rock")
+    assert possible_tags([*scores], Choice(merge_synonyms=True)) == ("female vocals", "rock")
+    assert possible_tags([*scores], Choice()) == (*scores,)
+
+
+def test_thresholds_per_tag():
+    choice = Choice(threshold=0.25, tag_thresholds={"rock": 0.5, "female vocals": 0.1})
+    scores = {"rock": 0.4, "jazz": 0.3, "blues": 0.2, "woman": 0.15}
+    assert tags_for(choice, **scores) == ("jazz", "woman")
+    assert tags_for(dataclasses.replace(choice, tag_thresholds={}), **scores) == ("rock", "jazz")
+
+
+def test_contradictions_are_compared_by_multiples_of_thresholds():
+    limits = {"vocals": 0.3, "instrumental": 0.05}
+    choice = Choice(consistent=True, merge_synonyms=True, tag_thresholds=limits)
+    assert tags_for(choice, **{"vocal": 0.31, "no voice": 0.2}) == ("instrumental",)
+    assert tags_for(choice, **{"vocal": 0.29, "no voice": 0.05}) == ("instrumental",)
+    assert tags_for(choice, **{"vocal": 0.6, "no voice": 0.06}) == ("vocals",)
+
+
+def test_a_song_has_one_decade():
+    scores = {"60s": 0.1, "70s": 0.3, "80s": 0.2, "rock": 0.25}
+    assert tags_for(Choice(consistent=True), **scores) == ("70s", "rock")
 
 
 @given(hnp.arrays(np.float64, len(CLASSES), elements=st.floats(0, 1)))

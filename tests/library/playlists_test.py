@@ -68,11 +68,105 @@ def test_special_names_are_read_back_from_playlist(tmp_path, monkeypatch):
     entries = {"x": [(path, 61.6) for path in songs]}
     written = playlists.write(tmp_path / "lists", ["x", "none"], entries)
     text = written["x"].read_text(encoding="utf-8")
-    assert text.startswith("#EXTM3U\n#PLAYLIST:x\n#EXTINF:62,a\n../music/a b/a.flac\n")
-    assert "./inside.flac\n" in text
-    assert written["none"].read_text() == "#EXTM3U\n#PLAYLIST:none\n"
+    assert text.startswith("#EXTM3U\n#PLAYLIST:x\n#EXTINF:62,inside\n./inside.flac\n")
+    assert "#EXTINF:62,a\n../music/a b/a.flac\n" in text
     monkeypatch.chdir("/")
-    assert [p.resolve() for p in expand([str(written["x"])])] == [p.resolve() for p in songs]
+    listed = [path.resolve() for path in expand([str(written["x"])])]
+    assert sorted(listed) == sorted(path.resolve() for path in songs)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+SONG = (Path("/music/song.flac"), 1.0)
+
+
+def test_labels_without_songs_have_no_playlist(tmp_path):
+    written = playlists.write(tmp_path, ["rock", "jazz", "pop"], {"rock": [SONG], "pop": []})
+    assert written == {"rock": tmp_path / "rock.m3u8"}
+    assert names_in(tmp_path) == {"rock.m3u8", "playlists.json"}
+
+
+def test_songs_are_in_natural_order_of_their_paths(tmp_path):
+    names = ["b/10.flac", "B/9.flac", "b/2 x.flac", "a/track 11.flac", "a/Track 2.flac", "a/1"]
+    songs = [(Path("/music", name), 1.0) for name in names]
+    path = playlists.write(tmp_path, ["x"], {"x": songs})["x"]
+    listed = [line.partition("music/")[2] for line in path.read_text().splitlines()[3::2]]
+    assert listed == [
+        "a/1", "a/Track 2.flac", "a/track 11.flac", "b/2 x.flac", "B/9.flac", "b/10.flac"
+    ]  # fmt: skip
+
+
+def test_playlists_of_an_earlier_call_do_not_stay(tmp_path, capsys):
+    playlists.write(tmp_path, ["rock", "jazz"], {"rock": [SONG], "jazz": [SONG]})
+    playlists.write(tmp_path, ["guitar", "rock"], {"guitar": [SONG], "rock": [SONG, SONG]})
+    assert names_in(tmp_path) == {"guitar.m3u8", "rock.m3u8", "playlists.json"}
+    assert "removed 1 playlists of an earlier run" in capsys.readouterr().err
+    playlists.write(tmp_path, ["guitar"], {})
+    assert names_in(tmp_path) == {"playlists.json"}
+
+
+def test_playlists_of_the_user_are_neither_changed_nor_removed(tmp_path, capsys):
+    own = tmp_path / "rock.m3u8"
+    own.write_text("#EXTM3U\n/music/mine.flac\n")
+    (tmp_path / "Mine.M3U8").write_text("")
+    (tmp_path / "folder.m3u8").mkdir()
+    songs = {"rock": [SONG], "jazz": [SONG]}
+    for _ in range(2):
+        written = playlists.write(tmp_path, ["rock", "jazz"], songs)
+        assert written["rock"].name == "rock (2).m3u8"
+        assert "left unchanged, as not written by this mode: Mine.M3U8, rock.m3u8" in (
+            capsys.readouterr().err
+        )
+    with written["jazz"].open("a") as stream:
+        stream.write("/music/added.flac\n")  # from now on the user's own
+    playlists.write(tmp_path, [], {})
+    assert own.read_text() == "#EXTM3U\n/music/mine.flac\n"
+    assert "added.flac" in written["jazz"].read_text()
+    assert names_in(tmp_path) == {
+        "rock.m3u8", "Mine.M3U8", "folder.m3u8", "jazz.m3u8", "playlists.json"
+    }  # fmt: skip
+
+
+def test_playlists_without_a_record_are_known_by_format_and_name(tmp_path):
+    text = playlists.to_text("rock", [SONG], tmp_path)
+    (tmp_path / "rock.m3u8").write_text(text)
+    (tmp_path / "empty.m3u8").write_text(playlists.to_text("empty", [], tmp_path))
+    (tmp_path / "copy of rock.m3u8").write_text(text)
+    (tmp_path / "pop.m3u8").write_text(playlists.to_text("pop", [], tmp_path) + "/music/a.flac\n")
+    written = playlists.write(tmp_path, ["rock"], {"rock": [SONG]})
+    assert written["rock"].name == "rock.m3u8"
+    assert names_in(tmp_path) == {
+        "rock.m3u8", "copy of rock.m3u8", "pop.m3u8", "playlists.json"
+    }  # fmt: skip
+
+
+def test_playlists_of_an_interrupted_call_are_known_to_the_next(tmp_path, monkeypatch):
+    playlists.write(tmp_path, ["a", "c"], {"a": [SONG], "c": [SONG]})
+    calls = []
+    original = Path.write_text
+
+    def write_text(path: Path, *arguments, **options):
+        calls.append(path)
+        if len(calls) == 3:  # the record, 'a', then 'b'
+            raise KeyboardInterrupt
+        return original(path, *arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "write_text", write_text)
+        playlists.write(tmp_path, ["a", "b"], {"a": [SONG, SONG], "b": [SONG]})
+    assert names_in(tmp_path) == {"a.m3u8", "c.m3u8", "playlists.json"}
+    written = playlists.write(tmp_path, ["a", "b"], {"a": [SONG], "b": [SONG]})
+    assert written["a"].name == "a.m3u8"
+    assert names_in(tmp_path) == {"a.m3u8", "b.m3u8", "playlists.json"}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}'])
+def test_damaged_record_is_a_user_error(tmp_path, text):
+    (tmp_path / "playlists.json").write_text(text)
+    with pytest.raises(UserError, match=r"playlists\.json: is not a list of playlists; remove it"):
+        playlists.write(tmp_path, ["rock"], {"rock": [SONG]})
 
 
 def test_paths_through_linked_folders(tmp_path):
