@@ -1,8 +1,9 @@
 """The flags of the command line, and what they specify."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from deepgenre.inference.predict import Options
 
 SHIPPED = "gtzan"  # the weights that come with the program
+CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
+
+
+class _PathParser(flags.ArgumentParser[str]):
+    """Expands '~', which shells leave as it is after '='."""
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)  # noqa: PTH111 (Path's fails for unknown users)
+
+    def flag_type(self) -> str:
+        return "string"
+
+
+def _define_path(name: str, help_text: str) -> Any:
+    return flags.DEFINE(_PathParser(), name, None, help_text)
+
+
+def _define_paths(name: str, help_text: str) -> Any:
+    """Defines a flag that may be repeated; its value is a list."""
+    return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, [], help_text)
+
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -21,35 +43,33 @@ CONFIG = config_flags.DEFINE_config_file(
     "Config by name (gtzan) or path (mine.py); --config.FIELD=VALUE overrides a field",
 )
 MODE = flags.DEFINE_string("mode", None, "What to do: the name of a mode; or the first argument")
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
+DATA_DIR = _define_path(
+    "data_dir", "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
 )
 EVAL_SPLIT = flags.DEFINE_string(
     "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid"
 )
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
+WORKDIR = _define_path(
+    "workdir", "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
 )
-WEIGHTS = flags.DEFINE_multi_string(
+WEIGHTS = _define_paths(
     "weights",
-    [],
     f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an ensemble",
 )
-FILES = flags.DEFINE_multi_string(
-    "files", [], "Audio files, folders, globs or lists (.txt, .m3u8), as the arguments; repeatable"
+FILES = _define_paths(
+    "files",
+    "Audio files, folders, globs, lists (.m3u8, .pls, .xspf, .txt) or - (a list from standard "
+    "input), as the arguments; repeatable",
 )
-OUTPUT = flags.DEFINE_string(
+OUTPUT = _define_path(
     "output",
-    None,
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), embeddings "
     "(.npz), weights (.safetensors). For organize: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
 )
-TAGGRAM = flags.DEFINE_string(
-    "taggram", None, "Folder for each song's scores over time, as .npz and .png"
-)
+TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 AGGREGATE = flags.DEFINE_enum(
     "aggregate",
     "mean",
@@ -74,14 +94,10 @@ UNKNOWN_BELOW = flags.DEFINE_float(
 CONSISTENT = flags.DEFINE_bool(
     "consistent", False, "Of tags that contradict each other, keep the stronger side"
 )
-QUERY = flags.DEFINE_multi_string(
-    "query", [], "Songs to find similar ones of, as the arguments; repeatable"
-)
-LIBRARY = flags.DEFINE_multi_string(
-    "library", [], "Songs to search in: files, folders, globs or lists; repeatable"
-)
-INDEX = flags.DEFINE_string(
-    "index", None, "Embeddings of the library (.npz), brought up to date; default in data/index/"
+QUERY = _define_paths("query", "Songs to find similar ones of, as the arguments; repeatable")
+LIBRARY = _define_paths("library", "Songs to search in: files, folders, globs or lists; repeatable")
+INDEX = _define_path(
+    "index", "Embeddings of the library (.npz), brought up to date; default in data/index/"
 )
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"
@@ -93,7 +109,7 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
 SOURCE = flags.DEFINE_string("source", "", "Whose published weights to import: musicnn")
-WHEEL = flags.DEFINE_string("wheel", None, "The source's wheel, instead of downloading it")
+WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
@@ -110,6 +126,8 @@ def config() -> "Config":
     """Returns the config of --config; raises UserError where it is not given."""
     if CONFIG.value is None:
         raise UserError("--config: give a config, e.g. --config=gtzan")
+    for field in CONFIG_PATHS:
+        CONFIG.value[field] = _PathParser().parse(CONFIG.value[field])
     return CONFIG.value
 
 
