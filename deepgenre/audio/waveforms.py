@@ -15,6 +15,7 @@ import soxr
 
 from deepgenre.audio import decoding
 from deepgenre.errors import UserError
+from deepgenre.files import for_soundfile
 
 LOADED_SECONDS = 300  # longer files are streamed, never whole in memory
 
@@ -135,7 +136,7 @@ def _wrong_length(path: Path) -> UserError:
 def _num_samples(path: Path) -> int:
     """Returns the length that the header declares or, for ffmpeg's formats, that decoding gives."""
     try:
-        return soundfile.info(path).frames
+        return soundfile.info(for_soundfile(path)).frames
     except soundfile.LibsndfileError:  # decoded by ffmpeg
         return sum(mono.size for mono, _ in decoding.blocks(path))
 
