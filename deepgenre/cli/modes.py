@@ -46,17 +46,20 @@ def _eval(files: Sequence[str]) -> int:
 
 
 def _predict(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    return predict.run(loading.load(*flags.weights()), files, flags.predict_options(threshold=0.0))
+    options = flags.predict_options(threshold=0.0)
+    return predict.run(loading.load(*flags.weights()), expand(files), options)
 
 
 def _embed(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    return embed.run(loading.load(*flags.weights()), files, flags.output())
+    return embed.run(loading.load(*flags.weights()), expand(files), flags.output())
 
 
 def _similar(files: Sequence[str]) -> int:
@@ -73,6 +76,7 @@ def _similar(files: Sequence[str]) -> int:
 
 
 def _organize(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.library import organize
     from deepgenre.weights import loading
 
@@ -80,7 +84,7 @@ def _organize(files: Sequence[str]) -> int:
         return organize.undo(flags.output())
     options = flags.predict_options(threshold=organize.DEFAULT_THRESHOLD)
     weights = loading.load(*flags.weights())
-    return organize.run(weights, files, options, write=flags.WRITE.value)
+    return organize.run(weights, expand(files), options, write=flags.WRITE.value)
 
 
 def _calibrate(files: Sequence[str]) -> int:

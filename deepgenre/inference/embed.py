@@ -11,11 +11,11 @@ import numpy as np
 from flax import traverse_util
 
 from deepgenre import log
-from deepgenre.audio.discover import expand
+from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint
-from deepgenre.inference import song_index
-from deepgenre.inference.infer import FileOutputs, infer_files
+from deepgenre.inference import song_index, windows
+from deepgenre.inference.infer import FileOutputs, Reader, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
@@ -27,22 +27,21 @@ SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
 IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
-def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
+def run(weights: Weights, inputs: Found, output: Path | None) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
     An existing output is updated.
     """
     if output is None or output.suffix != ".npz":
         raise UserError("--output: give the name of the file to write, ending in .npz")
-    files = expand(arguments)
-    if not files:
+    if not inputs.files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
-    failures = update(weights, files, output)
+    failures = update(weights, inputs, output)
     log.info("wrote %s", output)
     return 1 if failures else 0
 
 
-def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[str]:
+def update(weights: Weights, inputs: Found, index_path: Path) -> list[str]:
     """Makes an index contain exactly these files; returns the errors of files that failed.
 
     Files that it contains and that are unchanged are not processed again. The index is saved every
@@ -51,7 +50,8 @@ def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[st
     model = model_digest(weights)
     old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
     song_index.check_model(index_path, old, model)
-    requested = [path.absolute() for path in files]
+    requested = [path.absolute() for path in inputs.files]
+    reasons = {path.absolute(): reason for path, reason in inputs.failures.items()}
     unchanged = {song.path: song for song in song_index.unchanged(old.songs)}
     kept = {path: unchanged[path] for path in requested if path in unchanged}
     todo = [path for path in requested if path not in kept]
@@ -68,7 +68,7 @@ def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[st
             in_order = tuple(songs[path] for path in requested if path in songs)
             song_index.write_index(index_path, SongIndex(model, in_order))
 
-    steps = _embed_files(weights, todo, songs, failures)
+    steps = _embed_files(weights, todo, windows.reader(reasons), songs, failures)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_periodically(steps, save, stop_requested)
     if len(songs) + len(failures) < len(requested):
@@ -80,12 +80,16 @@ def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[st
 
 
 def _embed_files(
-    weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
+    weights: Weights,
+    todo: Sequence[Path],
+    read: Reader,
+    songs: dict[Path, Song],
+    failures: list[str],
 ) -> Generator[None]:
     """Adds each file to the songs or the failures; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
-        for outputs in infer_files(weights, todo, embed=True):
+        for outputs in infer_files(weights, todo, embed=True, read=read):
             bar.update()
             if outputs.error:
                 failures.append(escape_controls(outputs.error))

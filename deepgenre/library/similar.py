@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -11,16 +12,18 @@ from typing import TextIO
 import numpy as np
 
 from deepgenre import log
-from deepgenre.audio.discover import expand
+from deepgenre.audio.discover import Found, expand
 from deepgenre.errors import UserError, look_up
 from deepgenre.files import replacing
-from deepgenre.inference import embed, song_index
+from deepgenre.inference import embed, song_index, windows
 from deepgenre.inference.infer import infer_files
 from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.inference.prediction_files.text import csv_cell
 from deepgenre.inference.song_index import SongIndex
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Weights
+
+NAME_BYTES = 120  # of the library's name in that of its index; file systems allow 255 in all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if options.top_k < 1:
         raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
     queries = expand(arguments)
-    if not queries:
+    if not queries.files:
         raise UserError("--query: give songs to find similar ones of")
     write = look_up(WRITERS, options.output.suffix, "--output suffix") if options.output else None
     index_path = options.index or _default_index(weights, options.library)
@@ -62,7 +65,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if options.library:
         failures += embed.update(weights, expand(options.library), index_path)
     index, search = _load(weights, index_path)
-    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
+    vectors, query_failures = _query_vectors(weights, queries, index)
     neighbours = {
         path: _neighbours(path, vector, index, search, options.top_k)
         for path, vector in vectors.items()
@@ -84,7 +87,8 @@ def _default_index(weights: Weights, library: Sequence[str]) -> Path:
     sources = [str(Path(argument).absolute()) for argument in library]
     key = json.dumps([embed.model_digest(weights), *sources])
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return Path("data/index") / f"{Path(sources[0]).name[:80]}-{digest}.npz"
+    name = os.fsdecode(os.fsencode(Path(sources[0]).name)[:NAME_BYTES])
+    return Path("data/index") / f"{name}-{digest}.npz"
 
 
 def _load(weights: Weights, index_path: Path) -> tuple[SongIndex, song_index.Search]:
@@ -111,17 +115,20 @@ def _load(weights: Weights, index_path: Path) -> tuple[SongIndex, song_index.Sea
 
 
 def _query_vectors(
-    weights: Weights, queries: Sequence[Path], index: SongIndex
+    weights: Weights, inputs: Found, index: SongIndex
 ) -> tuple[dict[Path, np.ndarray], list[str]]:
     """Returns the embedding of each query, in their order, and the errors of files that failed.
 
     Embeddings of files that are unchanged since they were indexed come from the index.
     """
+    queries = [path.absolute() for path in inputs.files]
+    reasons = {path.absolute(): reason for path, reason in inputs.failures.items()}
     indexed = {song.path: song for song in index.songs}
     unchanged = song_index.unchanged(indexed[path] for path in queries if path in indexed)
     vectors = {song.path: song.vector for song in unchanged}
     failures = []
-    for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
+    todo = [path for path in queries if path not in vectors]
+    for outputs in infer_files(weights, todo, embed=True, read=windows.reader(reasons)):
         if outputs.error:
             failures.append(escape_controls(outputs.error))
             log.info("failed: %s", failures[-1])

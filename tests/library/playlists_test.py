@@ -72,7 +72,7 @@ def test_special_names_are_read_back_from_playlist(tmp_path, monkeypatch):
     assert "./inside.flac\n" in text
     assert written["none"].read_text() == "#EXTM3U\n#PLAYLIST:none\n"
     monkeypatch.chdir("/")
-    assert [p.resolve() for p in expand([str(written["x"])])] == [p.resolve() for p in songs]
+    assert [p.resolve() for p in expand([str(written["x"])]).files] == [p.resolve() for p in songs]
 
 
 def test_paths_through_linked_folders(tmp_path):
@@ -83,7 +83,7 @@ def test_paths_through_linked_folders(tmp_path):
     for folder in ("link/music", "link/../er/music", "deep/lists/../er/music"):
         linked = tmp_path / folder / "x.flac"
         written = playlists.write(tmp_path / "lists", ["x"], {"x": [(linked, 1)]})
-        assert expand([str(written["x"])])[0].resolve() == path
+        assert expand([str(written["x"])]).files[0].resolve() == path
 
 
 @pytest.mark.parametrize(
