@@ -168,7 +168,7 @@ def main(argv: list[str]) -> None:
     del argv
     with tempfile.TemporaryDirectory() as folder:
         if MUTANTS.value:
-            results: object = decode_mutants(expand(FILES.value), MUTANTS.value, Path(folder))
+            results: object = decode_mutants(expand(FILES.value).files, MUTANTS.value, Path(folder))
         else:
             results = compare(Path(folder))
             agreeing = sum(bool(row["agrees"]) for row in results)

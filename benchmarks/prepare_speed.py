@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> None:
     result: dict[str, object] = {"cores": os.cpu_count(), "num_files": _NUM_FILES.value}
     all_paths: list[Path] = []
     try:
-        files = expand(_FILES.value)
+        files = expand(_FILES.value).files
         with threadpool_limits(1):
             for suffix in sorted({path.suffix for path in files}):
                 paths = [path for path in files if path.suffix == suffix][: _NUM_FILES.value]

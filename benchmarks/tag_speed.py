@@ -240,7 +240,7 @@ def main(argv: Sequence[str]) -> None:
     log.quieten_libraries()
     devices.set_up(None, 1, 0)
     try:
-        files = expand(_FILES.value)[: _NUM_SONGS.value]
+        files = expand(_FILES.value).files[: _NUM_SONGS.value]
         with tempfile.TemporaryDirectory() as folder:
             results = measure_songs(files, Path(folder)) | measure_windows(files, Path(folder))
     except UserError as error:

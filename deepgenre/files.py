@@ -40,6 +40,19 @@ def real_paths(paths: Iterable[Path]) -> list[str]:
     return real
 
 
+def file_mode(path: Path) -> int:
+    """Returns `st_mode` of `path`, links followed; 0 if it does not exist or is inaccessible."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: characters that no name can hold, such as '\0'
+        return 0
+
+
+def for_soundfile(path: Path) -> Any:
+    """Returns a path as bytes: soundfile itself fails to encode a name that is not UTF-8."""
+    return os.fsencode(path)  # accepted, but not declared, by soundfile: hence Any
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.

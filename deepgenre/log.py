@@ -50,14 +50,18 @@ def info(message: str, *values: object) -> None:
 
 
 def warning(message: str, *values: object) -> None:
-    """Prints one line to standard error, also when quiet, above the progress line."""
-    tqdm.write(message % values if values else message, file=sys.stderr)
+    """Prints one line to standard error, also when quiet, above the progress line.
+
+    Control characters in values, such as file names, become escapes.
+    """
+    safe = tuple(v if isinstance(v, int | float) else escape_controls(v) for v in values)
+    tqdm.write(message % safe if values else message, file=sys.stderr)
 
 
 def escape_controls(text: object) -> str:
-    """Returns one line that is safe on a terminal: control characters become escapes."""
+    """Returns one line that is safe on a terminal: controls and line ends become escapes."""
     return "".join(
-        repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter
+        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
         for letter in str(text)
     )
 

@@ -20,8 +20,9 @@ def main(argv: Sequence[str]) -> int:
 
     log.quieten_libraries()
     log.set_quiet(flags.QUIET.value)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot encode
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):  # file names may hold what it cannot encode
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         devices.set_up(flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value)
         return look_up(MODES, flags.MODE.value or "", "--mode").run([*flags.FILES.value, *argv[1:]])

@@ -1,37 +1,76 @@
-"""Finds audio files in folders, by glob patterns and in text lists. Only lists are opened."""
+"""Finds audio files in folders, by glob patterns and in lists. Only lists are opened.
+
+Nothing is left out without a message: a folder that cannot be read and an entry of a list that does
+not exist are among the found paths, with the reason in `Found.failures`; the number of files that
+are ignored because they are not audio is logged.
+"""
 
 import collections
+import dataclasses
 import fnmatch
 import glob
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from deepgenre import log
+from deepgenre.audio import song_lists, suffixes
 from deepgenre.errors import UserError
+from deepgenre.files import file_mode
 
-# Common formats: those of libsndfile, then those of ffmpeg. The suffix only selects files; the
-# decoder detects the format from the content.
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp1", ".mp2",
-    ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc",
-    ".m4a", ".m4b", ".aac", ".wma", ".mka", ".ac3", ".ape", ".wv", ".tta", ".mpc", ".dsf",
-})  # fmt: skip
-SPECTROGRAM_SUFFIXES = frozenset({".npy"})
-LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8"})
+SUFFIXES_LOGGED = 6  # the most frequent ones of ignored files
 
 
-def find_audio(folder: Path) -> list[Path]:
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Paths in the order in which they were found."""
+
+    # With repetitions and several paths to the same file, and with the paths of `failures`.
+    paths: list[Path] = dataclasses.field(default_factory=list)
+    # By path: why the folder, or the entry of a list, cannot be used.
+    failures: dict[Path, str] = dataclasses.field(default_factory=dict)
+    # Number of files in folders that are not audio, by suffix.
+    ignored: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    @property
+    def files(self) -> list[Path]:
+        """Returns each file once, under its first path, and the paths of failures."""
+        files: dict[str, Path] = {}
+        for path in self.paths:
+            files.setdefault(os.path.realpath(path), path)
+        return list(files.values())
+
+    @property
+    def audio(self) -> list[Path]:
+        """Returns the paths without those of failures."""
+        return [path for path in self.paths if path not in self.failures]
+
+    def add(self, other: "Found") -> None:
+        """Adds what was found elsewhere; the first reason of a failure stays."""
+        self.paths.extend(other.paths)
+        for path, reason in other.failures.items():
+            self.failures.setdefault(path, reason)
+        self.ignored.update(other.ignored)
+
+    def fail(self, path: Path, reason: str) -> None:
+        """Adds a path that cannot be used."""
+        self.add(Found([path], {path: reason}))
+
+
+def find_audio(folder: Path) -> Found:
     """Returns every audio and spectrogram file below `folder`, sorted, each as `folder / ...`.
 
     Suffixes are case-insensitive; names that begin with a dot are skipped (hidden files, the '._*'
     of macOS). Links are followed, but each directory is read once, under its own name rather than
-    that of a link. Broken links are included: opening them reports the error.
+    that of a link. Broken links are included: opening them reports the error. A directory below
+    `folder` that cannot be read is a failure.
 
     Raises:
-      UserError: `folder` or a directory below it cannot be read.
+      UserError: `folder` itself cannot be read.
     """
-    files: list[Path] = []
+    found = Found()
     seen: set[str] = set()
     pending = collections.deque([folder])
     while pending:
@@ -40,7 +79,14 @@ def find_audio(folder: Path) -> list[Path]:
         if real in seen:
             continue
         seen.add(real)
-        for entry in _scan(directory):
+        try:
+            entries = _scan(directory)
+        except UserError as error:
+            if directory == folder:
+                raise
+            found.fail(directory, str(error))
+            continue
+        for entry in entries:
             path, is_link = directory / entry.name, entry.is_symlink()
             if entry.name.startswith("."):
                 continue
@@ -49,39 +95,36 @@ def find_audio(folder: Path) -> list[Path]:
                 enqueue = pending.append if is_link else pending.appendleft
                 enqueue(path)
             elif _is_audio(path) and (is_link or entry.is_file()):
-                files.append(path)
-    return sorted(files)
+                found.paths.append(path)
+            else:
+                found.ignored[path.suffix.lower()] += 1
+    found.paths.sort()
+    return found
 
 
-def expand(arguments: Sequence[str]) -> list[Path]:
-    """Returns the files that `arguments` specify, in their order, without duplicates.
+def expand(arguments: Sequence[str]) -> Found:
+    """Returns what `arguments` specify, in their order.
 
     An argument is a file (of any suffix), a folder (searched recursively), a pattern ('*', '?',
-    '[...]', and '**' for any depth; only audio files match), or a list: a UTF-8 text
-    (`LIST_SUFFIXES`) of files and folders, one per line; blank lines and lines that begin with '#'
-    are skipped. A relative path in a list is resolved against the current folder, then against the
-    folder of the list. Listed files that do not exist are included: opening them reports the error.
+    '[...]', and '**' for any depth; only audio files match), a list (`suffixes.LISTS`), or '-': a
+    list on standard input. A list contains files, folders and lists. Its relative paths are those
+    in its folder; in text (.txt) and on standard input, those in the current folder, too.
 
     Raises:
-      UserError: an argument matches nothing, or a list or a folder cannot be read.
+      UserError: an argument matches nothing, or a list cannot be read.
     """
-    files: dict[str, Path] = {}
-    for path in expand_with_duplicates(arguments):
-        files.setdefault(os.path.realpath(path), path)
-    return list(files.values())
-
-
-def expand_with_duplicates(arguments: Sequence[str]) -> list[Path]:
-    """Returns the files of `expand`, including repetitions and other paths to the same file."""
-    return [path for argument in arguments for path in _expand_argument(argument)]
-
-
-def file_mode(path: Path) -> int:
-    """Returns `st_mode` of `path`, links followed; 0 if it does not exist or is inaccessible."""
-    try:
-        return path.stat().st_mode
-    except (OSError, ValueError):  # ValueError: characters invalid in file names, e.g. '\0'
-        return 0
+    found = Found()
+    for argument in arguments:
+        found.add(_expand_argument(argument))
+    if ignored := found.ignored.total():
+        frequent = found.ignored.most_common(SUFFIXES_LOGGED)
+        counts = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in frequent)
+        more = ", ..." if len(found.ignored) > len(frequent) else ""
+        log.info(
+            "ignored %d files in folders that are not audio by their suffix (%s%s)",
+            ignored, log.escape_controls(counts), more,
+        )  # fmt: skip
+    return found
 
 
 def _scan(directory: Path) -> list[os.DirEntry[str]]:
@@ -96,62 +139,127 @@ def _scan(directory: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES | SPECTROGRAM_SUFFIXES
+    return path.suffix.lower() in suffixes.AUDIO | suffixes.SPECTROGRAMS
 
 
-def _expand_argument(argument: str) -> list[Path]:
-    path = Path(argument).expanduser() if argument.startswith("~/") else Path(argument)
+def _expand_argument(argument: str) -> Found:
+    if argument == song_lists.STANDARD_INPUT:
+        entries = song_lists.read_standard_input()
+        found = _expand_entries(entries, "standard input", [Path()], _Lists())
+        if not found.paths:
+            raise UserError("'-': standard input lists no files: write one path per line to it.")
+        return found
+    path = Path(os.path.expanduser(argument))  # noqa: PTH111 (Path's fails for unknown users)
     mode = file_mode(path) if argument else 0  # Path('') would be the current folder
-    if stat.S_ISDIR(mode):
-        matched = find_audio(path)
-        missing = "contains no audio files"
-    elif mode and path.suffix.lower() in LIST_SUFFIXES:
-        matched = _read_list(path)
-        missing = "lists no files"
-    elif mode:
-        return [path]
     # Existing files first: 'Song [live].wav' may be a file name.
+    if mode:
+        found, nothing = _expand_path(path, mode, _Lists())
     elif glob.has_magic(argument):
-        matched = sorted(_match_pattern(path.parts))
-        missing = "matches no audio files"
+        found, nothing = _match_pattern(path.parts), "matches no audio files"
     else:
-        matched = []
-        missing = "does not exist"
-    if not matched:
-        raise UserError(f"{argument!r} {missing}: check the path.")
-    return matched
+        found, nothing = Found(), "does not exist"
+    if not found.paths:
+        raise UserError(f"{argument!r} {nothing}: check the path.")
+    return found
 
 
-def _read_list(path: Path) -> list[Path]:
-    """Returns the entries of a text list, folders expanded."""
-    try:
-        # surrogateescape keeps names of other encodings unchanged, e.g. in the output of `find`.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"Cannot read the list {str(path)!r}: {error.strerror}.") from error
-    if "\0" in text:
-        raise UserError(f"The list {str(path)!r} is not UTF-8 text: save it as UTF-8.")
-    files: list[Path] = []
-    for line in map(str.strip, text.split("\n")):
-        if not line or line.startswith("#"):
+@dataclasses.dataclass(frozen=True)
+class _Lists:
+    """Lists that are being read, each an entry of the one before, and those that were read."""
+
+    within: tuple[Path, ...] = ()
+    finished: set[str] = dataclasses.field(default_factory=set)  # real paths
+
+    def cycle(self, real: str) -> tuple[Path, ...]:
+        """Returns the lists from the one with this real path on; () where it is not being read."""
+        reals = [os.path.realpath(path) for path in self.within]
+        return self.within[reals.index(real) :] if real in reals else ()
+
+
+def _expand_path(path: Path, mode: int, lists: _Lists) -> tuple[Found, str]:
+    """Returns what an existing path contains and, in case of nothing, why that is an error.
+
+    A list of lists that are all finished contains nothing, which is not an error.
+
+    Raises UserError where the path is a list that cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if stat.S_ISDIR(mode):
+        try:
+            return find_audio(path), "contains no audio files"
+        except UserError as error:
+            return Found([path], {path: str(error)}), ""
+    if suffix in suffixes.OTHER_LISTS:
+        raise UserError(f"{str(path)!r} is a list of a kind that is not read: save it as .m3u8.")
+    if suffix not in suffixes.LISTS:
+        return Found([path]), ""
+    folders = [path.parent, Path()] if suffix == ".txt" else [path.parent]
+    inner = dataclasses.replace(lists, within=(*lists.within, path))
+    entries = song_lists.read(path)
+    found = _expand_entries(entries, str(path), folders, inner)
+    lists.finished.add(os.path.realpath(path))
+    return found, "" if entries else "lists no files"
+
+
+def _expand_entries(
+    entries: Sequence[song_lists.Entry], name: str, folders: Sequence[Path], lists: _Lists
+) -> Found:
+    """Returns what the entries of a list refer to; an entry that cannot be used is a failure."""
+    found = Found()
+    for entry in entries:
+        path = song_lists.locate(entry, folders)
+        where, mode, real = f"{name}, line {entry.line}", file_mode(path), os.path.realpath(path)
+        if real in lists.finished:
             continue
-        listed = Path(line) if file_mode(Path(line)) else path.parent / line
-        files += find_audio(listed) if stat.S_ISDIR(file_mode(listed)) else [listed]
-    return files
+        if not mode:
+            found.fail(path, f"{where}: {entry.text.strip()!r} {_why_missing(entry.text)}")
+        elif cycle := lists.cycle(real):
+            names = " > ".join(map(str, (*cycle, path)))
+            found.fail(path, f"{where}: the lists contain each other ({names}); remove the line")
+        else:
+            try:
+                part, nothing = _expand_path(path, mode, lists)
+            except UserError as error:
+                part, nothing = Found([path], {path: f"{where}: {error}"}), ""
+            if not part.paths and nothing:
+                part.fail(path, f"{where}: {str(path)!r} {nothing}; remove the line")
+            found.add(part)
+    return found
 
 
-def _match_pattern(pattern: tuple[str, ...]) -> Iterator[Path]:
-    """Yields the audio files that match a pattern, given as the parts of a path."""
+def _why_missing(text: str) -> str:
+    """Returns what is wrong with an entry that is not a path to a file, and what to do."""
+    if re.match(r"(?!file:)[a-z][a-z0-9+.-]+://", text.strip(), re.IGNORECASE):
+        return "is not a file on this computer; download it, and list the file"
+    return "does not exist or cannot be accessed; correct or remove the line"
+
+
+def _match_pattern(pattern: tuple[str, ...]) -> Found:
+    """Returns the audio files that match a pattern, given as the parts of a path."""
     depth = pattern.index("**") if "**" in pattern else len(pattern)
     head = str(Path(*pattern[:depth]))
+    found = Found()
     # Not glob's own '**', which follows cyclic links.
     for base in map(Path, glob.glob(head)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if base.is_dir():
-            for path in find_audio(base):
-                if _parts_match(path.relative_to(base).parts, pattern[depth:] or ("**",)):
-                    yield path
+            found.add(_matching(base, pattern[depth:] or ("**",)))
         elif _is_audio(base):
-            yield base
+            found.paths.append(base)
+        else:
+            found.ignored[base.suffix.lower()] += 1
+    found.paths.sort()
+    return found
+
+
+def _matching(folder: Path, pattern: tuple[str, ...]) -> Found:
+    """Returns what is found in a folder, without the files that do not match the pattern."""
+    part, _ = _expand_path(folder, file_mode(folder), _Lists())
+    paths = [
+        path
+        for path in part.paths
+        if path in part.failures or _parts_match(path.relative_to(folder).parts, pattern)
+    ]
+    return dataclasses.replace(part, paths=paths)
 
 
 def _parts_match(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

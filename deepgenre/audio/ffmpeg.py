@@ -21,7 +21,7 @@ from deepgenre.errors import UserError
 FORMATS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "asf", "aac", "ac3", "eac3",
     "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "avi", "mpegts", "mpeg", "flv",
-    "ogg", "flac", "wav", "w64", "aiff", "au", "caf", "mp3", "voc", "rm", "shn", "aa", "oma",
+    "ogg", "flac", "wav", "w64", "aiff", "au", "caf", "mp3", "voc", "rm", "shn",
 )  # fmt: skip
 AU_HEADER = struct.Struct(">4sIIIII")  # magic, offset of the samples, size, coding, rate, channels
 BLOCK_SAMPLES = 1 << 18  # total over all channels

@@ -17,6 +17,7 @@ import soxr
 
 from deepgenre.audio import decoding
 from deepgenre.errors import UserError
+from deepgenre.files import for_soundfile
 
 LOADED_SECONDS = 300  # longer files are streamed, never whole in memory
 
@@ -138,7 +139,7 @@ def _declared_samples(path: Path) -> int:
     As its header declares or, where libsndfile cannot open it, as decoding gives.
     """
     with contextlib.suppress(soundfile.LibsndfileError):
-        if (num_samples := soundfile.info(path).frames) <= decoding.MAX_SAMPLES:
+        if (num_samples := soundfile.info(for_soundfile(path)).frames) <= decoding.MAX_SAMPLES:
             return num_samples
     return sum(mono.size for mono, _ in decoding.blocks(path, warn=lambda message: None))
 

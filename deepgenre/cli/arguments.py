@@ -10,6 +10,7 @@ import deepgenre
 from deepgenre.cli import configs, flags, help_text
 from deepgenre.cli.modes import MODES
 from deepgenre.errors import UserError, look_up, unknown_name
+from deepgenre.log import escape_controls
 
 HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
 VERSION = ("--version", "-version")
@@ -126,5 +127,5 @@ def _one_line(error: Exception) -> str:
 
 def fail(message: str, code: int = 1) -> int:
     """Prints the message of an error to standard error; returns the exit code."""
-    print(f"deepgenre: {message}", file=sys.stderr)
+    print(f"deepgenre: {escape_controls(message)}", file=sys.stderr)
     return code

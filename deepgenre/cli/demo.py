@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre import log
+from deepgenre.audio.discover import Found
 from deepgenre.config import Config
 from deepgenre.data.parts import split_rows
 from deepgenre.data.prepare import prepare
@@ -25,7 +26,7 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     paths = {clip.key: clip.path for clip in prepared.dataset.clips}
     held_out = random.Random(config.seed).sample(parts["test"], NUM_PREDICTED)
     log.info("\nPredictions of five held-out files (the folder is the true style):")
-    code = predict.run(weights, [str(paths[row.key]) for row in held_out], predict.Options())
+    code = predict.run(weights, Found([paths[row.key] for row in held_out]), predict.Options())
     log.info(_summary(config, data_dir, workdir, len(parts["train"]), metrics["test"]))
     return code
 

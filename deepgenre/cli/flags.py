@@ -1,9 +1,10 @@
 """The flags of the command line, and what they specify."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
     from deepgenre.inference.tags import Choice
 
 SHIPPED = "gtzan"  # the weights that come with the program
+CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
+
+
+class _PathParser(flags.ArgumentParser[str]):
+    """Expands '~', which shells leave as it is after '='."""
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)  # noqa: PTH111 (Path's fails for unknown users)
+
+    def flag_type(self) -> str:
+        return "string"
+
+
+def _define_path(name: str, help_text: str) -> Any:
+    return flags.DEFINE(_PathParser(), name, None, help_text)
+
+
+def _define_paths(name: str, help_text: str) -> Any:
+    """Defines a flag that may be repeated; its value is a list."""
+    return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, [], help_text)
+
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -23,35 +45,33 @@ CONFIG = config_flags.DEFINE_config_file(
     "Config by name (gtzan) or path (mine.py); --config.FIELD=VALUE overrides a field",
 )
 MODE = flags.DEFINE_string("mode", None, "The mode; may be given as the first argument instead")
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
+DATA_DIR = _define_path(
+    "data_dir", "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
 )
 EVAL_SPLIT = flags.DEFINE_string(
     "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid"
 )
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
+WORKDIR = _define_path(
+    "workdir", "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
 )
-WEIGHTS = flags.DEFINE_multi_string(
+WEIGHTS = _define_paths(
     "weights",
-    [],
     f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an ensemble",
 )
-FILES = flags.DEFINE_multi_string(
-    "files", [], "Audio files, folders, globs or lists (.txt, .m3u8), as the arguments; repeatable"
+FILES = _define_paths(
+    "files",
+    "Audio files, folders, globs, lists (.m3u8, .pls, .xspf, .txt) or - (a list from standard "
+    "input), as the arguments; repeatable",
 )
-OUTPUT = flags.DEFINE_string(
+OUTPUT = _define_path(
     "output",
-    None,
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
     "embeddings (.npz), weights (.safetensors). For organize: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
 )
-TAGGRAM = flags.DEFINE_string(
-    "taggram", None, "Folder for each song's scores over time, as .npz and .png"
-)
+TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 AGGREGATE = flags.DEFINE_enum(
     "aggregate",
     "mean",
@@ -85,14 +105,12 @@ MERGE_SYNONYMS = flags.DEFINE_bool(
     None,
     "One tag for classes that mean the same (woman, female voice); default for tags in organize",
 )
-QUERY = flags.DEFINE_multi_string(
-    "query", [], "Songs to find similar ones of, as the arguments; repeatable"
+QUERY = _define_paths("query", "Songs to find similar ones of, as the arguments; repeatable")
+LIBRARY = _define_paths(
+    "library", "Songs to index and search in: files, folders, globs or lists; repeatable"
 )
-LIBRARY = flags.DEFINE_multi_string(
-    "library", [], "Songs to index and search in: files, folders, globs or lists; repeatable"
-)
-INDEX = flags.DEFINE_string(
-    "index", None, "Embeddings of songs (.npz); --library is added to it; default in data/index/"
+INDEX = _define_path(
+    "index", "Embeddings of songs (.npz); --library is added to it; default in data/index/"
 )
 PRUNE = flags.DEFINE_bool(
     "prune", False, "Remove from the index, or --output, the songs that are not among those given"
@@ -110,7 +128,7 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
 SOURCE = flags.DEFINE_string("source", "", "Publisher of the weights to import: musicnn")
-WHEEL = flags.DEFINE_string("wheel", None, "The source's wheel, instead of downloading it")
+WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
@@ -129,6 +147,8 @@ def config() -> "Config":
         raise UserError("--config: give a config, e.g. --config=gtzan")
     if not isinstance(CONFIG.value, ConfigDict):
         raise UserError("--config: its get_config() must return the config of deepgenre.config")
+    for field in CONFIG_PATHS:
+        CONFIG.value[field] = _PathParser().parse(str(CONFIG.value[field]))
     return CONFIG.value
 
 

@@ -46,18 +46,21 @@ def _eval(files: Sequence[str]) -> int:
 
 
 def _predict(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
     options = flags.predict_options(predict.Choice())
-    return predict.run(loading.load(*flags.weights()), files, options)
+    return predict.run(loading.load(*flags.weights()), expand(files), options)
 
 
 def _embed(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    return embed.run(loading.load(*flags.weights()), files, flags.output(), prune=flags.PRUNE.value)
+    weights = loading.load(*flags.weights())
+    return embed.run(weights, expand(files), flags.output(), prune=flags.PRUNE.value)
 
 
 def _similar(files: Sequence[str]) -> int:
@@ -76,6 +79,7 @@ def _similar(files: Sequence[str]) -> int:
 
 
 def _organize(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
     from deepgenre.weights import loading
@@ -84,7 +88,7 @@ def _organize(files: Sequence[str]) -> int:
         return organize.undo(flags.output())
     weights = loading.load(*flags.weights())
     options = flags.predict_options(thresholds.library_choice(weights.spec))
-    return organize.run(weights, files, options, write=flags.WRITE.value)
+    return organize.run(weights, expand(files), options, write=flags.WRITE.value)
 
 
 def _calibrate(files: Sequence[str]) -> int:

@@ -28,6 +28,7 @@ class Dataset:
     name: str
     clips: tuple[Clip, ...]
     multi_label: bool  # False: each clip has exactly one label (genre); True: a set of tags
+    failures: tuple[str, ...] = ()  # one line per folder that could not be read
 
     @property
     def precomputed(self) -> bool:

@@ -53,7 +53,10 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
     frontend = FrontEnd(**config.frontend)
     folder = store_folder(config, data_dir) / frontend.store_id
-    failures = _prepare_missing(dataset, folder, frontend, config.prepare_workers)
+    failures = [
+        *dataset.failures,
+        *_prepare_missing(dataset, folder, frontend, config.prepare_workers),
+    ]
     measured = store.read_measured(folder)
     rows = [
         Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key])

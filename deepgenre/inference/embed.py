@@ -11,11 +11,11 @@ import numpy as np
 from flax import traverse_util
 
 from deepgenre import log
-from deepgenre.audio.discover import expand
+from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint, real_paths, updating
-from deepgenre.inference import song_index
-from deepgenre.inference.infer import FileOutputs, infer_files
+from deepgenre.inference import song_index, windows
+from deepgenre.inference.infer import FileOutputs, Reader, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
@@ -27,24 +27,21 @@ SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
 IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
-def run(weights: Weights, arguments: Sequence[str], output: Path | None, *, prune: bool) -> int:
+def run(weights: Weights, inputs: Found, output: Path | None, *, prune: bool) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
     An existing output is updated; see `update`.
     """
     if output is None or output.suffix != ".npz":
         raise UserError("--output: give the name of the file to write, ending in .npz")
-    files = expand(arguments)
-    if not files:
+    if not inputs.files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
-    failures = update(weights, files, output, prune=prune)
+    failures = update(weights, inputs, output, prune=prune)
     log.info("wrote %s", output)
     return 1 if failures else 0
 
 
-def update(
-    weights: Weights, files: Sequence[Path], index_path: Path, *, prune: bool = False
-) -> list[str]:
+def update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool = False) -> list[str]:
     """Adds files to an index or updates them; returns the errors of files that failed.
 
     Files that it contains and that are unchanged are not processed again, whichever path leads to
@@ -53,14 +50,16 @@ def update(
     is updating it.
     """
     with updating(index_path):
-        return _update(weights, files, index_path, prune=prune)
+        return _update(weights, inputs, index_path, prune=prune)
 
 
-def _update(weights: Weights, files: Sequence[Path], index_path: Path, *, prune: bool) -> list[str]:
+def _update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool) -> list[str]:
     model = model_digest(weights)
     old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
     song_index.check_model(index_path, old, model)
+    files = inputs.files
     requested = dict(zip(real_paths(files), (path.absolute() for path in files), strict=True))
+    reasons = {path.absolute(): reason for path, reason in inputs.failures.items()}
     songs = dict(zip(real_paths(song.path for song in old.songs), old.songs, strict=True))
     num_others = len(songs.keys() - requested.keys())
     if prune:
@@ -87,7 +86,7 @@ def _update(weights: Weights, files: Sequence[Path], index_path: Path, *, prune:
         song_index.check_width(index_path, old, song.vector)
         added[todo[song.path]] = song
 
-    steps = _embed_files(weights, [*todo], add, failures)
+    steps = _embed_files(weights, [*todo], windows.reader(reasons), add, failures)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_periodically(steps, save, stop_requested)
     if len(added) + len(failures) < len(todo):
@@ -99,12 +98,16 @@ def _update(weights: Weights, files: Sequence[Path], index_path: Path, *, prune:
 
 
 def _embed_files(
-    weights: Weights, todo: Sequence[Path], add: Callable[[Song], None], failures: list[str]
+    weights: Weights,
+    todo: Sequence[Path],
+    read: Reader,
+    add: Callable[[Song], None],
+    failures: list[str],
 ) -> Generator[None]:
     """Adds the song of each file, or its error to the failures; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
-        for outputs in infer_files(weights, todo, embed=True):
+        for outputs in infer_files(weights, todo, embed=True, read=read):
             bar.update()
             try:
                 vector = song_vector(outputs)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
-from deepgenre.audio.discover import expand
+from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
-from deepgenre.inference import aggregation, taggram
+from deepgenre.inference import aggregation, taggram, windows
 from deepgenre.inference.infer import infer_files, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.rows import Prediction, Write
@@ -32,14 +32,14 @@ class Options:
     choice: Choice = dataclasses.field(default_factory=Choice)
 
 
-def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
+def run(weights: Weights, inputs: Found, options: Options) -> int:
     """Predicts every file; prints a table, writes the output; returns 1 if a file failed, else 0.
 
     When the run is asked to stop, the output contains the predictions so far.
     """
     aggregation.check(options.aggregation, weights.spec)
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
-    fingerprints = {path: fingerprint(path) for path in expand(arguments)}
+    fingerprints = {path: fingerprint(path) for path in inputs.files}
     if not fingerprints:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
     with (
@@ -53,7 +53,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
             )  # fmt: skip
         num_processed, failures = 0, []
         with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
-            for prediction in _predictions(weights, todo, fingerprints, options):
+            for prediction in _predictions(weights, todo, fingerprints, inputs.failures, options):
                 num_processed += 1
                 bar.update()
                 write(prediction)
@@ -89,12 +89,13 @@ def _predictions(
     weights: Weights,
     files: Sequence[Path],
     fingerprints: Mapping[Path, Fingerprint | None],
+    failures: Mapping[Path, str],
     options: Options,
 ) -> Iterator[Prediction]:
     """Yields the prediction of each file, in their order; writes taggrams if requested."""
     spec = weights.spec
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for outputs in infer_files(weights, files):
+    for outputs in infer_files(weights, files, read=windows.reader(failures)):
         if outputs.error:
             yield Prediction(outputs.path, fingerprints[outputs.path], None, error=outputs.error)
             continue

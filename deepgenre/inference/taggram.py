@@ -9,6 +9,7 @@ import numpy as np
 from deepgenre.files import replacing
 from deepgenre.inference.infer import FileOutputs
 from deepgenre.inference.prediction_files.rows import encodable
+from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec
 
 MAX_NAME_BYTES = 180  # file systems allow 255, of which number and suffix take some
@@ -55,5 +56,5 @@ def write(folder: Path, name: str, outputs: FileOutputs, spec: Spec) -> None:
         window_seconds,
         outputs.scores,
         spec.classes,
-        title=encodable(outputs.path.name),
+        title=escape_controls(encodable(outputs.path.name)),
     )

@@ -1,6 +1,6 @@
 """The windows of audio of any length, as input of a network."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -29,6 +29,17 @@ def file_windows(path: Path, spec: Spec) -> Iterator[Windows]:
     return _windows(
         waveforms.pieces(path, spec.frontend.sample_rate_hz, spec.clip_seconds), path, spec
     )
+
+
+def reader(failures: Mapping[Path, str]) -> Callable[[Path, Spec], Iterator[Windows]]:
+    """Returns `file_windows` that raises UserError for paths whose failure is already known."""
+
+    def read(path: Path, spec: Spec) -> Iterator[Windows]:
+        if path in failures:
+            raise UserError(failures[path])
+        return file_windows(path, spec)
+
+    return read
 
 
 def waveform_windows(waveform: np.ndarray, name: object, spec: Spec) -> Iterator[Windows]:

@@ -20,9 +20,9 @@ import soundfile
 
 from deepgenre import log
 from deepgenre.audio import ffmpeg
-from deepgenre.audio.discover import expand, expand_with_duplicates
+from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import replacing, write_json_lines
+from deepgenre.files import for_soundfile, replacing, write_json_lines
 from deepgenre.inference import embed, predict, thresholds
 from deepgenre.inference.infer import with_windows
 from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
@@ -33,17 +33,15 @@ from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec, Weights
 
 
-def run(
-    weights: Weights, arguments: Sequence[str], options: predict.Options, *, write: bool
-) -> int:
-    """Organises the files given by the arguments; returns 1 if a file failed, else 0.
+def run(weights: Weights, inputs: Found, options: predict.Options, *, write: bool) -> int:
+    """Organises the files; returns 1 if a file failed, else 0.
 
     options.output: the folder. Without `write`, changes of files are only printed.
     """
     folder, spec = _check_folder(options.output), weights.spec
     predictions = folder / f"songs-{_scores_digest(weights, options)}.jsonl"
-    predict.run(weights, arguments, dataclasses.replace(options, output=predictions, resume=True))
-    files = expand(arguments)
+    predict.run(weights, inputs, dataclasses.replace(options, output=predictions, resume=True))
+    files = inputs.files
     choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     songs, failures = _read_predictions(files, predictions, spec, choice)
     labels = possible_tags(spec.classes, choice)
@@ -56,7 +54,7 @@ def run(
         labels=labels,
         playlist_names={label: path.name for label, path in written.items()},
         failures=[*failures, *write_failures],
-        duplicates=[*_same_file(arguments), *_same_content(files)],
+        duplicates=[*_same_file(inputs), *_same_content(files)],
     )
     with replacing(folder / "report.md") as path:
         text = to_markdown(report)
@@ -115,7 +113,7 @@ def _read_predictions(
 
 def _seconds(path: Path) -> float:
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(for_soundfile(path)).duration
     except soundfile.LibsndfileError:  # a format of ffmpeg
         return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))
 
@@ -191,9 +189,9 @@ def _update_fingerprints(predictions: Path, changed: Sequence[Path]) -> None:
     write_json_lines(predictions, lines)
 
 
-def _same_file(arguments: Sequence[str]) -> list[list[Path]]:
+def _same_file(inputs: Found) -> list[list[Path]]:
     """Returns groups of paths that lead to the same file, e.g. by a link."""
-    return _groups(expand_with_duplicates(arguments), os.path.realpath)
+    return _groups(inputs.paths, os.path.realpath)
 
 
 def _same_content(files: Sequence[Path]) -> list[list[Path]]:

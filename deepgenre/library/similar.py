@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from deepgenre import log
-from deepgenre.audio.discover import expand
+from deepgenre.audio.discover import Found, expand
 from deepgenre.errors import UserError, look_up
 from deepgenre.files import fingerprint, real_paths, updating
-from deepgenre.inference import embed, song_index, song_search
+from deepgenre.inference import embed, song_index, song_search, windows
 from deepgenre.inference.infer import infer_files
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.inference.song_search import Search
@@ -23,6 +23,7 @@ from deepgenre.library.neighbours import Neighbour
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Weights
 
+NAME_BYTES = 120  # of the library's name in that of its index; file systems allow 255 in all
 # Songs from this cosine on are copies of the query: re-encodings, or the same audio with other
 # tags (cosine 1). BUILD_NOTES.md has the measurements: what it recognises, and what it does not.
 COPY_COSINE = 0.995
@@ -60,8 +61,8 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if options.library:
         library = expand(options.library)
         failures += embed.update(weights, library, index_path, prune=options.prune)
-    index, search = _load(weights, index_path, library)
-    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
+    index, search = _load(weights, index_path, library.files if library else None)
+    vectors, query_failures = _query_vectors(weights, queries, index)
     left_out = _LeftOut()
     nearest = []
     for path, vector in vectors.items():
@@ -80,7 +81,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     return 1 if failures or query_failures or left_out.unlistable else 0
 
 
-def _check(arguments: Sequence[str], options: Options) -> list[Path]:
+def _check(arguments: Sequence[str], options: Options) -> Found:
     """Returns the queries; raises UserError where an option is wrong."""
     if options.top_k < 1:
         raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
@@ -89,7 +90,7 @@ def _check(arguments: Sequence[str], options: Options) -> list[Path]:
     if options.output:
         look_up(neighbours.FORMATS, options.output.suffix, "--output suffix")
     queries = expand(arguments)
-    if not queries:
+    if not queries.files:
         raise UserError("--query: give songs to find similar ones of")
     return queries
 
@@ -101,7 +102,8 @@ def _default_index(weights: Weights, library: Sequence[str]) -> Path:
     sources = [str(Path(argument).absolute()) for argument in library]
     key = json.dumps([embed.model_digest(weights), *sources])
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return Path("data/index") / f"{Path(sources[0]).name[:80]}-{digest}.npz"
+    name = os.fsdecode(os.fsencode(Path(sources[0]).name)[:NAME_BYTES])
+    return Path("data/index") / f"{name}-{digest}.npz"
 
 
 def _load(
@@ -156,12 +158,14 @@ def _store(index_path: Path, index: SongIndex, version: object) -> None:
 
 
 def _query_vectors(
-    weights: Weights, queries: Sequence[Path], index: SongIndex
+    weights: Weights, inputs: Found, index: SongIndex
 ) -> tuple[dict[Path, np.ndarray], list[str]]:
     """Returns the embedding of each query, in their order, and the errors of files that failed.
 
     Embeddings of files that are unchanged since they were indexed come from the index.
     """
+    queries = [path.absolute() for path in inputs.files]
+    reasons = {path.absolute(): reason for path, reason in inputs.failures.items()}
     indexed = {str(song.path): song for song in index.songs}
     vectors = {}
     for path, real in zip(queries, real_paths(queries), strict=True):
@@ -169,7 +173,8 @@ def _query_vectors(
         if song and song_index.unchanged([song]):
             vectors[path] = song.vector
     failures = []
-    for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
+    todo = [path for path in queries if path not in vectors]
+    for outputs in infer_files(weights, todo, embed=True, read=windows.reader(reasons)):
         try:
             vectors[outputs.path] = embed.song_vector(outputs)
         except UserError as error:

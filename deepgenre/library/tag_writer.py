@@ -26,7 +26,7 @@ import soundfile
 
 from deepgenre.audio import ffmpeg
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import for_soundfile, replacing
 from deepgenre.library import binary_diff, file_tags
 
 Record = Callable[[Mapping[str, Any]], None]
@@ -150,7 +150,7 @@ def _audio_digest(path: Path) -> str:
 def _decode(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (float32 (samples, channels), rate in Hz), in blocks."""
     try:
-        sound = soundfile.SoundFile(path)
+        sound = soundfile.SoundFile(for_soundfile(path))
     except soundfile.LibsndfileError:  # m4a
         yield from ffmpeg.decode(path)
         return

@@ -186,3 +186,13 @@ def test_file_that_changes_while_it_is_read_is_an_error(
     with pytest.raises(UserError, match=r"song.wav: ") as error:
         list(waveforms.pieces(path, RATE_HZ, 1.0))
     assert "\n" not in str(error.value)
+
+
+def test_a_streamed_file_whose_name_is_not_utf8(tmp_path, monkeypatch):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 30_000)
+    with path.open("wb") as stream:
+        soundfile.write(stream, samples, 10_000, format="WAV")
+    monkeypatch.setattr(waveforms, "LOADED_SECONDS", 1)
+    pieces = list(waveforms.pieces(path, 10_000, 1.0))
+    assert [piece.size for piece in pieces] == [10_000] * 3

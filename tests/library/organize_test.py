@@ -40,7 +40,7 @@ def library(tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
     """Returns the bytes and modification time (ns) of every file."""
-    files = [path for path in expand([str(folder)]) if path.exists()]
+    files = [path for path in expand([str(folder)]).files if path.exists()]
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
@@ -85,7 +85,9 @@ def test_organize_write_and_undo(organize, library, tmp_path):
 
     out = tmp_path / "out"
     listed = {
-        label: [library / path.resolve().relative_to(library) for path in expand([str(playlist)])]
+        label: [
+            library / path.resolve().relative_to(library) for path in expand([str(playlist)]).files
+        ]
         for label in ("low", "mid", "high")
         if (playlist := out / f"{label}.m3u8").exists()
     }

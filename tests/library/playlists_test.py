@@ -71,7 +71,7 @@ def test_special_names_are_read_back_from_playlist(tmp_path, monkeypatch):
     assert text.startswith("#EXTM3U\n#PLAYLIST:x\n#EXTINF:62,inside\n./inside.flac\n")
     assert "#EXTINF:62,a\n../music/a b/a.flac\n" in text
     monkeypatch.chdir("/")
-    listed = [path.resolve() for path in expand([str(written["x"])])]
+    listed = [path.resolve() for path in expand([str(written["x"])]).files]
     assert sorted(listed) == sorted(path.resolve() for path in songs)
 
 
@@ -177,7 +177,7 @@ def test_paths_through_linked_folders(tmp_path):
     for folder in ("link/music", "link/../er/music", "deep/lists/../er/music"):
         linked = tmp_path / folder / "x.flac"
         written = playlists.write(tmp_path / "lists", ["x"], {"x": [(linked, 1)]})
-        assert expand([str(written["x"])])[0].resolve() == path
+        assert expand([str(written["x"])]).files[0].resolve() == path
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def read(data_dir: Path, *, multi_label: bool) -> Dataset:
     elif manifest := _manifest(data_dir):
         dataset = read_manifest(manifest, multi_label=multi_label)
     else:
-        dataset = Dataset("folder", _by_folder(data_dir), multi_label)
+        dataset = _by_folder(data_dir, multi_label)
     if len({frozenset(clip.labels) for clip in dataset.clips}) == 1:
         names = ", ".join(map(repr, dataset.clips[0].labels)) or "none"
         raise UserError(
@@ -52,8 +52,9 @@ def _manifest(data_dir: Path) -> Path | None:
     return manifests[0] if manifests else None
 
 
-def _by_folder(data_dir: Path) -> tuple[Clip, ...]:
-    files = find_audio(data_dir)
+def _by_folder(data_dir: Path, multi_label: bool) -> Dataset:
+    found = find_audio(data_dir)
+    files = found.audio
     if not files:
         raise UserError(
             f"Folder {str(data_dir)!r} contains no audio file: put music there as <genre>/<file>."
@@ -65,7 +66,8 @@ def _by_folder(data_dir: Path) -> tuple[Clip, ...]:
             f"Folder {str(data_dir)!r} contains {len(loose)} file(s) outside any genre folder "
             f"({examples}): move them to <genre>/."
         )
-    return tuple(sorted((_clip(data_dir, path) for path in files), key=lambda clip: clip.key))
+    clips = sorted((_clip(data_dir, path) for path in files), key=lambda clip: clip.key)
+    return Dataset("folder", tuple(clips), multi_label, tuple(found.failures.values()))
 
 
 def _clip(data_dir: Path, path: Path) -> Clip:

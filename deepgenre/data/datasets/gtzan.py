@@ -84,14 +84,18 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
     if root is None:
         raise UserError(_how_to_get(data_dir, "no GTZAN genre folder"))
     clips: dict[str, Clip] = {}
+    failures: list[str] = []
     for genre in filter(lambda genre: (root / genre).is_dir(), GENRES):
-        for path in find_audio(root / genre):
+        found = find_audio(root / genre)
+        failures += found.failures.values()
+        for path in found.audio:
             key = path.stem
             if re.fullmatch(rf"{genre}\.\d{{5}}", key):
                 clips.setdefault(key, Clip(key=key, path=path, labels=(genre,), group=key))
     if not clips:
         raise UserError(_how_to_get(root, "no clip named like 'blues.00000.wav'"))
-    return Dataset("gtzan", tuple(clips[key] for key in sorted(clips)), multi_label)
+    in_order = tuple(clips[key] for key in sorted(clips))
+    return Dataset("gtzan", in_order, multi_label, tuple(failures))
 
 
 def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:

@@ -17,10 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepgenre.audio.discover import file_mode
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import file_mode, replacing
 
 COLUMNS = {
     "path": ("path", "file", "filename"),

@@ -162,7 +162,8 @@ def make_manifest(
       UserError: an input is missing or malformed, no file is matched, or no matched file has tags.
     """
     suffix_of(output)  # reports a wrong suffix before reading, which takes minutes
-    files = find_audio(audio)
+    found = find_audio(audio)
+    files = found.audio
     songs = read_songs(metadata)
     matched, rules = match(files, songs)
     if not matched:
@@ -188,6 +189,7 @@ def make_manifest(
         f"{rules['artist - title']} by artist and title; left out: {rules['ambiguous']} ambiguous, "
         f"{rules['unmatched']} unmatched. {tagged} have tags, {len(clips) - tagged} have none. "
         f"Wrote {len(clips)} clips to {str(output)!r}."
+        + "".join(f" {failure}" for failure in found.failures.values())
     )
 
 

@@ -102,19 +102,22 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
     Raises:
       UserError: `data_dir` contains no clips of a synthetic corpus.
     """
-    clips = {
-        path.stem: Clip(key=path.stem, path=path, labels=(style,), group=path.stem)
-        for style in STYLES
-        if (data_dir / style).is_dir()
-        for path in find_audio(data_dir / style)
-        if re.fullmatch(rf"{style}\.\d{{5}}", path.stem)
-    }
+    clips: dict[str, Clip] = {}
+    failures: list[str] = []
+    for style in filter(lambda style: (data_dir / style).is_dir(), STYLES):
+        found = find_audio(data_dir / style)
+        failures += found.failures.values()
+        for path in found.audio:
+            key = path.stem
+            if re.fullmatch(rf"{style}\.\d{{5}}", key):
+                clips[key] = Clip(key=key, path=path, labels=(style,), group=key)
     if not clips:
         raise UserError(
             f"Folder {str(data_dir)!r} has no synthetic corpus: compose one there first, or set "
             "data_dir to the folder that contains chorale/chorale.00000.wav etc."
         )
-    return Dataset("synthetic", tuple(clips[key] for key in sorted(clips)), multi_label)
+    in_order = tuple(clips[key] for key in sorted(clips))
+    return Dataset("synthetic", in_order, multi_label, tuple(failures))
 
 
 def _check_settings(folder: Path, settings: dict[str, float]) -> None:
