@@ -74,13 +74,16 @@ def _similar(files: Sequence[str]) -> int:
 
 def _organize(files: Sequence[str]) -> int:
     from deepgenre.library import organize
+    from deepgenre.library.policies import Tagging
     from deepgenre.weights import loading
 
     if flags.UNDO.value:
-        return organize.undo(flags.output())
+        return organize.undo(flags.output(), files)
+    names = Path(flags.MAPPING.value).expanduser() if flags.MAPPING.value else None
+    tagging = Tagging(flags.FIELD.value or "", flags.POLICY.value or "", names)
     options = flags.predict_options(threshold=organize.DEFAULT_THRESHOLD)
     weights = loading.load(*flags.weights())
-    return organize.run(weights, files, options, write=flags.WRITE.value)
+    return organize.run(weights, files, options, write=flags.WRITE.value, tagging=tagging)
 
 
 def _calibrate(files: Sequence[str]) -> int:
@@ -135,7 +138,18 @@ MODES: Mapping[str, Mode] = {
     "organize": Mode(
         _organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
-        ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        (
+            "files",
+            "output",
+            "write",
+            "field",
+            "policy",
+            "mapping",
+            "undo",
+            *_TAGS,
+            *_WINDOWS,
+            *_WEIGHTS,
+        ),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
         files=True,
     ),
