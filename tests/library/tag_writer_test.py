@@ -236,9 +236,13 @@ def test_killed_writer_leaves_complete_files_and_rerun_completes(tmp_path):
     new = digests([tmp_path / "reference" / "songs" / song.name for song in songs])
 
     rng, copies_left = random.Random(0), 0
-    for _ in range(8):
+    recorded = tmp_path / "journal.jsonl"
+    for number in range(8):
         process = start_writer(tmp_path, "new")
-        while process.poll() is None and not copies(tmp_path / "songs"):
+        # After more songs in each round, also where a busy machine is slow.
+        while process.poll() is None and (
+            recorded.read_bytes().count(b"\n") < 2 * number or not copies(tmp_path / "songs")
+        ):
             time.sleep(0.001)
         time.sleep(rng.uniform(0.0, 0.03))
         process.kill()
