@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from deepgenre import log
 from deepgenre.audio import ffmpeg
 from deepgenre.errors import UserError
 from deepgenre.files import record_retagged, stamp
@@ -121,7 +122,10 @@ def replace(song: Path, copy: Path, mtime_ns: int | None = None) -> None:
     with copy.open("rb") as stream:
         os.fsync(stream.fileno())
     if mtime_ns is None and before and (after := stamp(copy)):
-        record_retagged(song, before, after)
+        try:
+            record_retagged(song, before, after)
+        except OSError as error:  # e.g. no home folder; the tags are worth more than the note
+            log.warning("%s: will be analysed again (%s: %s)", song, error.filename, error.strerror)
     copy.replace(song)
     journal.sync_folder(song.parent)
 

@@ -170,6 +170,14 @@ def test_file_that_another_program_writes_is_not_replaced(tmp_path):
     assert song.read_bytes().endswith(b"appended")
 
 
+def test_tags_are_written_where_the_record_of_retagged_files_cannot(tmp_path, monkeypatch, capsys):
+    song = write_tone(tmp_path / "x.flac")
+    monkeypatch.setenv("DEEPGENRE_RETAGGED", str(tmp_path))  # a folder
+    write(tmp_path, song)
+    assert file_tags.read(song)["genre"] == FIELDS["genre"]
+    assert f"{song}: will be analysed again ({tmp_path}: Is a directory)" in capsys.readouterr().err
+
+
 def test_journal_is_locked(tmp_path):
     song = write_tone(tmp_path / "x.flac")
     with (
