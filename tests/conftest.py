@@ -17,6 +17,13 @@ flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _own_record_of_retagged_files(tmp_path_factory, monkeypatch):
+    """Keeps the record of a user's retagged files (`files.record_retagged`) out of the tests."""
+    record = tmp_path_factory.mktemp("retagged") / "retagged.jsonl"
+    monkeypatch.setenv("DEEPGENRE_RETAGGED", str(record))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real music, not part of the project; tests skip where it is missing."""

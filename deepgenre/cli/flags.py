@@ -121,8 +121,27 @@ COPIES = flags.DEFINE_bool(
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"
 )
+POLICY = flags.DEFINE_enum(
+    "policy",
+    None,
+    ["fill", "add", "replace"],
+    "Where the field has values: fill keeps them, add appends, replace replaces; default fill, for "
+    "--field=tags replace",
+)
+FIELD = flags.DEFINE_enum(
+    "field",
+    None,
+    ["genre", "grouping", "mood", "comment", "tags"],
+    "Field to write: as players name them, tags is DEEPGENRE_TAGS; default genre, for weights of "
+    "many tags: tags",
+)
+MAPPING = _define_path(
+    "mapping", "File of lines 'class = name to write', or JSON; an empty name drops the class"
+)
 UNDO = flags.DEFINE_bool(
-    "undo", False, "Restore the files that --write changed, from the journal in --output"
+    "undo",
+    False,
+    "Restore the files that --write changed (all, or those given), from the journal in --output",
 )
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"

@@ -82,13 +82,17 @@ def _organize(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
+    from deepgenre.library.policies import Tagging
     from deepgenre.weights import loading
 
     if flags.UNDO.value:
-        return organize.undo(flags.output())
+        return organize.undo(flags.output(), files)
+    names = Path(flags.MAPPING.value) if flags.MAPPING.value else None
+    tagging = Tagging(flags.FIELD.value or "", flags.POLICY.value or "", names)
     weights = loading.load(*flags.weights())
     options = flags.predict_options(thresholds.library_choice(weights.spec))
-    return organize.run(weights, expand(files), options, write=flags.WRITE.value)
+    found = expand(files)
+    return organize.run(weights, found, options, write=flags.WRITE.value, tagging=tagging)
 
 
 def _calibrate(files: Sequence[str]) -> int:
@@ -146,7 +150,18 @@ MODES: Mapping[str, Mode] = {
     "organize": Mode(
         _organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
-        ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        (
+            "files",
+            "output",
+            "write",
+            "field",
+            "policy",
+            "mapping",
+            "undo",
+            *_TAGS,
+            *_WINDOWS,
+            *_WEIGHTS,
+        ),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
         files=True,
     ),

@@ -2,7 +2,7 @@
 
 <output>/<label>.m3u8           the songs of a genre or tag, see `playlists`
 <output>/report.md              counts per label, songs below the threshold, failures, duplicates
-<output>/journal.jsonl          how to undo changes of the files, see `tag_writer`
+<output>/journal.jsonl          how to undo changes of the files, see `journal`
 <output>/songs-<weights>.jsonl  predictions, as of mode `predict`; these songs are not read again
 """
 
@@ -22,32 +22,46 @@ from deepgenre import log
 from deepgenre.audio import ffmpeg
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import for_soundfile, replacing, write_json_lines
+from deepgenre.files import for_soundfile, replacing
 from deepgenre.inference import embed, predict, thresholds
 from deepgenre.inference.infer import with_windows
 from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
 from deepgenre.interrupt import stop_requests
-from deepgenre.library import file_tags, playlists, tag_writer
+from deepgenre.library import journal, mapping, playlists, policies, tag_writer
+from deepgenre.library import undo as undo_files
+from deepgenre.library.file_tags import Change
+from deepgenre.library.policies import Tagging
 from deepgenre.library.report import Report, Song, to_markdown
+from deepgenre.library.tag_fields import SEPARATOR, Values
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec, Weights
 
 
-def run(weights: Weights, inputs: Found, options: predict.Options, *, write: bool) -> int:
+def run(
+    weights: Weights,
+    inputs: Found,
+    options: predict.Options,
+    *,
+    write: bool,
+    tagging: Tagging | None = None,
+) -> int:
     """Organises the files; returns 1 if a file failed, else 0.
 
     options.output: the folder. Without `write`, changes of files are only printed.
     """
     folder, spec = _check_folder(options.output), weights.spec
+    tagging = policies.resolve(tagging or Tagging(), multi_label=spec.multi_label)
+    choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
+    labels = possible_tags(spec.classes, choice)
+    names = mapping.read(tagging.mapping, [*labels, *spec.classes]) if tagging.mapping else {}
     predictions = folder / f"songs-{_scores_digest(weights, options)}.jsonl"
     predict.run(weights, inputs, dataclasses.replace(options, output=predictions, resume=True))
     files = inputs.files
-    choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     songs, failures = _read_predictions(files, predictions, spec, choice)
-    labels = possible_tags(spec.classes, choice)
     written, write_failures = _write_playlists(folder, labels, songs)
-    fields = {song.path: _fields(song, spec) for song in songs if song.labels}
-    write_failures += _write_tags(folder, fields, predictions, write=write)
+    is_genre = tagging.field == "genre"
+    predicted = {s.path: mapping.names_of(s.labels, names, genre=is_genre) for s in songs}
+    write_failures += _write_tags(folder, predicted, tagging, write=write)
     report = Report(
         heading=f"{spec.model}, labels with {thresholds.describe(choice)}",
         songs=songs,
@@ -71,15 +85,17 @@ def _scores_digest(weights: Weights, options: predict.Options) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
 
 
-def undo(output: Path | None) -> int:
-    """Restores the files to their state before `write`; returns 1 if one failed, else 0."""
+def undo(output: Path | None, chosen: Sequence[str] = ()) -> int:
+    """Restores files (all, or those chosen) to their state before `write`; returns 1 on failure."""
     failures = 0
-    for path, error in tag_writer.undo(_check_folder(output) / "journal.jsonl"):
-        if error:
+    paths = [Path(argument).expanduser() for argument in chosen]
+    for outcome in undo_files.run(_check_folder(output) / "journal.jsonl", paths):
+        if outcome.error:
             failures += 1
-            log.warning("failed: %s", escape_controls(error))
+            log.warning("failed: %s", escape_controls(outcome.error))
         else:
-            log.info("restored: %s", escape_controls(path))
+            note = f" ({outcome.note})" if outcome.note else ""
+            log.info("restored: %s%s", escape_controls(outcome.path), note)
     return 1 if failures else 0
 
 
@@ -136,57 +152,54 @@ def _write_playlists(
     return playlists.write(folder, labels, entries), failures
 
 
-def _fields(song: Song, spec: Spec) -> dict[str, str]:
-    """Returns the field to write into a song's file: its genre or its tags."""
-    if spec.multi_label:
-        return {"tags": file_tags.SEPARATOR.join(song.labels)}
-    return {"genre": song.labels[0]}
-
-
 def _write_tags(
-    folder: Path, fields: Mapping[Path, Mapping[str, str]], predictions: Path, *, write: bool
+    folder: Path, predicted: Mapping[Path, Values], tagging: Tagging, *, write: bool
 ) -> list[str]:
-    """Prints the changes of each file and, with `write`, applies them; returns the errors."""
+    """Prints the changes of each file and, with `write`, applies them; returns the errors.
+
+    predicted: the names to write by file; none for a song without labels, from which those written
+    earlier are taken back.
+    """
     failures: list[str] = []
-    changed: list[Path] = []
+    num_changed, num_kept = 0, 0
     with contextlib.ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests())
+        earlier = journal.history(folder / "journal.jsonl")
         record = None
         if write:
-            record = stack.enter_context(tag_writer.journal(folder / "journal.jsonl"))
-            tag_writer.remove_stale_copies({path.resolve().parent for path in fields})
-            stack.callback(lambda: _update_fingerprints(predictions, changed))
-        for path, new_fields in fields.items():
+            record = stack.enter_context(journal.appending(folder / "journal.jsonl"))
+            tag_writer.remove_stale_copies({path.resolve().parent for path in predicted})
+        for path, names in predicted.items():
             if stop_requested():
-                raise InterruptedRunError(f"stopped after changing {len(changed)} files")
+                raise InterruptedRunError(f"stopped after changing {num_changed} files")
+            last = earlier.get(os.path.realpath(path), {}).get(tagging.field)
+            if not names and not last:
+                continue
+            wanted = {tagging.field: policies.combine(tagging.policy, names, last)}
             try:
-                changes = tag_writer.changes(path, new_fields)
+                changes = tag_writer.changes(path, wanted)
                 if changes and record:
                     tag_writer.rewrite(path, changes, record)
                 for change in changes:
-                    print(
-                        f"{escape_controls(path)}: {change.field}: {change.old!r} -> {change.new!r}"
-                    )
-                changed += [path] if changes else []
+                    print(_change_line(path, change, taken_back=not names))
+                num_changed += bool(changes)
+                num_kept += not changes
             except UserError as error:
                 failures.append(escape_controls(error))
                 log.warning("failed: %s", failures[-1])
+    if num_kept and tagging.policy == "fill":
+        log.info("%d files keep the %s that they have (--policy=fill)", num_kept, tagging.field)
     if write:
-        log.info("changed %d files; --undo restores them", len(changed))
-    elif changed:
-        log.info("no file was changed; --write changes these %d files", len(changed))
+        log.info("changed %d files; --undo restores them", num_changed)
+    elif num_changed:
+        log.info("no file was changed; --write changes these %d files", num_changed)
     return failures
 
 
-def _update_fingerprints(predictions: Path, changed: Sequence[Path]) -> None:
-    """Keeps the predictions of changed files valid: only tags changed, not the audio."""
-    with predictions.open(encoding="utf-8") as stream:
-        lines = [json.loads(line) for line in stream]
-    states = {str(path): path.stat() for path in changed}
-    for line in lines:
-        if state := states.get(line["path"]):
-            line.update(bytes=state.st_size, mtime_ns=state.st_mtime_ns)
-    write_json_lines(predictions, lines)
+def _change_line(path: Path, change: Change, *, taken_back: bool) -> str:
+    old, new = (SEPARATOR.join(values) for values in (change.old, change.new))
+    note = " (no longer predicted)" if taken_back else ""
+    return f"{escape_controls(path)}: {change.field}: {old!r} -> {new!r}{note}"
 
 
 def _same_file(inputs: Found) -> list[list[Path]]:

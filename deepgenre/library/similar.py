@@ -13,7 +13,7 @@ import numpy as np
 from deepgenre import log
 from deepgenre.audio.discover import Found, expand
 from deepgenre.errors import UserError, look_up
-from deepgenre.files import fingerprint, real_paths, updating
+from deepgenre.files import fingerprint, real_paths, stamp, updating
 from deepgenre.inference import embed, song_index, song_search, windows
 from deepgenre.inference.infer import infer_files
 from deepgenre.inference.song_index import Song, SongIndex
@@ -110,7 +110,7 @@ def _load(
     weights: Weights, index_path: Path, library: Sequence[Path] | None
 ) -> tuple[SongIndex, Search]:
     """Returns an index, reduced to the songs of a library if one is given, and its search."""
-    version = fingerprint(index_path)
+    version = stamp(index_path)
     index = song_index.read_index(index_path)
     song_index.check_model(index_path, index, embed.model_digest(weights))
     if library is not None:
@@ -151,7 +151,7 @@ def _store(index_path: Path, index: SongIndex, version: object) -> None:
     """Adds the cells of the search to an index file, unless it cannot be written or has changed."""
     try:
         with updating(index_path):
-            if fingerprint(index_path) == version:
+            if stamp(index_path) == version:
                 song_index.write_index(index_path, index)
     except (UserError, OSError) as error:
         log.info("the search is not stored and will be built again (%s)", error)

@@ -64,7 +64,7 @@ def organize(monkeypatch, capsys, trained, library, tmp_path):
 
 
 def genre_in(path: Path) -> str:
-    return file_tags.read(path)["genre"]
+    return "; ".join(file_tags.read(path)["genre"])
 
 
 def test_organize_write_and_undo(organize, library, tmp_path):
@@ -72,7 +72,7 @@ def test_organize_write_and_undo(organize, library, tmp_path):
     code, diff, errors = organize(f"--files={library}")
     assert code == 1
     assert contents(library) == before
-    assert f"{library}/a/low.flac: genre: '' -> 'low'\n" in diff
+    assert f"{library}/a/low.flac: genre: '' -> 'Low'\n" in diff
     assert "no file was changed" in errors
     for message in (
         "x.au: tags cannot be written into this format",
@@ -117,8 +117,10 @@ def test_organize_write_and_undo(organize, library, tmp_path):
     assert "changed 6 files; --undo restores them" in errors
     assert "7 of 9 files are already in the output" in errors
     genres = {path.name: genre_in(path) for path in before if path.name not in ("bad.mp3", "x.au")}
-    assert genres.pop("new\nline.wav") == "mid"
-    assert all(name.removeprefix("copy of ").startswith(genre) for name, genre in genres.items())
+    assert genres.pop("new\nline.wav") == "Mid"
+    assert all(
+        name.removeprefix("copy of ").startswith(genre.lower()) for name, genre in genres.items()
+    )
     assert (library / "link.flac").is_symlink()
     np.testing.assert_array_equal(soundfile.read(library / "a" / "mid.mp3")[0], sound)
 
@@ -148,10 +150,11 @@ def test_multi_label_weights_write_tags_and_keep_genre(organize, library, traine
     tagger = tmp_path / "tags.safetensors"
     weight_file.write(tagger, dataclasses.replace(weights, spec=spec), dtype="float32")
     song = library / "a" / "low.flac"
-    file_tags.write(song, {"genre": "Polka"})
+    file_tags.write(song, {"genre": ("Polka",)})
     _, output, _ = organize(f"--files={song}", "--write", network=tagger)
     assert f"{song}: tags: '' -> 'high; low; mid'\n" in output
-    assert file_tags.read(song) == {"genre": "Polka", "tags": "high; low; mid"}
+    read = file_tags.read(song)
+    assert (read["genre"], read["tags"]) == (("Polka",), ("high", "low", "mid"))
     assert all("low.flac" in p.read_text() for p in (tmp_path / "out").glob("*.m3u8"))
 
 
@@ -271,3 +274,108 @@ def test_report_escapes_markdown_in_names():
     assert "- x\\|y\n" in page
     shown = "\\-\\*a\\*\\_b\\_ \\[x\\](y) \\<b\\> \\`c\\` \\| d\\\\n\\# e \\\\ \\$f\\$ \\&amp;"
     assert f"- {shown} = {shown}\n" in page
+
+
+def tagged_songs(library: Path) -> list[Path]:
+    """Returns the four songs in `library`/a, with genres of the owner in the first two."""
+    songs = sorted((library / "a").glob("*.*"))
+    for song in songs[:2]:
+        file_tags.write(song, {"genre": ("Polka",)})
+    return songs
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (None, ["Polka", "Polka", "Low", "Mid"]),  # fill
+        ("fill", ["Polka", "Polka", "Low", "Mid"]),
+        ("add", ["Polka; High", "Polka; Low", "Low", "Mid"]),
+        ("replace", ["High", "Low", "Low", "Mid"]),
+    ],
+)
+def test_policy_decides_about_genres_of_the_owner(policy, expected, organize, library):
+    songs = tagged_songs(library)
+    flag = [f"--policy={policy}"] if policy else []
+    _, output, errors = organize(f"--files={library}/a/*.*", "--write", *flag)
+    assert [genre_in(song) for song in songs] == expected
+    assert ("2 files keep the genre that they have (--policy=fill)" in errors) == (
+        policy in (None, "fill")
+    )
+    assert ("genre: 'Polka' -> " in output) == (policy in ("add", "replace"))
+    assert "changed 0 files" in organize(f"--files={library}/a/*.*", "--write", *flag)[2]
+    assert [genre_in(song) for song in songs] == expected
+
+
+def test_mapping_and_field_decide_what_is_written_where(organize, library, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("# mine\nlow = Deep & Slow\nMID = Deep & Slow\nhigh =\n")
+    code, _, errors = organize(
+        f"--files={library}/a/*.*", "--write", "--field=grouping", f"--mapping={names}"
+    )
+    assert (code, "changed 3 files" in errors) == (0, True)
+    songs = {song.name: file_tags.read(song) for song in (library / "a").glob("*.*")}
+    assert {name: read["grouping"] for name, read in songs.items()} == {
+        "high.ogg": (),
+        "low.flac": ("Deep & Slow",),
+        "low.wav": ("Deep & Slow",),
+        "mid.mp3": ("Deep & Slow",),
+    }
+    assert not any(read["genre"] for read in songs.values())
+    names.write_text("lo = x")
+    code, _, errors = organize(f"--files={library}/a/*.*", f"--mapping={names}")
+    assert (code, "none of its classes is one of these weights" in errors) == (1, True)
+
+
+def test_genres_no_longer_predicted_are_taken_back(organize, library):
+    songs = tagged_songs(library)
+    before = [genre_in(song) for song in songs]
+    organize(f"--files={library}/a/*.*", "--write", "--policy=replace")
+    file_tags.write(songs[3], {"genre": ("Mid", "of the owner")})
+    _, plan, _ = organize(f"--files={library}/a/*.*", "--threshold=1", "--policy=replace")
+    _, output, _ = organize(
+        f"--files={library}/a/*.*", "--threshold=1", "--policy=replace", "--write"
+    )
+    assert output.splitlines()[-4:] == plan.splitlines()[-4:]
+    assert f"{songs[0]}: genre: 'High' -> 'Polka' (no longer predicted)" in output
+    assert f"{songs[2]}: genre: 'Low' -> '' (no longer predicted)" in output
+    assert [genre_in(song) for song in songs] == [*before[:3], "of the owner"]
+    assert organize("--undo")[0] == 0
+    assert [genre_in(song) for song in songs] == [*before[:3], "of the owner"]
+
+
+def test_undo_of_one_file_from_the_command_line(organize, library):
+    songs = sorted((library / "a").glob("*.*"))
+    before = [song.read_bytes() for song in songs]
+    organize(f"--files={library}/a/*.*", "--write")
+    song = library / "a" / "mid.mp3"
+    code, _, errors = organize("--undo", song)
+    assert (code, f"restored: {song}" in errors) == (0, True)
+    assert [s for s, old in zip(songs, before, strict=True) if s.read_bytes() == old] == [song]
+    assert organize("--undo")[0] == 0
+    assert [song.read_bytes() for song in songs] == before
+
+
+def test_written_tags_cost_no_new_analysis_in_any_mode(
+    organize, library, trained, tmp_path, monkeypatch, capsys
+):
+    index, rows = tmp_path / "index.npz", tmp_path / "rows.csv"
+
+    def analyse() -> str:
+        capsys.readouterr()
+        flags = [f"--weights={trained}", f"--files={library}/a/*.*"]
+        assert tiny.call(monkeypatch, "embed", *flags, f"--output={index}") == 0
+        assert tiny.call(monkeypatch, "predict", *flags, f"--output={rows}", "--resume") == 0
+        return capsys.readouterr().err
+
+    all_known = ("4 of 4 files unchanged, 0 to process", "4 of 4 files are already in the output")
+    assert "4 to process" in analyse()
+    for steps in (["--write"], ["--write", "--threshold=1"], ["--write"], ["--undo"]):
+        assert (
+            organize(*([] if "--undo" in steps else [f"--files={library}/a/*.*"]), *steps)[0] == 0
+        )
+        errors = analyse()
+        assert all(line in errors for line in all_known), (steps, errors)
+    soundfile.write(library / "a" / "low.wav", tiny.tone(120, 2.0, 3), tiny.RATE_HZ)
+    errors = analyse()
+    assert "3 songs kept, 1 dropped, 1 to process" in errors
+    assert "3 of 4 files are already in the output" in errors
