@@ -92,7 +92,9 @@ def test_no_name_ends_embed_or_similar(run, library, tmp_path):
     for suffix in (".csv", ".jsonl"):
         output = tmp_path / f"near{suffix}"
         query = f"--query={library / os.fsdecode(NAMES[0])}"
-        code, text, _ = run("similar", query, f"--library={library}", f"--output={output}")
+        code, text, _ = run(
+            "similar", query, f"--library={library}", f"--output={output}", "--copies"
+        )
         assert code == 0
         assert len(text.splitlines()) == len(NAMES)  # the query and the others
         assert len(output.read_bytes().decode().splitlines()) >= len(NAMES) - 1

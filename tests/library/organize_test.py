@@ -377,5 +377,5 @@ def test_written_tags_cost_no_new_analysis_in_any_mode(
         assert all(line in errors for line in all_known), (steps, errors)
     soundfile.write(library / "a" / "low.wav", tiny.tone(120, 2.0, 3), tiny.RATE_HZ)
     errors = analyse()
-    assert "3 songs kept, 1 dropped, 1 to process" in errors
+    assert "3 of 4 files unchanged, 1 to process" in errors
     assert "3 of 4 files are already in the output" in errors
