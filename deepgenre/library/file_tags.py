@@ -239,20 +239,9 @@ def _set_field(song: Any, field: str, values: Values) -> None:
     if not texts:
         return
     if isinstance(song, _ID3_LIKE):
-        tags.add(_frame(key, texts))
+        tags.add(tag_blocks.id3_frame(key, texts))
     else:  # custom fields of MP4 hold bytes
         tags[key] = [text.encode() for text in texts] if key.startswith("----") else texts
-
-
-def _frame(key: str, texts: list[str]) -> Any:
-    """Returns the ID3 frame for a key such as 'TCON', 'COMM::eng' or 'TXXX:MOOD'."""
-    name, _, rest = key.partition(":")
-    encoding = id3.Encoding.UTF8
-    if name == "COMM":
-        return id3.COMM(encoding=encoding, lang=rest[1:], desc="", text=texts)
-    if name == "TXXX":
-        return id3.TXXX(encoding=encoding, desc=rest, text=texts)
-    return id3.Frames[name](encoding=encoding, text=texts)
 
 
 def _save(path: Path, song: Any) -> None:
@@ -260,17 +249,9 @@ def _save(path: Path, song: Any) -> None:
     if isinstance(song, APE_FORMATS):
         tag_blocks.save_ape(path, song.tags)
     elif isinstance(song, ID3_FORMATS):
-        _save_id3(path, song.tags, song.save)
+        tag_blocks.save_id3(path, song.tags, song.save)
     else:
         song.save()
-
-
-def _save_id3(path: Path, tags: Any, save: Callable[..., None]) -> None:
-    """Saves an ID3v2 tag in its own version; keeps ID3v1, which mutagen overwrites from it."""
-    end = tag_blocks.last_bytes(path)
-    save(path, v2_version=tags.version[1], v23_sep=None)
-    if end.startswith(b"TAG"):
-        tag_blocks.replace_last_bytes(path, end)
 
 
 class _Id3Prefix:
@@ -288,7 +269,7 @@ class _Id3Prefix:
         for field, values in kept.items():
             _set_field(self, field, values)
         if kept:
-            _save_id3(self.path, self.tags, self.tags.save)
+            tag_blocks.save_id3(self.path, self.tags, self.tags.save)
 
     def others(self, fields: Mapping[str, Values]) -> list[str]:
         ours = {key for field in fields for key in _keys(self, field)}

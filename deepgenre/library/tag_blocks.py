@@ -8,7 +8,7 @@ block contradicts another; fields are not added to these blocks.
 import dataclasses
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -250,6 +250,25 @@ def find_ape(path: Path) -> Ape | None:
     except apev2.APENoHeaderError:
         return None
     return Ape(path)
+
+
+def id3_frame(key: str, texts: list[str]) -> Any:
+    """Returns the ID3 frame for a key such as 'TCON', 'COMM::eng' or 'TXXX:MOOD'."""
+    name, _, rest = key.partition(":")
+    encoding = id3.Encoding.UTF8
+    if name == "COMM":
+        return id3.COMM(encoding=encoding, lang=rest[1:], desc="", text=texts)
+    if name == "TXXX":
+        return id3.TXXX(encoding=encoding, desc=rest, text=texts)
+    return id3.Frames[name](encoding=encoding, text=texts)
+
+
+def save_id3(path: Path, tags: Any, save: Callable[..., None]) -> None:
+    """Saves an ID3v2 tag in its own version; keeps ID3v1, which mutagen overwrites from it."""
+    end = last_bytes(path)
+    save(path, v2_version=tags.version[1], v23_sep=None)
+    if end.startswith(b"TAG"):
+        replace_last_bytes(path, end)
 
 
 def last_bytes(path: Path) -> bytes:
