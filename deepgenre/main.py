@@ -47,6 +47,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         return arguments.parse(argv)
     except UserError as error:
         sys.exit(arguments.fail(str(error)))
+    except BrokenPipeError:  # the reader of --help, e.g. `| head`, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def run() -> None:

@@ -13,6 +13,7 @@ memory. Nothing is resampled here, see `audio.waveforms`.
 import contextlib
 import dataclasses
 import os
+import stat
 from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from pathlib import Path
@@ -25,6 +26,7 @@ from deepgenre import log
 from deepgenre.audio import ffmpeg, mpeg, ogg, wave_header
 from deepgenre.audio.file_bytes import FileBytes
 from deepgenre.errors import UserError
+from deepgenre.files import file_mode
 
 SILENCE_PEAK = 1e-5  # -100 dB relative to full scale: below the noise of any 16-bit recording
 RATES_HZ = (1_000, 4_000_000)  # plausible; a minute of audio resampled from 1 Hz fills the memory
@@ -98,6 +100,8 @@ def blocks(path: Path, warn: Warn = _warn) -> Generator[Block, None, None]:
 def _decoded(path: Path, warn: Warn) -> Iterator[Block]:
     """Yields (float32 (samples, channels), rate in Hz) of the file; no block is empty."""
     num_samples, rate_hz = 0, 0
+    if (mode := file_mode(path)) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path}: is not a regular file; give a file")  # a pipe would block
     try:
         # Opened here to distinguish missing and unreadable files from bad audio; unbuffered, as
         # libsndfile reads from the current offset of the descriptor.

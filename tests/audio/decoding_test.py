@@ -1,5 +1,6 @@
 """Files whose headers declare the wrong length, or none, or that contain several streams."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -133,6 +134,12 @@ def test_chained_ogg_streams_are_decoded_one_after_another(programs, tmp_path, w
     samples, (warning,) = decode(tmp_path / "cut.ogg")
     assert len(samples) / 48_000 > len(waveform) / 48_000 + 1
     assert "cut.ogg: is cut short or damaged" in warning
+
+
+def test_pipe_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "x.wav")
+    with pytest.raises(UserError, match=r"x\.wav: is not a regular file"):
+        decode(tmp_path / "x.wav")
 
 
 def test_ogg_pages_that_begin_no_stream_are_an_error(programs, tmp_path, waveform):

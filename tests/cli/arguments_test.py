@@ -1,5 +1,7 @@
 """Modes, help and hints of the command line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,10 @@ def test_arguments_after_two_dashes_are_files(monkeypatch, capsys):
     _, output, errors = run_cli(monkeypatch, capsys, "predict", "--", "--help")
     assert not output
     assert "'--help' does not exist" in errors
+
+
+def test_help_for_a_reader_that_closes_early_is_no_traceback():
+    command = f"{sys.executable} -u -m deepgenre.main predict --help | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=tiny.ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: deepgenre predict")
+    assert not done.stderr
