@@ -22,6 +22,11 @@ class Mode:
     files: bool = False  # takes files as arguments
     default_config: str = ""  # config where none is given
 
+    @property
+    def is_batch(self) -> bool:
+        """Returns whether the mode reads many audio files."""
+        return "summary" in self.flags
+
 
 def _train(files: Sequence[str]) -> int:
     from deepgenre.training import train
@@ -32,7 +37,7 @@ def _train(files: Sequence[str]) -> int:
 def _prepare(files: Sequence[str]) -> int:
     from deepgenre.data import prepare
 
-    return prepare.run(flags.config(), flags.data_dir(flags.config()))
+    return prepare.run(flags.config(), flags.data_dir(flags.config()), flags.summary())
 
 
 def _eval(files: Sequence[str]) -> int:
@@ -49,14 +54,17 @@ def _predict(files: Sequence[str]) -> int:
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    return predict.run(loading.load(*flags.weights()), files, flags.predict_options(threshold=0.0))
+    networks = {
+        name: loading.load(*sources) for name, sources in flags.weights_side_by_side().items()
+    }
+    return predict.run_side_by_side(networks, files, flags.predict_options(threshold=0.0))
 
 
 def _embed(files: Sequence[str]) -> int:
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    return embed.run(loading.load(*flags.weights()), files, flags.output())
+    return embed.run(loading.load(*flags.weights()), files, flags.output(), flags.summary())
 
 
 def _similar(files: Sequence[str]) -> int:
@@ -68,6 +76,7 @@ def _similar(files: Sequence[str]) -> int:
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
         output=flags.output(),
+        summary=flags.summary(),
     )
     return similar.run(loading.load(*flags.weights()), [*flags.QUERY.value, *files], options)
 
@@ -121,28 +130,32 @@ MODES: Mapping[str, Mode] = {
     "predict": Mode(
         _predict,
         "Predicts genres or tags of audio files of any length.",
-        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS),
-        ("predict song.mp3", "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume"),
+        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+        (
+            "predict song.mp3",
+            "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume",
+            "predict songs/ --weights=gtzan,mtt_musicnn --output=both.csv --summary=summary.json",
+        ),
         files=True,
     ),
     "similar": Mode(
         _similar,
         "Finds the songs of a library that are most similar to given songs.",
-        ("query", "library", "index", "top_k", "output", *_WEIGHTS),
+        ("query", "library", "index", "top_k", "output", *_WEIGHTS, "summary"),
         ("similar song.mp3 --library=songs/", "similar song.mp3 --index=songs.npz --top_k=20"),
         files=True,
     ),
     "organize": Mode(
         _organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
-        ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
         files=True,
     ),
     "embed": Mode(
         _embed,
         "Writes an embedding per audio file.",
-        ("files", "output", *_WEIGHTS),
+        ("files", "output", *_WEIGHTS, "summary"),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
         files=True,
     ),
@@ -164,7 +177,7 @@ MODES: Mapping[str, Mode] = {
     "prepare": Mode(
         _prepare,
         "Turns the clips of a dataset into stored spectrograms, once.",
-        ("config", "data_dir"),
+        ("config", "data_dir", "summary"),
         (
             "prepare --config=mtat --data_dir=FOLDER",
             "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",

@@ -1,16 +1,13 @@
 """Mode `embed`: an embedding per song, the mean input of the network's last layer."""
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from flax import traverse_util
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint
@@ -18,16 +15,19 @@ from deepgenre.inference import song_index
 from deepgenre.inference.infer import FileOutputs, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.interrupt import stop_requests
-from deepgenre.log import escape_controls
-from deepgenre.weights import spec as specs
+from deepgenre.summary import Batch
+from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
 SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
-# Fields of a spec that do not affect embeddings.
-IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
-def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
+def run(
+    weights: Weights,
+    arguments: Sequence[str],
+    output: Path | None,
+    summary_path: Path | None = None,
+) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
     An existing output is updated.
@@ -37,13 +37,13 @@ def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
     files = expand(arguments)
     if not files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
-    failures = update(weights, files, output)
-    log.info("wrote %s", output)
-    return 1 if failures else 0
+    with summary.batch("embed", summary_path) as counts:
+        update(weights, files, output, counts)
+    return 1 if counts.failures else 0
 
 
-def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[str]:
-    """Makes an index contain exactly these files; returns the errors of files that failed.
+def update(weights: Weights, files: Sequence[Path], index_path: Path, counts: Batch) -> None:
+    """Makes an index contain exactly these files, and counts them.
 
     Files that it contains and that are unchanged are not processed again. The index is saved every
     SAVE_EVERY_SECONDS, and when the run is asked to stop.
@@ -60,7 +60,7 @@ def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[st
         "%s: %d songs kept, %d dropped, %d to process",
         index_path, len(kept), num_dropped, len(todo),
     )  # fmt: skip
-    failures: list[str] = []
+    counts.files, counts.kept = len(requested), len(kept)
     songs = dict(kept)
 
     def save() -> None:
@@ -68,29 +68,29 @@ def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[st
             in_order = tuple(songs[path] for path in requested if path in songs)
             song_index.write_index(index_path, SongIndex(model, in_order))
 
-    steps = _embed_files(weights, todo, songs, failures)
+    steps = _embed_files(weights, todo, songs, counts)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_periodically(steps, save, stop_requested)
-    if len(songs) + len(failures) < len(requested):
+    counts.results.append(index_path)
+    if counts.processed < len(todo):
         raise InterruptedRunError(
             f"stopped with {len(songs)} of {len(requested)} songs in {index_path}; "
             "repeat the command to continue"
         )
-    return failures
 
 
 def _embed_files(
-    weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
+    weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], counts: Batch
 ) -> Generator[None]:
-    """Adds each file to the songs or the failures; yields after each."""
+    """Adds each file to the songs or counts its failure; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
         for outputs in infer_files(weights, todo, embed=True):
             bar.update()
             if outputs.error:
-                failures.append(escape_controls(outputs.error))
-                log.warning("failed: %s", failures[-1])
+                counts.failed(outputs.error, outputs.path)
             else:
+                counts.succeeded(outputs.seconds)
                 # A file that was created during the run is processed again by the next one.
                 before = fingerprints[outputs.path] or (0, 0)
                 songs[outputs.path] = Song(outputs.path, before, song_vector(outputs))
@@ -115,16 +115,3 @@ def song_vector(outputs: FileOutputs) -> np.ndarray:
     """Returns the embedding of a song, float32 (features,): the mean over its windows."""
     assert outputs.embeddings is not None
     return outputs.embeddings.mean(axis=0)
-
-
-def model_digest(weights: Weights) -> str:
-    """Returns a digest of everything except the audio that determines an embedding."""
-    fields = {k: v for k, v in specs.to_json(weights.spec).items() if k not in IGNORED_FIELDS}
-    fields["dtype"] = weights.spec.config["dtype"]
-    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    tensors = traverse_util.flatten_dict(weights.variables, sep="/")
-    for name in sorted(tensors):
-        tensor = np.asarray(tensors[name])
-        digest.update(f"{name}{tensor.dtype}{tensor.shape}".encode())
-        digest.update(tensor.tobytes())
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ import numpy as np
 from deepgenre.errors import UserError
 
 UNKNOWN = "unknown"  # the only tag of a song whose scores are all below the thresholds
+RUNNER_UP_SCORE = 0.1  # lowest score of a genre other than the best, where none is given
 
 Side = frozenset[str]
 
@@ -47,6 +48,7 @@ class Choice:
     threshold: float = 0.0  # lowest score of a tag
     unknown_below: float = 0.0  # no tags where the highest score is below it
     consistent: bool = False  # of tags that contradict each other, keep the stronger
+    runner_up_threshold: float = 0.0  # lowest score of a tag other than the best
 
     def __post_init__(self) -> None:
         """Raises UserError naming the flag that is out of range."""
@@ -63,8 +65,9 @@ def choose_tags(scores: np.ndarray, classes: Sequence[str], choice: Choice) -> t
         return (UNKNOWN,)
     allowed = consistent_mask(scores, classes) if choice.consistent else np.full(len(scores), True)
     order = [int(index) for index in np.argsort(-scores, kind="stable")]
-    tags = [classes[i] for i in order if allowed[i] and scores[i] >= choice.threshold]
-    return tuple(tags[: choice.top_k]) or (UNKNOWN,)
+    chosen = [i for i in order if allowed[i] and scores[i] >= choice.threshold]
+    chosen = chosen[:1] + [i for i in chosen[1:] if scores[i] >= choice.runner_up_threshold]
+    return tuple(classes[i] for i in chosen[: choice.top_k]) or (UNKNOWN,)
 
 
 def consistent_mask(scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:

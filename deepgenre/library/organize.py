@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio import ffmpeg
 from deepgenre.audio.discover import expand, expand_with_duplicates
 from deepgenre.errors import InterruptedRunError, UserError
@@ -30,6 +30,7 @@ from deepgenre.interrupt import stop_requests
 from deepgenre.library import file_tags, playlists, tag_writer
 from deepgenre.library.report import Report, Song, to_markdown
 from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
 from deepgenre.weights.spec import Spec, Weights
 
 DEFAULT_THRESHOLD = 0.5  # a song gets the labels that are more likely than not
@@ -42,9 +43,24 @@ def run(
 
     options.output: the folder. Without `write`, changes of files are only printed.
     """
+    with summary.batch("organize", options.summary) as counts:
+        _organize(weights, arguments, options, counts, write=write)
+    return 1 if counts.failures else 0
+
+
+def _organize(
+    weights: Weights,
+    arguments: Sequence[str],
+    options: predict.Options,
+    counts: Batch,
+    *,
+    write: bool,
+) -> None:
     folder, spec = _check_folder(options.output), weights.spec
     predictions = folder / f"songs-{_scores_digest(weights, options)}.jsonl"
-    predict.run(weights, arguments, dataclasses.replace(options, output=predictions, resume=True))
+    # Labels are chosen from the scores below: a file of other thresholds can be continued.
+    scored = dataclasses.replace(options, output=predictions, resume=True, choice=Choice())
+    predict.process({"": weights}, arguments, scored, counts)
     files = expand(arguments)
     choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     songs, failures = _read_predictions(files, predictions, spec, choice)
@@ -63,7 +79,9 @@ def run(
         text = to_markdown(report)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     log.info("wrote %d playlists and report.md to %s", len(spec.classes), folder)
-    return 1 if report.failures else 0
+    for failure in write_failures:
+        counts.add_failure(failure)
+    counts.results = [folder]
 
 
 def _scores_digest(weights: Weights, options: predict.Options) -> str:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import numpy as np
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError, look_up
 from deepgenre.files import replacing
@@ -20,6 +20,7 @@ from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.inference.prediction_files.text import csv_cell
 from deepgenre.inference.song_index import SongIndex
 from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
 from deepgenre.weights.spec import Weights
 
 
@@ -44,6 +45,7 @@ class Options:
     index: Path | None = None
     top_k: int = 10
     output: Path | None = None
+    summary: Path | None = None
 
 
 def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
@@ -51,6 +53,12 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
 
     With a library, the index is created or brought up to date first.
     """
+    with summary.batch("similar", options.summary) as counts:
+        _search(weights, arguments, options, counts)
+    return 1 if counts.failures else 0
+
+
+def _search(weights: Weights, arguments: Sequence[str], options: Options, counts: Batch) -> None:
     if options.top_k < 1:
         raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
     queries = expand(arguments)
@@ -58,11 +66,10 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
         raise UserError("--query: give songs to find similar ones of")
     write = look_up(WRITERS, options.output.suffix, "--output suffix") if options.output else None
     index_path = options.index or _default_index(weights, options.library)
-    failures = []
     if options.library:
-        failures += embed.update(weights, expand(options.library), index_path)
+        embed.update(weights, expand(options.library), index_path, counts)
     index, search = _load(weights, index_path)
-    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
+    vectors = _query_vectors(weights, [path.absolute() for path in queries], index, counts)
     neighbours = {
         path: _neighbours(path, vector, index, search, options.top_k)
         for path, vector in vectors.items()
@@ -74,7 +81,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if write and options.output:
         rows = [neighbour for nearest in neighbours.values() for neighbour in nearest]
         _write(options.output, write, rows)
-    return 1 if failures or query_failures else 0
+        counts.results.append(options.output)
 
 
 def _default_index(weights: Weights, library: Sequence[str]) -> Path:
@@ -111,23 +118,22 @@ def _load(weights: Weights, index_path: Path) -> tuple[SongIndex, song_index.Sea
 
 
 def _query_vectors(
-    weights: Weights, queries: Sequence[Path], index: SongIndex
-) -> tuple[dict[Path, np.ndarray], list[str]]:
-    """Returns the embedding of each query, in their order, and the errors of files that failed.
+    weights: Weights, queries: Sequence[Path], index: SongIndex, counts: Batch
+) -> dict[Path, np.ndarray]:
+    """Returns the embedding of each query that did not fail, in their order.
 
     Embeddings of files that are unchanged since they were indexed come from the index.
     """
     indexed = {song.path: song for song in index.songs}
     unchanged = song_index.unchanged(indexed[path] for path in queries if path in indexed)
     vectors = {song.path: song.vector for song in unchanged}
-    failures = []
     for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
         if outputs.error:
-            failures.append(escape_controls(outputs.error))
-            log.info("failed: %s", failures[-1])
+            log.warning("failed: %s", escape_controls(outputs.error))
+            counts.add_failure(outputs.error, outputs.path)
         else:
             vectors[outputs.path] = embed.song_vector(outputs)
-    return {path: vectors[path] for path in queries if path in vectors}, failures
+    return {path: vectors[path] for path in queries if path in vectors}
 
 
 def _neighbours(
@@ -153,7 +159,6 @@ def _write(path: Path, write: Write, neighbours: Sequence[Neighbour]) -> None:
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
         write(stream, neighbours)
-    log.info("wrote %s", path)
 
 
 def _json_lines(stream: TextIO, neighbours: Sequence[Neighbour]) -> None:

@@ -77,7 +77,7 @@ def test_windows_of_a_file_are_the_same_on_a_gpu(monkeypatch, music: np.ndarray,
     monkeypatch.setattr(windows, "on_gpu", lambda: used.append(True) or True)
     on_device = list(windows.file_windows(tmp_path / "song.wav", spec))
     assert len(on_device) == len(expected) == len(used) > 1
-    for (starts, levels), (host_starts, host_levels) in zip(on_device, expected, strict=True):
+    for (starts, levels, _), (host_starts, host_levels, _) in zip(on_device, expected, strict=True):
         np.testing.assert_array_equal(starts, host_starts)
         difference = np.abs(np.stack(levels).astype(int) - np.stack(host_levels))
         assert difference.max() <= 1

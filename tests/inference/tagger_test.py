@@ -33,7 +33,7 @@ def song(tmp_path_factory):
 
 def test_scores_equal_those_of_the_command_line(tagger, song, trained, tmp_path, monkeypatch):
     output = tmp_path / "o.jsonl"
-    predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", song]
+    predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", "--top_k=9", song]
     assert tiny.call(monkeypatch, *predict) == 0
     line = json.loads(output.read_text())
     for path in (song, str(song)):
