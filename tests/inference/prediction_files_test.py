@@ -235,7 +235,7 @@ def test_output_without_identity_is_continued_with_a_warning_once(tmp_path, suff
     assert "does not state with which weights" in capsys.readouterr().err
     assert resume(output, fingerprints) == [Path("b")]
     assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="threshold: 0.5 -> 1"):
+    with pytest.raises(UserError, match=r"threshold: 0\.5 -> 1"):
         resume(output, fingerprints, made_with={**MADE_WITH, "threshold": 1})
 
 
