@@ -7,7 +7,7 @@ unit, files        what is counted (songs, clips), and how many were requested
 kept, processed    of these: results of an earlier run; processed by this run, failures included
 failed             number of failures; they are not in the results
 audio_hours        length of what was processed without a failure
-seconds            wall time of the run, with loading of files and compilation
+seconds            wall time of the run, with compilation, without loading of weights
 per_second         processed files per second; times_real_time: audio_hours over that time
 failures           by kind, the most frequent first: kind, count, and the message of each file
 results            paths of files and folders that were written
@@ -126,9 +126,9 @@ def _print(fields: Mapping[str, Any]) -> None:
     minutes, seconds = divmod(round(fields["seconds"]), 60)
     if fields["files"]:
         log.info(
-            "%s: %d %ss%s, %d processed, %d failed; %.2f hours of audio in %d:%02d min (%.3g %ss/s,"
+            "%s: %d %s%s, %d processed, %d failed; %.2f hours of audio in %d:%02d min (%.3g %ss/s,"
             " %.0f x real time)",
-            fields["mode"], fields["files"], unit, f", {kept} done before" if kept else "",
+            fields["mode"], fields["files"], unit if fields["files"] == 1 else f"{unit}s", f", {kept} done before" if kept else "",
             fields["processed"], fields["failed"], fields["audio_hours"], minutes, seconds,
             fields["per_second"], unit, fields["times_real_time"],
         )  # fmt: skip

@@ -248,7 +248,7 @@ def test_new_output_replaces_the_identity_only_when_it_is_complete(tmp_path, suf
         writer.open_new(output, {"": CLASSES}, other, {}) as (_, add),
     ):
         add(prediction("b"))
-        1 / 0
+        raise ZeroDivisionError
     assert resume(output, {Path("a"): (10, 20)}) == []
     with writer.open_new(output, {"": CLASSES}, other, {}) as (_, add):
         add(prediction("b"))
