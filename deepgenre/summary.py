@@ -128,7 +128,8 @@ def _print(fields: Mapping[str, Any]) -> None:
         log.info(
             "%s: %d %s%s, %d processed, %d failed; %.2f hours of audio in %d:%02d min (%.3g %ss/s,"
             " %.0f x real time)",
-            fields["mode"], fields["files"], unit if fields["files"] == 1 else f"{unit}s", f", {kept} done before" if kept else "",
+            fields["mode"], fields["files"], unit if fields["files"] == 1 else f"{unit}s",
+            f", {kept} done before" if kept else "",
             fields["processed"], fields["failed"], fields["audio_hours"], minutes, seconds,
             fields["per_second"], unit, fields["times_real_time"],
         )  # fmt: skip

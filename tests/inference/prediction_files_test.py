@@ -258,6 +258,29 @@ def test_new_output_replaces_the_identity_only_when_it_is_complete(tmp_path, suf
     assert resume(output, {Path("a"): (10, 20)}) == [Path("a")]
 
 
+@SUFFIXES
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_run_killed_before_its_identity_is_written_leaves_none(
+    tmp_path, monkeypatch, suffix, is_resumed
+):
+    output = tmp_path / f"o{suffix}"
+    write(output, prediction("a"))
+    if is_resumed:
+        output.unlink()  # its identity stays
+
+    def killed(output, made_with):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(identity, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        if is_resumed:
+            resume(output, {Path("b"): (1, 1)}, made_with={**MADE_WITH, "threshold": 1})
+        else:
+            write(output, prediction("b"))
+    assert output.exists()
+    assert not identity.path_of(output).exists()
+
+
 def test_damaged_identity_is_an_error(tmp_path):
     write(tmp_path / "o.csv", prediction("a"))
     for content in ("{", "[1]", '"text"'):
