@@ -292,7 +292,9 @@ def test_damaged_identity_is_an_error(tmp_path):
 @SUFFIXES
 def test_second_run_on_an_output_is_refused_by_name(tmp_path, suffix):
     output = tmp_path / f"o{suffix}"
-    refused = pytest.raises(UserError, match=rf"o{suffix}: another run \(process {os.getpid()}\)")
+    refused = pytest.raises(
+        UserError, match=rf"o{suffix}: is being updated by process {os.getpid()}"
+    )
     with writer.open_resumed(output, {"": CLASSES}, MADE_WITH, {Path("a"): (10, 20)}) as (_, add):
         with refused:
             resume(output, {})
@@ -306,8 +308,8 @@ def test_second_run_on_an_output_is_refused_by_name(tmp_path, suffix):
 def test_lock_of_a_killed_run_does_not_stay(tmp_path):
     code = """
 import os, pathlib, sys
-from deepgenre.files import locked
-with locked(pathlib.Path(sys.argv[1])):
+from deepgenre.files import updating
+with updating(pathlib.Path(sys.argv[1])):
     os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code, tmp_path / "o.csv"], check=False)

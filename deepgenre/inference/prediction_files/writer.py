@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepgenre.errors import UserError, look_up
-from deepgenre.files import Fingerprint, locked, replacing
+from deepgenre.files import Fingerprint, replacing, updating
 from deepgenre.inference.prediction_files import identity, parquet, text
 from deepgenre.inference.prediction_files.identity import Identity
 from deepgenre.inference.prediction_files.rows import Networks, Row, Write
@@ -28,7 +28,7 @@ def open_new(
         yield list(fingerprints), lambda prediction: None
         return
     output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
-    with locked(output):
+    with updating(output):
         with replacing(output) as temporary:
             with output_format.writing(temporary, networks) as write:
                 yield list(fingerprints), write
@@ -65,7 +65,7 @@ def open_resumed(
     def missing() -> list[Path]:
         return [path for name, path in paths.items() if name not in done]
 
-    with locked(output):
+    with updating(output):
         if output.exists():
             identity.check(output, made_with)
         else:
