@@ -38,7 +38,8 @@ def predict(song: Path) -> Iterator[Stage]:
     weights = loading.load(flags.SHIPPED)
     score = infer.compile_infer_batch(weights)
     yield "weights", time.time()
-    levels = [window for _, cut in windows.file_windows(song, weights.spec) for window in cut]
+    pieces = windows.file_windows(song, [weights.spec])
+    levels = [window for _, piece in pieces for window in piece.levels]
     yield "song to windows", time.time()
     jax.block_until_ready(score(np.stack(levels)))
     yield "compile and run", time.time()

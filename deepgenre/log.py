@@ -1,15 +1,21 @@
 """Progress and messages on the terminal, metrics to files."""
 
+import contextlib
 import functools
+import io
 import json
+import os
 import sys
+import tempfile
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import logging
 from tqdm import tqdm
+
+from deepgenre.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -69,6 +75,41 @@ def escape_controls(text: object) -> str:
 def quieten_libraries() -> None:
     """Keeps messages of absl's users off the terminal: Orbax logs each error that it raises."""
     logging.set_verbosity(logging.FATAL)
+
+
+@contextlib.contextmanager
+def without_library_notes() -> Iterator[None]:
+    """Keeps what C libraries print on standard error off it, such as decoders' notes on files.
+
+    For the whole process, and for those it starts: enter before threads start. What Python code
+    prints stays. The notes are printed after all where the block ends with an exception that is
+    not the program's own message, as they may tell its cause.
+    """
+    terminal = os.dup(2)
+    python_stream = sys.stderr
+    with tempfile.TemporaryFile() as notes, io.FileIO(terminal, "w") as raw:
+        try:
+            if _is_standard_error(python_stream):
+                python_stream.flush()
+                sys.stderr = io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
+            os.dup2(notes.fileno(), 2)
+            yield
+        except (UserError, InterruptedRunError, OSError):
+            raise
+        except Exception:
+            notes.seek(0)
+            raw.write(notes.read())
+            raise
+        finally:
+            os.dup2(raw.fileno(), 2)
+            sys.stderr = python_stream
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):  # a stream in memory, as under pytest
+        return False
 
 
 class MetricsLog:

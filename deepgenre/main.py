@@ -1,5 +1,6 @@
 """The program, as `deepgenre MODE ...` or `python -m deepgenre.main --mode=MODE ...`."""
 
+import contextlib
 import errno
 import io
 import os
@@ -25,7 +26,11 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         devices.set_up(flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value)
-        return look_up(MODES, flags.MODE.value or "", "--mode").run([*flags.FILES.value, *argv[1:]])
+        mode = look_up(MODES, flags.MODE.value or "", "--mode")
+        # Notes of decoders; in other modes, those of libraries for a device or network matter.
+        hidden = mode.is_batch and not flags.VERBOSE.value
+        with log.without_library_notes() if hidden else contextlib.nullcontext():
+            return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
         return arguments.fail(str(stop), code=130)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ ORDER = [
     "errors",
     "files",
     "log",
+    "summary",
     "interrupt",
     "devices",
     "audio",

@@ -6,7 +6,9 @@ LOADED_SECONDS, so that memory use does not grow with their length. Both raise U
 file cannot be decoded or changes while it is read. `resample` and `cut` are the steps for arrays.
 """
 
+import collections
 import contextlib
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,9 +44,18 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
     Files longer than LOADED_SECONDS are streamed. Raises the same UserError as `load`; for damage
     far into a long file, after the preceding pieces.
     """
+    return (piece for _, piece in pieces_of_each(path, [(sample_rate_hz, piece_seconds)]))
+
+
+def pieces_of_each(
+    path: Path, wanted: Sequence[tuple[int, float]]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (index, piece): the `pieces` of each wanted (rate in Hz, length in s), decoded once.
+
+    In the order of time, so that a streamed file is at most a piece ahead for one of them.
+    """
     before = _file_state(path)
-    piece_samples = piece_seconds * sample_rate_hz
-    blocks, start, rate_hz, seconds = decoding.blocks(path), [], sample_rate_hz, 0.0
+    blocks, start, rate_hz, seconds = decoding.blocks(path), [], 0, 0.0
     for mono, rate_hz in blocks:
         start.append(mono)
         seconds += mono.size / rate_hz
@@ -53,15 +64,56 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
     blocks.close()
     if seconds <= LOADED_SECONDS:
         _check_unchanged(path, before)
-        yield from cut(resample(_joined(start), rate_hz, sample_rate_hz), piece_samples)
+        mono = _joined(start)
+        resampled = {
+            hz: resample(mono, rate_hz, hz) for hz in dict.fromkeys(hz for hz, _ in wanted)
+        }
+        yield from _by_time(
+            [iter(cut(resampled[hz], length * hz)) for hz, length in wanted], wanted
+        )
         return
     del start, mono
     declared = max(_declared_samples(path), round(seconds * rate_hz))
-    num_samples = _resampled_size(declared, rate_hz, sample_rate_hz)
-    stream = (mono for mono, _ in decoding.blocks(path))
-    sizes = _piece_sizes(num_samples, piece_samples)
-    yield from _rechunk(_resampled(stream, rate_hz, sample_rate_hz), sizes)
+    streams = _copies((mono for mono, _ in decoding.blocks(path)), len(wanted))
+    each = []
+    for stream, (to_hz, length) in zip(streams, wanted, strict=True):
+        sizes = _piece_sizes(_resampled_size(declared, rate_hz, to_hz), length * to_hz)
+        each.append(_rechunk(_resampled(stream, rate_hz, to_hz), sizes))
+    yield from _by_time(each, wanted)
     _check_unchanged(path, before)
+
+
+def _copies(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarray]]:
+    """Returns iterators over the same blocks, each kept until all have passed it.
+
+    Unlike those of `itertools.tee`, which keep dozens of blocks.
+    """
+    waiting = [collections.deque[np.ndarray]() for _ in range(count)]
+
+    def copy(own: collections.deque[np.ndarray]) -> Iterator[np.ndarray]:
+        while True:
+            if not own:
+                block = next(blocks, None)
+                if block is None:
+                    return
+                for each in waiting:
+                    each.append(block)
+            yield own.popleft()
+
+    return [copy(own) for own in waiting]
+
+
+def _by_time(
+    each: Sequence[Iterator[np.ndarray]], wanted: Sequence[tuple[int, float]]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (index, piece) of all iterators, always of the one that is least far in time."""
+    reached = [(0.0, index) for index in range(len(each))]  # seconds
+    while reached:
+        seconds, index = heapq.heappop(reached)
+        piece = next(each[index], None)
+        if piece is not None:
+            yield index, piece
+            heapq.heappush(reached, (seconds + piece.size / wanted[index][0], index))
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -56,7 +56,8 @@ WORKDIR = _define_path(
 )
 WEIGHTS = _define_paths(
     "weights",
-    f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an ensemble",
+    f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an "
+    "ensemble. For predict, several with commas in between: side by side",
 )
 FILES = _define_paths(
     "files",
@@ -90,7 +91,8 @@ TOP_K = flags.DEFINE_integer(
 THRESHOLD = flags.DEFINE_float(
     "threshold",
     None,
-    "Lowest score of a tag, 0 to 1; default 0; for organize a threshold per tag, of genres 0.5",
+    "Lowest score of a tag, 0 to 1; default 0, of genres other than the best 0.1; for organize a "
+    "threshold per tag, of genres 0.5",
 )
 UNKNOWN_BELOW = flags.DEFINE_float(
     "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
@@ -151,8 +153,15 @@ WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
+SUMMARY = _define_path(
+    "summary",
+    "File to write (.json): counts, hours of audio, rate, failures by kind, results",
+)
 QUIET = flags.DEFINE_bool("quiet", False, "Print results, warnings and errors only")
-COMMON = ("quiet", "mode")  # of all modes
+VERBOSE = flags.DEFINE_bool(
+    "verbose", False, "Also print the notes of decoders and other libraries"
+)
+COMMON = ("quiet", "verbose", "mode")  # of all modes
 
 
 def names() -> list[str]:
@@ -185,15 +194,55 @@ def workdir() -> Path:
 
 
 def weights() -> Sequence[str]:
-    """Returns the sources of the weights to use, at least one."""
-    if WEIGHTS.value or not (WORKDIR.value or CONFIG.value):
-        return WEIGHTS.value or [SHIPPED]
-    return [str(workdir())]
+    """Returns the sources of the weights to use, at least one; several form an ensemble.
+
+    Raises UserError where weights are to be used side by side.
+    """
+    if [*weights_side_by_side()] != [""]:
+        raise UserError(
+            "--weights: only predict uses several weights side by side; give one, or repeat "
+            "--weights for an ensemble"
+        )
+    return weights_side_by_side()[""]
+
+
+def weights_side_by_side() -> dict[str, list[str]]:
+    """Returns the sources of the weights to use by name; several sources form an ensemble.
+
+    Weights that are used alone have the name '', others that of their file or workdir. Raises
+    UserError where weights are both repeated and side by side, or given twice.
+    """
+    if not WEIGHTS.value:
+        return {"": [str(workdir()) if WORKDIR.value or CONFIG.value else SHIPPED]}
+    given = [
+        [value] if Path(value).exists() else [*map(_PathParser().parse, value.split(","))]
+        for value in WEIGHTS.value
+    ]
+    if all(len(sources) == 1 for sources in given):
+        return {"": [source for (source,) in given]}
+    if len(given) > 1:
+        raise UserError(
+            "--weights: give either one list with commas, whose weights are used side by side, or "
+            "several --weights, which form an ensemble"
+        )
+    (sources,) = given
+    names = [Path(source).name.removesuffix(".safetensors") for source in sources]
+    names = names if len({*names}) == len(names) else sources
+    if len({*names}) < len(names) or "" in names:
+        raise UserError(
+            f"--weights: {WEIGHTS.value[0]!r} names weights twice, or has an empty name"
+        )
+    return {name: [source] for name, source in zip(names, sources, strict=True)}
 
 
 def output() -> Path | None:
     """Returns the path of --output, None where it is not given."""
     return Path(OUTPUT.value) if OUTPUT.value else None
+
+
+def summary() -> Path | None:
+    """Returns the path of --summary, None where it is not given."""
+    return Path(SUMMARY.value) if SUMMARY.value else None
 
 
 def predict_options(default: "Choice") -> "Options":
@@ -208,17 +257,20 @@ def predict_options(default: "Choice") -> "Options":
         hop_seconds=HOP_SECONDS.value,
         aggregation=AGGREGATE.value,
         choice=_choice(default),
+        summary=summary(),
     )
 
 
 def _choice(default: "Choice") -> "Choice":
-    """Returns the choice of tags; one --threshold is for all tags."""
+    """Returns the choice of tags; one --threshold is for all tags, also for runners-up."""
+    is_chosen = TOP_K.value is not None or THRESHOLD.value is not None
     given = {
         "top_k": TOP_K.value,
         "threshold": THRESHOLD.value,
         "consistent": CONSISTENT.value,
         "merge_synonyms": MERGE_SYNONYMS.value,
         "tag_thresholds": None if THRESHOLD.value is None else {},
+        "runner_up_threshold": 0.0 if is_chosen else None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(default, unknown_below=UNKNOWN_BELOW.value, **changes)

@@ -22,6 +22,11 @@ class Mode:
     files: bool = False  # takes files as arguments
     default_config: str = ""  # config where none is given
 
+    @property
+    def is_batch(self) -> bool:
+        """Returns whether the mode reads many audio files."""
+        return "summary" in self.flags
+
 
 def _train(files: Sequence[str]) -> int:
     from deepgenre.training import train
@@ -32,7 +37,7 @@ def _train(files: Sequence[str]) -> int:
 def _prepare(files: Sequence[str]) -> int:
     from deepgenre.data import prepare
 
-    return prepare.run(flags.config(), flags.data_dir(flags.config()))
+    return prepare.run(flags.config(), flags.data_dir(flags.config()), flags.summary())
 
 
 def _eval(files: Sequence[str]) -> int:
@@ -50,8 +55,11 @@ def _predict(files: Sequence[str]) -> int:
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    options = flags.predict_options(predict.Choice())
-    return predict.run(loading.load(*flags.weights()), expand(files), options)
+    networks = {
+        name: loading.load(*sources) for name, sources in flags.weights_side_by_side().items()
+    }
+    options = flags.predict_options(predict.Options().choice)
+    return predict.run_side_by_side(networks, expand(files), options)
 
 
 def _embed(files: Sequence[str]) -> int:
@@ -60,7 +68,9 @@ def _embed(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
 
     weights = loading.load(*flags.weights())
-    return embed.run(weights, expand(files), flags.output(), prune=flags.PRUNE.value)
+    return embed.run(
+        weights, expand(files), flags.output(), flags.summary(), prune=flags.PRUNE.value
+    )
 
 
 def _similar(files: Sequence[str]) -> int:
@@ -72,6 +82,7 @@ def _similar(files: Sequence[str]) -> int:
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
         output=flags.output(),
+        summary=flags.summary(),
         copies=flags.COPIES.value,
         prune=flags.PRUNE.value,
     )
@@ -133,14 +144,18 @@ MODES: Mapping[str, Mode] = {
     "predict": Mode(
         _predict,
         "Predicts genres or tags of audio files of any length.",
-        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS),
-        ("predict song.mp3", "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume"),
+        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+        (
+            "predict song.mp3",
+            "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume",
+            "predict songs/ --weights=gtzan,mtt_musicnn --output=both.csv --summary=summary.json",
+        ),
         files=True,
     ),
     "similar": Mode(
         _similar,
         "Finds the songs of a library that are most similar to given songs.",
-        ("query", "library", "index", "prune", "copies", "top_k", "output", *_WEIGHTS),
+        ("query", "library", "index", "prune", "copies", "top_k", "output", *_WEIGHTS, "summary"),
         (
             "similar song.mp3 --library=songs/",
             "similar song.mp3 --index=songs.npz --top_k=20 --output=s.m3u8",
@@ -161,6 +176,7 @@ MODES: Mapping[str, Mode] = {
             *_TAGS,
             *_WINDOWS,
             *_WEIGHTS,
+            "summary",
         ),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
         files=True,
@@ -168,7 +184,7 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         _embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", *_WEIGHTS),
+        ("files", "output", "prune", *_WEIGHTS, "summary"),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
         files=True,
     ),
@@ -190,7 +206,7 @@ MODES: Mapping[str, Mode] = {
     "prepare": Mode(
         _prepare,
         "Turns the clips of a dataset into stored spectrograms, once.",
-        ("config", "data_dir"),
+        ("config", "data_dir", "summary"),
         (
             "prepare --config=mtat --data_dir=FOLDER",
             "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",

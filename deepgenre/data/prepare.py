@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
@@ -41,6 +41,8 @@ class Prepared:
     dataset: Dataset
     rows: list[Row]
     failures: list[str]  # one line per clip that could not be prepared
+    num_kept: int  # clips that the store contained already
+    seconds: float  # length of the clips that it did not contain
 
 
 def prepare(config: DataSettings, data_dir: Path) -> Prepared:
@@ -53,9 +55,10 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
     frontend = FrontEnd(**config.frontend)
     folder = store_folder(config, data_dir) / frontend.store_id
+    missing = _missing(dataset, folder)
     failures = [
         *dataset.failures,
-        *_prepare_missing(dataset, folder, frontend, config.prepare_workers),
+        *_prepare_missing(missing, folder, frontend, config.prepare_workers),
     ]
     measured = store.read_measured(folder)
     rows = [
@@ -72,7 +75,10 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     for failure in failures:
         log.warning("skipped: %s", failure)
     log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
-    return Prepared(folder, dataset, rows, failures)
+    frames = sum(measured[clip.key].frames for clip in missing if clip.key in measured)
+    seconds = frames / frontend.frames_per_second
+    num_kept = len(dataset.clips) - len(missing)
+    return Prepared(folder, dataset, rows, failures, num_kept, seconds)
 
 
 def _compose(config: DataSettings, data_dir: Path) -> None:
@@ -90,12 +96,18 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
         )
 
 
-def run(config: DataSettings, data_dir: Path) -> int:
+def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) -> int:
     """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
-    failures = prepare(config, data_dir).failures
-    if failures:
-        log.warning("%d clips could not be prepared: see the 'skipped' lines above", len(failures))
-    return 1 if failures else 0
+    with summary.batch("prepare", summary_path, unit="clip") as counts:
+        prepared = prepare(config, data_dir)
+        dataset = prepared.dataset
+        counts.files, counts.kept = len(dataset.clips) + len(dataset.failures), prepared.num_kept
+        counts.processed = counts.files - counts.kept
+        counts.audio_seconds = prepared.seconds
+        counts.results.append(prepared.folder)
+        for failure in prepared.failures:
+            counts.add_failure(failure)
+    return 1 if prepared.failures else 0
 
 
 def store_folder(config: DataSettings, data_dir: Path) -> Path:
@@ -118,15 +130,19 @@ def _is_current(clip: Clip, measured: Measured) -> bool:
     )
 
 
-def _prepare_missing(
-    dataset: Dataset, folder: Path, frontend: FrontEnd, num_workers: int
-) -> list[str]:
+def _missing(dataset: Dataset, folder: Path) -> list[Clip]:
+    """Returns the clips that the store lacks or whose source has changed."""
     measured = store.read_measured(folder)
-    missing = [
+    return [
         clip
         for clip in dataset.clips
         if clip.key not in measured or not _is_current(clip, measured[clip.key])
     ]
+
+
+def _prepare_missing(
+    missing: Sequence[Clip], folder: Path, frontend: FrontEnd, num_workers: int
+) -> list[str]:
     if not missing:
         return []
     shards = [

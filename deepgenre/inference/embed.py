@@ -1,33 +1,36 @@
 """Mode `embed`: an embedding per song, the mean input of the network's last layer."""
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from flax import traverse_util
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint, real_paths, updating
 from deepgenre.inference import song_index, windows
-from deepgenre.inference.infer import FileOutputs, Reader, infer_files
+from deepgenre.inference.infer import FileOutputs, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
+from deepgenre.inference.windows import Reader
 from deepgenre.interrupt import stop_requests
-from deepgenre.log import escape_controls
-from deepgenre.weights import spec as specs
+from deepgenre.summary import Batch
+from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
 SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
-# Fields of a spec that do not affect embeddings.
-IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
-def run(weights: Weights, inputs: Found, output: Path | None, *, prune: bool) -> int:
+def run(
+    weights: Weights,
+    inputs: Found,
+    output: Path | None,
+    summary_path: Path | None = None,
+    *,
+    prune: bool,
+) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
     An existing output is updated; see `update`.
@@ -36,13 +39,15 @@ def run(weights: Weights, inputs: Found, output: Path | None, *, prune: bool) ->
         raise UserError("--output: give the name of the file to write, ending in .npz")
     if not inputs.files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
-    failures = update(weights, inputs, output, prune=prune)
-    log.info("wrote %s", output)
-    return 1 if failures else 0
+    with summary.batch("embed", summary_path) as counts:
+        update(weights, inputs, output, counts, prune=prune)
+    return 1 if counts.failures else 0
 
 
-def update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool = False) -> list[str]:
-    """Adds files to an index or updates them; returns the errors of files that failed.
+def update(
+    weights: Weights, inputs: Found, index_path: Path, counts: Batch, *, prune: bool = False
+) -> None:
+    """Adds files to an index or updates them, and counts them.
 
     Files that it contains and that are unchanged are not processed again, whichever path leads to
     them. Other songs of the index are kept, with `prune` removed. The index is saved every
@@ -50,10 +55,12 @@ def update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool = F
     is updating it.
     """
     with updating(index_path):
-        return _update(weights, inputs, index_path, prune=prune)
+        _update(weights, inputs, index_path, counts, prune=prune)
 
 
-def _update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool) -> list[str]:
+def _update(
+    weights: Weights, inputs: Found, index_path: Path, counts: Batch, *, prune: bool
+) -> None:
     model = model_digest(weights)
     old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
     song_index.check_model(index_path, old, model)
@@ -72,7 +79,7 @@ def _update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool) -
         index_path, len(done), len(requested), len(todo), num_others,
         "removed" if prune else "kept",
     )  # fmt: skip
-    failures: list[str] = []
+    counts.files, counts.kept = len(requested), len(done)
     num_saved = -1 if len(songs) < len(old.songs) or not index_path.exists() else 0
     added: dict[str, Song] = {}
 
@@ -86,15 +93,15 @@ def _update(weights: Weights, inputs: Found, index_path: Path, *, prune: bool) -
         song_index.check_width(index_path, old, song.vector)
         added[todo[song.path]] = song
 
-    steps = _embed_files(weights, [*todo], windows.reader(reasons), add, failures)
+    steps = _embed_files(weights, [*todo], windows.reader(reasons), add, counts)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_periodically(steps, save, stop_requested)
-    if len(added) + len(failures) < len(todo):
+    counts.results.append(index_path)
+    if counts.processed < len(todo):
         raise InterruptedRunError(
             f"stopped with {len(done) + len(added)} of {len(requested)} songs in {index_path}; "
             "repeat the command to continue"
         )
-    return failures
 
 
 def _embed_files(
@@ -102,9 +109,9 @@ def _embed_files(
     todo: Sequence[Path],
     read: Reader,
     add: Callable[[Song], None],
-    failures: list[str],
+    counts: Batch,
 ) -> Generator[None]:
-    """Adds the song of each file, or its error to the failures; yields after each."""
+    """Adds the song of each file, or counts its failure; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
         for outputs in infer_files(weights, todo, embed=True, read=read):
@@ -112,9 +119,9 @@ def _embed_files(
             try:
                 vector = song_vector(outputs)
             except UserError as error:
-                failures.append(escape_controls(error))
-                log.warning("failed: %s", failures[-1])
+                counts.failed(str(error), outputs.path)
             else:
+                counts.succeeded(outputs.seconds)
                 # A file that was created during the run is processed again by the next one.
                 add(Song(outputs.path, fingerprints[outputs.path] or (0, 0), vector))
             yield
@@ -148,16 +155,3 @@ def song_vector(outputs: FileOutputs) -> np.ndarray:
             f"{outputs.path}: its embedding contains NaN or infinity; check file and weights"
         )
     return vector
-
-
-def model_digest(weights: Weights) -> str:
-    """Returns a digest of everything except the audio that determines an embedding."""
-    fields = {k: v for k, v in specs.to_json(weights.spec).items() if k not in IGNORED_FIELDS}
-    fields["dtype"] = weights.spec.config["dtype"]
-    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    tensors = traverse_util.flatten_dict(weights.variables, sep="/")
-    for name in sorted(tensors):
-        tensor = np.asarray(tensors[name])
-        digest.update(f"{name}{tensor.dtype}{tensor.shape}".encode())
-        digest.update(tensor.tobytes())
-    return digest.hexdigest()

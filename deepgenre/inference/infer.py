@@ -1,32 +1,25 @@
-"""Inference on many files: threads read ahead, windows are scored in full batches, in order."""
+"""Inference on many files: windows are scored in full batches, outputs come in order."""
 
 import collections
 import contextlib
 import dataclasses
-import itertools
-import os
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import flax.errors
 import jax
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from deepgenre.errors import UserError
 from deepgenre.evaluation.steps import compile_infer_step
 from deepgenre.inference import windows
+from deepgenre.inference.read_ahead import read_ahead
+from deepgenre.inference.windows import Reader
 from deepgenre.weights.spec import Spec, Weights
 
 BATCH_WINDOWS = 16  # of a full batch; the last one is padded to the next power of two only
 MAX_WINDOW_SECONDS = 3600  # an hour: a longer window is a typing error
-PIECES_AHEAD = 4  # read ahead per file: bounds the memory of long files
 InferBatch = Callable[[np.ndarray], dict[str, jax.Array]]
-Reader = Callable[[Path, Spec], Iterator[windows.Windows]]
-Piece = windows.Windows | str  # of a file; the last one is the error that ended it, or ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,21 +32,39 @@ class FileOutputs:
     embeddings: np.ndarray | None  # float32 (windows, features), if requested
     error: str = ""  # with an error the arrays are empty
     attention: np.ndarray | None = None  # float32 (windows, heads), of networks that have it
+    seconds: float = 0.0  # length of the file
+
+
+@dataclasses.dataclass
+class _Part:
+    """A file in progress, for one network: the outputs so far."""
+
+    starts: list[np.ndarray] = dataclasses.field(default_factory=list)
+    outputs: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)  # row per window
+    num_unscored: int = 0  # windows that are read and not yet scored
+    seconds: float = 0.0  # read so far
 
 
 @dataclasses.dataclass
 class _PendingFile:
-    """A file in progress, and its outputs so far."""
+    """A file in progress, for all networks."""
 
     path: Path
-    starts: list[np.ndarray] = dataclasses.field(default_factory=list)
-    outputs: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)  # row per window
-    num_unscored: int = 0  # windows that are read and not yet scored
+    parts: Sequence[_Part]  # one per network
     ended: bool = False
     error: str = ""
 
 
-Batch = list[tuple[_PendingFile, np.ndarray]]  # windows, each with its file
+Batch = list[tuple[_Part, np.ndarray]]  # windows, each with its file
+
+
+@dataclasses.dataclass
+class _Queue:
+    """The windows that wait for one network, and its batch that the device computes."""
+
+    infer_batch: InferBatch
+    rows: Batch = dataclasses.field(default_factory=list)
+    in_progress: tuple[Batch, dict[str, jax.Array]] | None = None
 
 
 def compile_infer_batch(weights: Weights) -> InferBatch:
@@ -105,7 +116,7 @@ def with_windows(weights: Weights, window_seconds: float, hop_seconds: float) ->
 
 def infer_files(
     weights: Weights,
-    files: Sequence[Path],
+    files: Iterable[Path],
     *,
     embed: bool = False,
     infer_batch: InferBatch | None = None,
@@ -113,130 +124,110 @@ def infer_files(
 ) -> Generator[FileOutputs, None, None]:
     """Yields the outputs of each file, in the order of the files.
 
-    Threads read files ahead of the device by a bounded amount; windows of several files share a
-    batch. `infer_batch`: of `compile_infer_batch`, to reuse it between calls.
+    `infer_batch`: of `compile_infer_batch`, to reuse it between calls.
     """
-    infer_batch = infer_batch or compile_infer_batch(weights)
-    pending: collections.deque[_PendingFile] = collections.deque()  # in order, not yet yielded
-    rows: Batch = []  # not yet scored
-    in_progress: tuple[Batch, dict[str, jax.Array]] | None = None  # computed on the device
+    batches = [infer_batch or compile_infer_batch(weights)]
+    of_each = infer_files_of_each([weights], files, embed=embed, infer=batches, read=read)
+    with contextlib.closing(of_each):
+        for (outputs,) in of_each:
+            yield outputs
 
-    with _read_ahead(files, weights.spec, read) as pieces:
+
+def infer_files_of_each(
+    networks: Sequence[Weights],
+    files: Iterable[Path],
+    *,
+    embed: bool = False,
+    infer: Sequence[InferBatch] = (),
+    read: Reader = windows.file_windows,
+) -> Generator[tuple[FileOutputs, ...], None, None]:
+    """Yields the outputs of each file by each network, in the order of the files.
+
+    Threads read files ahead of the device by a bounded amount, each once for all networks; windows
+    of several files share a batch. A file that fails has the error for every network.
+
+    infer: of `compile_infer_batch`, one per network; compiled here where none are given.
+    """
+    specs = [weights.spec for weights in networks]
+    queues = [_Queue(batch) for batch in infer or map(compile_infer_batch, networks)]
+    pending: collections.deque[_PendingFile] = collections.deque()  # in order, not yet yielded
+    with read_ahead(files, specs, read) as pieces:
         for path, piece in pieces:
             if not pending or pending[-1].ended:
-                pending.append(_PendingFile(path))
-            rows += _add_piece(pending[-1], piece)
-            while len(rows) >= BATCH_WINDOWS:
-                batch, rows = rows[:BATCH_WINDOWS], rows[BATCH_WINDOWS:]
-                outputs = infer_batch(np.stack([levels for _, levels in batch]))
-                if in_progress:  # one batch late, so that host and device work in parallel
-                    _distribute(*in_progress)
-                in_progress = batch, outputs
-            yield from _pop_finished(pending, weights.spec, embed)
-    if in_progress:
-        _distribute(*in_progress)
-    if rows:
-        _distribute(rows, infer_batch(np.stack([levels for _, levels in rows])))
-    yield from _pop_finished(pending, weights.spec, embed)
+                pending.append(_PendingFile(path, [_Part() for _ in networks]))
+            if isinstance(piece, str):
+                pending[-1].ended, pending[-1].error = True, piece
+            else:
+                index, found = piece
+                queues[index].rows += _add_piece(pending[-1].parts[index], found)
+                _score_full_batches(queues[index])
+            yield from _pop_finished(pending, specs, embed)
+    for rest in queues:
+        _score_rest(rest)
+    yield from _pop_finished(pending, specs, embed)
 
 
-def _add_piece(file: _PendingFile, piece: Piece) -> Batch:
+def _add_piece(part: _Part, piece: windows.Windows) -> Batch:
     """Adds a piece to its file; returns the windows to score."""
-    if isinstance(piece, str):
-        file.ended, file.error = True, piece
-        return []
-    starts, levels = piece
-    file.starts.append(starts)
-    file.num_unscored += len(levels)
-    return [(file, window) for window in levels]
+    part.starts.append(piece.starts)
+    part.num_unscored += len(piece.levels)
+    part.seconds += piece.piece_seconds
+    return [(part, window) for window in piece.levels]
+
+
+def _score_full_batches(waiting: _Queue) -> None:
+    """Gives full batches to the device."""
+    while len(waiting.rows) >= BATCH_WINDOWS:
+        batch, waiting.rows = waiting.rows[:BATCH_WINDOWS], waiting.rows[BATCH_WINDOWS:]
+        outputs = waiting.infer_batch(np.stack([levels for _, levels in batch]))
+        if waiting.in_progress:  # one batch late, so that host and device work in parallel
+            _distribute(*waiting.in_progress)
+        waiting.in_progress = batch, outputs
+
+
+def _score_rest(waiting: _Queue) -> None:
+    """Scores what is left when all files are read."""
+    if waiting.in_progress:
+        _distribute(*waiting.in_progress)
+    if waiting.rows:
+        levels = np.stack([levels for _, levels in waiting.rows])
+        _distribute(waiting.rows, waiting.infer_batch(levels))
 
 
 def _distribute(batch: Batch, outputs: dict[str, jax.Array]) -> None:
     """Adds the rows of a batch to their files."""
     for name, values in outputs.items():
-        for (file, _), row in zip(batch, np.asarray(values), strict=False):  # the rest is padding
-            file.outputs.setdefault(name, []).append(row)
-    for file, _ in batch:
-        file.num_unscored -= 1
+        for (part, _), row in zip(batch, np.asarray(values), strict=False):  # the rest is padding
+            part.outputs.setdefault(name, []).append(row)
+    for part, _ in batch:
+        part.num_unscored -= 1
 
 
 def _pop_finished(
-    pending: collections.deque[_PendingFile], spec: Spec, embed: bool
-) -> Iterator[FileOutputs]:
+    pending: collections.deque[_PendingFile], specs: Sequence[Spec], embed: bool
+) -> Iterator[tuple[FileOutputs, ...]]:
     """Removes finished files from the front, and yields their outputs."""
-    while pending and pending[0].ended and (pending[0].error or not pending[0].num_unscored):
-        file = pending.popleft()
-        if file.error:
-            empty = np.zeros((0, len(spec.classes)), np.float32)
-            yield FileOutputs(
-                file.path, np.zeros(0), empty, empty[:, :0] if embed else None, file.error
-            )
-            continue
-        outputs = {name: np.stack(rows) for name, rows in file.outputs.items()}
-        yield FileOutputs(
-            file.path,
-            np.concatenate(file.starts),
-            outputs["scores"],
-            outputs["embedding"] if embed else None,
-            attention=outputs.get("attention"),
+    while pending and pending[0].ended:
+        file = pending[0]
+        if not file.error and any(part.num_unscored for part in file.parts):
+            return
+        pending.popleft()
+        both = zip(file.parts, specs, strict=True)
+        yield tuple(_file_outputs(file, part, spec, embed) for part, spec in both)
+
+
+def _file_outputs(file: _PendingFile, part: _Part, spec: Spec, embed: bool) -> FileOutputs:
+    if file.error:
+        empty = np.zeros((0, len(spec.classes)), np.float32)
+        return FileOutputs(
+            file.path, np.zeros(0), empty, empty[:, :0] if embed else None, file.error
         )
-
-
-@contextlib.contextmanager
-def _read_ahead(
-    files: Sequence[Path], spec: Spec, read: Reader
-) -> Iterator[Iterator[tuple[Path, Piece]]]:
-    """Yields an iterator of (file, piece) over all files, in order; threads read ahead of it."""
-    num_threads = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(num_threads)
-    stopped = threading.Event()
-
-    def start(path: Path) -> tuple[Path, queue.Queue]:
-        pieces: queue.Queue = queue.Queue(PIECES_AHEAD)
-        pool.submit(_read_into, pieces, path, spec, read, stopped)
-        return path, pieces
-
-    def iterate() -> Iterator[tuple[Path, Piece]]:
-        unread = iter(files)
-        first = itertools.islice(unread, 2 * num_threads)
-        started = collections.deque(map(start, first))
-        while started:
-            path, pieces = started.popleft()
-            started.extend(map(start, itertools.islice(unread, 1)))
-            while True:
-                piece = pieces.get()
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield path, piece
-                if isinstance(piece, str):
-                    break
-
-    # One BLAS thread per reading thread: more would compete for the same cores.
-    with threadpool_limits(1):
-        try:
-            yield iterate()
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-
-
-def _read_into(
-    pieces: queue.Queue, path: Path, spec: Spec, read: Reader, stopped: threading.Event
-) -> None:
-    """Puts the pieces of a file into a queue, then its error or ''; returns early once stopped."""
-
-    def put(piece: Piece | BaseException) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                return pieces.put(piece, timeout=0.1)
-
-    try:
-        for piece in read(path, spec):
-            put(piece)
-            if stopped.is_set():
-                return
-        put("")
-    except UserError as error:
-        put(str(error))
-    except BaseException as error:  # a bug: raised again in the thread that gets the pieces
-        put(error)
+    outputs = {name: np.stack(rows) for name, rows in part.outputs.items()}
+    return FileOutputs(
+        file.path,
+        np.concatenate(part.starts),
+        outputs["scores"],
+        outputs["embedding"] if embed else None,
+        attention=outputs.get("attention"),
+        seconds=part.seconds,
+    )

@@ -1,21 +1,23 @@
 """Mode `predict`: scores and tags of audio files of any length."""
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
 from deepgenre.inference import aggregation, taggram, windows
-from deepgenre.inference.infer import infer_files, with_windows
+from deepgenre.inference.infer import infer_files_of_each, with_windows
 from deepgenre.inference.prediction_files import writer
-from deepgenre.inference.prediction_files.rows import Prediction, Write
-from deepgenre.inference.tags import Choice, choose_tags, merged_scores
+from deepgenre.inference.prediction_files.identity import Identity
+from deepgenre.inference.prediction_files.rows import Networks, Prediction, Result
+from deepgenre.inference.tags import RUNNER_UP_SCORE, Choice, choose_tags, merged_scores
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
+from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Spec, Weights
 
 
@@ -29,91 +31,127 @@ class Options:
     window_seconds: float = 0.0
     hop_seconds: float = 0.0
     aggregation: str = "mean"
-    choice: Choice = dataclasses.field(default_factory=Choice)
+    choice: Choice = dataclasses.field(
+        default_factory=lambda: Choice(runner_up_threshold=RUNNER_UP_SCORE)
+    )
+    summary: Path | None = None
 
 
 def run(weights: Weights, inputs: Found, options: Options) -> int:
+    """Predicts every file with one network, see `run_side_by_side`."""
+    return run_side_by_side({"": weights}, inputs, options)
+
+
+def run_side_by_side(networks: Mapping[str, Weights], inputs: Found, options: Options) -> int:
     """Predicts every file; prints a table, writes the output; returns 1 if a file failed, else 0.
 
-    When the run is asked to stop, the output contains the predictions so far.
+    networks: by the name that precedes their columns in the output; '' for the only one. When the
+    run is asked to stop, the output contains the predictions so far.
     """
-    aggregation.check(options.aggregation, weights.spec)
-    weights = with_windows(weights, options.window_seconds, options.hop_seconds)
+    with summary.batch("predict", options.summary) as counts:
+        process(networks, inputs, options, counts)
+    return 1 if counts.failures else 0
+
+
+def process(
+    networks: Mapping[str, Weights], inputs: Found, options: Options, counts: Batch
+) -> None:
+    """Predicts every file as `run_side_by_side`, and counts them."""
+    for weights in networks.values():
+        aggregation.check(options.aggregation, weights.spec)
+    made_with = identity_of(networks, options)
+    networks = {
+        name: with_windows(weights, options.window_seconds, options.hop_seconds)
+        for name, weights in networks.items()
+    }
     fingerprints = {path: fingerprint(path) for path in inputs.files}
     if not fingerprints:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
+    classes = {name: weights.spec.classes for name, weights in networks.items()}
+    open_output = writer.open_resumed if options.resume else writer.open_new
     with (
         stop_requests() as stop_requested,
-        _open_output(options, weights.spec, fingerprints) as (todo, write),
+        open_output(options.output, classes, made_with, fingerprints) as (todo, write),
     ):
-        if len(todo) < len(fingerprints):
-            log.info(
-                "%d of %d files are already in the output",
-                len(fingerprints) - len(todo), len(fingerprints),
-            )  # fmt: skip
-        num_processed, failures = 0, []
+        counts.files, counts.kept = len(fingerprints), len(fingerprints) - len(todo)
+        if counts.kept:
+            log.info("%d of %d files are already in the output", counts.kept, counts.files)
         with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
-            for prediction in _predictions(weights, todo, fingerprints, inputs.failures, options):
-                num_processed += 1
+            predicted = _predictions(networks, todo, fingerprints, inputs.failures, options)
+            for seconds, prediction in predicted:
                 bar.update()
                 write(prediction)
                 if prediction.error:
-                    failures.append(escape_controls(prediction.error))
-                    log.warning("failed: %s", failures[-1])
+                    counts.failed(prediction.error, prediction.path)
                 else:
+                    counts.succeeded(seconds)
                     with bar.external_write_mode():
-                        print(table_line(prediction, weights.spec, options.choice))
+                        print(table_line(prediction, classes, options.choice))
                 if stop_requested():
                     break
-    if options.output:
-        log.info("wrote %s", options.output)
-    if failures:
-        log.warning("%d of %d files failed:", len(failures), len(todo))
-        for failure in failures:
-            log.warning("  %s", failure)
-    if num_processed < len(todo):
-        raise InterruptedRunError(f"stopped after {num_processed} of {len(todo)} files")
-    return 1 if failures else 0
+    counts.results += [path for path in (options.output, options.taggram) if path]
+    if counts.processed < len(todo):
+        raise InterruptedRunError(f"stopped after {counts.processed} of {len(todo)} files")
 
 
-def _open_output(
-    options: Options, spec: Spec, fingerprints: Mapping[Path, Fingerprint | None]
-) -> contextlib.AbstractContextManager[tuple[list[Path], Write]]:
-    """Returns the context of the files to process and the function that writes a prediction."""
-    if options.resume:
-        return writer.open_resumed(options.output, spec.classes, fingerprints)
-    return writer.open_new(options.output, spec.classes, fingerprints)
+def identity_of(networks: Mapping[str, Weights], options: Options) -> Identity:
+    """Returns what determines the rows of an output, except the files themselves."""
+    made_with = {
+        name: {
+            "weights": f"{weights.spec.model} {scores_digest(weights)[:12]}",
+            "aggregate": options.aggregation,
+            "window_seconds": options.window_seconds,
+            "hop_seconds": options.hop_seconds,
+            **dataclasses.asdict(_choice(options, weights.spec)),
+        }
+        for name, weights in networks.items()
+    }
+    return made_with.get("", made_with)
+
+
+def _choice(options: Options, spec: Spec) -> Choice:
+    """Returns how a song gets its tags: only genres, which exclude each other, have runners-up."""
+    if spec.multi_label:
+        return dataclasses.replace(options.choice, runner_up_threshold=0.0)
+    return options.choice
 
 
 def _predictions(
-    weights: Weights,
+    networks: Mapping[str, Weights],
     files: Sequence[Path],
     fingerprints: Mapping[Path, Fingerprint | None],
     failures: Mapping[Path, str],
     options: Options,
-) -> Iterator[Prediction]:
-    """Yields the prediction of each file, in their order; writes taggrams if requested."""
-    spec = weights.spec
+) -> Iterator[tuple[float, Prediction]]:
+    """Yields length in seconds and prediction of each file, in their order; writes taggrams."""
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for outputs in infer_files(weights, files, read=windows.reader(failures)):
-        if outputs.error:
-            yield Prediction(outputs.path, fingerprints[outputs.path], None, error=outputs.error)
-            continue
-        scores = aggregation.song_scores(outputs, spec, options.aggregation)
-        if options.taggram:
-            taggram.write(options.taggram, names[outputs.path], outputs, spec)
-        tags = choose_tags(scores, spec.classes, options.choice)
-        yield Prediction(outputs.path, fingerprints[outputs.path], scores, tags)
+    read = windows.reader(failures)
+    for of_each in infer_files_of_each([*networks.values()], files, read=read):
+        path, error = of_each[0].path, of_each[0].error
+        results = []
+        for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):
+            if error:
+                break
+            spec = weights.spec
+            scores = aggregation.song_scores(outputs, spec, options.aggregation)
+            if options.taggram:
+                taggram.write(options.taggram / network, names[path], outputs, spec)
+            results.append(
+                Result(scores, choose_tags(scores, spec.classes, _choice(options, spec)))
+            )
+        yield of_each[0].seconds, Prediction(path, fingerprints[path], tuple(results), error)
 
 
-def table_line(prediction: Prediction, spec: Spec, choice: Choice) -> str:
+def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> str:
     """Returns a line of tags with their scores, in columns, and the file."""
-    assert prediction.scores is not None
-    merged, names = merged_scores(prediction.scores, spec.classes, choice)
-    width = max(map(len, names))
-    scores = dict(zip(names, merged, strict=True))
-    columns = [
-        f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
-        for name in prediction.tags
-    ]
+    columns = []
+    for result, (network, classes) in zip(prediction.results, networks.items(), strict=True):
+        merged, names = merged_scores(result.scores, classes, choice)
+        width = max(map(len, names))
+        scores = dict(zip(names, merged, strict=True))
+        columns += [f"{network}:"] if network else []
+        columns += [
+            f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
+            for name in result.tags
+        ]
     return f"{'  '.join(columns)}  {escape_controls(prediction.path)}"

@@ -10,6 +10,7 @@ from deepgenre.errors import UserError
 from deepgenre.inference import vocabulary
 
 UNKNOWN = "unknown"  # the only tag of a song whose scores are all below the thresholds
+RUNNER_UP_SCORE = 0.1  # lowest score of a genre other than the best, where none is given
 
 Side = frozenset[str]
 
@@ -54,6 +55,7 @@ class Choice:
     merge_synonyms: bool = False  # one tag for the classes that mean the same, see `vocabulary`
     # By canonical tag, see `vocabulary` and `thresholds`.
     tag_thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    runner_up_threshold: float = 0.0  # lowest score of a tag other than the best
 
     def __post_init__(self) -> None:
         """Raises UserError naming the flag that is out of range."""
@@ -78,6 +80,9 @@ def choose_tags(scores: np.ndarray, classes: Sequence[str], choice: Choice) -> t
     if choice.consistent:
         allowed &= consistent_mask(scores / np.where(thresholds > 0, thresholds, 1.0), names)
     order = [int(index) for index in np.argsort(-scores, kind="stable") if allowed[index]]
+    order = order[:1] + [
+        index for index in order[1:] if scores[index] >= choice.runner_up_threshold
+    ]
     return tuple(names[index] for index in order[: choice.top_k]) or (UNKNOWN,)
 
 

@@ -1,7 +1,8 @@
 """The windows of audio of any length, as input of a network."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,13 +13,21 @@ from deepgenre.data.sampling import window, window_starts
 from deepgenre.errors import UserError
 from deepgenre.weights.spec import Spec
 
-# Starts of windows, float64 (windows,) in seconds from the start of the file, and the levels of
-# each, (window_frames, stored_bands).
-Windows = tuple[np.ndarray, list[np.ndarray]]
+
+class Windows(NamedTuple):
+    """The windows of a piece of a song; a silent piece has none."""
+
+    starts: np.ndarray  # float64 (windows,), seconds from the start of the file
+    levels: list[np.ndarray]  # of each window, (window_frames, stored_bands)
+    piece_seconds: float  # length of the piece
 
 
-def file_windows(path: Path, spec: Spec) -> Iterator[Windows]:
-    """Yields the windows that cover a file, piece by piece.
+# From a file to its windows for several networks, each with the index of the network.
+Reader = Callable[[Path, Sequence[Spec]], Iterator[tuple[int, Windows]]]
+
+
+def file_windows(path: Path, specs: Sequence[Spec]) -> Iterator[tuple[int, Windows]]:
+    """Yields (index of the spec, windows that cover a file), piece by piece, decoded once for all.
 
     A song is cut into equal pieces of about the length of a training clip. Each piece is processed
     like a training clip: levels relative to its own maximum, then windows. The levels of a file as
@@ -26,26 +35,28 @@ def file_windows(path: Path, spec: Spec) -> Iterator[Windows]:
     to their own maximum they would be as loud as any other. Raises UserError where the file cannot
     be read or all of it is silent.
     """
-    return _windows(
-        waveforms.pieces(path, spec.frontend.sample_rate_hz, spec.clip_seconds), path, spec
-    )
+    wanted = [(spec.frontend.sample_rate_hz, spec.clip_seconds) for spec in specs]
+    return _windows(waveforms.pieces_of_each(path, wanted), path, specs)
 
 
-def reader(failures: Mapping[Path, str]) -> Callable[[Path, Spec], Iterator[Windows]]:
+def reader(failures: Mapping[Path, str]) -> Reader:
     """Returns `file_windows` that raises UserError for paths whose failure is already known."""
 
-    def read(path: Path, spec: Spec) -> Iterator[Windows]:
+    def read(path: Path, specs: Sequence[Spec]) -> Iterator[tuple[int, Windows]]:
         if path in failures:
             raise UserError(failures[path])
-        return file_windows(path, spec)
+        return file_windows(path, specs)
 
     return read
 
 
-def waveform_windows(waveform: np.ndarray, name: object, spec: Spec) -> Iterator[Windows]:
-    """Yields the windows of a waveform, (samples,) at the spec's rate, as `file_windows` does."""
+def waveform_windows(
+    waveform: np.ndarray, name: object, spec: Spec
+) -> Iterator[tuple[int, Windows]]:
+    """Yields what `file_windows` does, of a waveform, (samples,) at the rate of the only spec."""
     rate_hz = spec.frontend.sample_rate_hz
-    return _windows(waveforms.cut(waveform, spec.clip_seconds * rate_hz), name, spec)
+    pieces = ((0, piece) for piece in waveforms.cut(waveform, spec.clip_seconds * rate_hz))
+    return _windows(pieces, name, [spec])
 
 
 def on_gpu() -> bool:
@@ -53,22 +64,26 @@ def on_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def _windows(pieces: Iterable[np.ndarray], name: object, spec: Spec) -> Iterator[Windows]:
-    offset_samples, is_silent = 0, True
-    for piece in pieces:
+def _windows(
+    pieces: Iterable[tuple[int, np.ndarray]], name: object, specs: Sequence[Spec]
+) -> Iterator[tuple[int, Windows]]:
+    rates_hz = [spec.frontend.sample_rate_hz for spec in specs]
+    offset_samples, is_silent = [0] * len(specs), [True] * len(specs)
+    for index, piece in pieces:
+        starts, levels = np.zeros(0), []
         if np.abs(piece).max() >= decoding.SILENCE_PEAK:
-            starts, levels = _piece_windows(piece, spec)
-            yield offset_samples / spec.frontend.sample_rate_hz + starts, levels
-            is_silent = False
-        offset_samples += piece.size
-    if is_silent:
-        raise UserError(
-            f"{name}: is silent below {spec.frontend.sample_rate_hz / 2:g} Hz; "
-            "use another recording"
-        )
+            starts, levels = _piece_windows(piece, specs[index])
+            is_silent[index] = False
+        offset_seconds = offset_samples[index] / rates_hz[index]
+        yield index, Windows(offset_seconds + starts, levels, piece.size / rates_hz[index])
+        offset_samples[index] += piece.size
+    if any(is_silent):
+        rate_hz = rates_hz[is_silent.index(True)]
+        raise UserError(f"{name}: is silent below {rate_hz / 2:g} Hz; use another recording")
 
 
-def _piece_windows(piece: np.ndarray, spec: Spec) -> Windows:
+def _piece_windows(piece: np.ndarray, spec: Spec) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns starts in seconds from the start of the piece, and the levels of each window."""
     compute_levels = device_frontend.levels_of if on_gpu() else front_end.levels
     levels = compute_levels(piece, spec.frontend)
     starts = window_starts(levels.shape[0], spec.window_frames, spec.hop_frames)

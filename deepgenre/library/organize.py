@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -18,14 +19,21 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio import ffmpeg
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import for_soundfile, replacing
-from deepgenre.inference import embed, predict, thresholds
+from deepgenre.inference import predict, thresholds
 from deepgenre.inference.infer import with_windows
-from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
+from deepgenre.inference.tags import (
+    RUNNER_UP_SCORE,
+    UNKNOWN,
+    Choice,
+    choose_tags,
+    merged_scores,
+    possible_tags,
+)
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import journal, mapping, playlists, policies, tag_writer
 from deepgenre.library import undo as undo_files
@@ -34,7 +42,13 @@ from deepgenre.library.policies import Tagging
 from deepgenre.library.report import Report, Song, to_markdown
 from deepgenre.library.tag_fields import SEPARATOR, Values
 from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
+from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Spec, Weights
+
+# Tags of the predictions; labels are chosen from their scores: another choice continues the file.
+SCORED = Choice(runner_up_threshold=RUNNER_UP_SCORE)
+Failure = tuple[Path, str]  # a file, and the message
 
 
 def run(
@@ -49,39 +63,58 @@ def run(
 
     options.output: the folder. Without `write`, changes of files are only printed.
     """
+    with summary.batch("organize", options.summary) as counts:
+        _organize(weights, inputs, options, counts, write=write, tagging=tagging or Tagging())
+    return 1 if counts.failures else 0
+
+
+def _organize(
+    weights: Weights,
+    inputs: Found,
+    options: predict.Options,
+    counts: Batch,
+    *,
+    write: bool,
+    tagging: Tagging,
+) -> None:
     folder, spec = _check_folder(options.output), weights.spec
-    tagging = policies.resolve(tagging or Tagging(), multi_label=spec.multi_label)
+    tagging = policies.resolve(tagging, multi_label=spec.multi_label)
     choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
     labels = possible_tags(spec.classes, choice)
     names = mapping.read(tagging.mapping, [*labels, *spec.classes]) if tagging.mapping else {}
     predictions = folder / f"songs-{_scores_digest(weights, options)}.jsonl"
-    predict.run(weights, inputs, dataclasses.replace(options, output=predictions, resume=True))
+    scored = dataclasses.replace(options, output=predictions, resume=True, choice=SCORED)
+    predict.process({"": weights}, inputs, scored, counts)
     files = inputs.files
     songs, failures = _read_predictions(files, predictions, spec, choice)
-    written, write_failures = _write_playlists(folder, labels, songs)
+    written, unlistable = _write_playlists(folder, labels, songs)
     is_genre = tagging.field == "genre"
     predicted = {s.path: mapping.names_of(s.labels, names, genre=is_genre) for s in songs}
-    write_failures += _write_tags(folder, predicted, tagging, write=write)
+    failures += [*unlistable, *_write_tags(folder, predicted, tagging, write=write)]
     report = Report(
         heading=f"{spec.model}, labels with {thresholds.describe(choice)}",
         songs=songs,
         labels=labels,
         playlist_names={label: path.name for label, path in written.items()},
-        failures=[*failures, *write_failures],
+        failures=[message for _, message in failures],
         duplicates=[*_same_file(inputs), *_same_content(files)],
     )
     with replacing(folder / "report.md") as path:
         text = to_markdown(report)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     log.info("wrote %d playlists and report.md to %s", len(written), folder)
-    return 1 if report.failures else 0
+    counted = {*itertools.chain(*counts.failures.values())}  # those of predictions
+    for path, message in failures:
+        if message not in counted:
+            counts.add_failure(message, path)
+    counts.results = [folder]
 
 
 def _scores_digest(weights: Weights, options: predict.Options) -> str:
     """Returns eight hexadecimal digits, a digest of everything that determines a song's scores."""
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     spec = weights.spec
-    fields = [embed.model_digest(weights), options.aggregation, spec.temperature, spec.classes]
+    fields = [model_digest(weights), options.aggregation, spec.temperature, spec.classes]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
 
 
@@ -107,7 +140,7 @@ def _check_folder(output: Path | None) -> Path:
 
 def _read_predictions(
     files: Sequence[Path], predictions: Path, spec: Spec, choice: Choice
-) -> tuple[list[Song], list[str]]:
+) -> tuple[list[Song], list[Failure]]:
     """Returns the songs, in the order of the files, and the errors of files that failed."""
     with predictions.open(encoding="utf-8") as stream:
         lines = {line["path"]: line for line in map(json.loads, stream)}
@@ -123,7 +156,7 @@ def _read_predictions(
             best = int(merged.argmax())
             songs.append(Song(path, _seconds(path), labels, names[best], float(merged[best])))
         except UserError as error:
-            failures.append(escape_controls(error))
+            failures.append((path, escape_controls(error)))
     return songs, failures
 
 
@@ -136,16 +169,16 @@ def _seconds(path: Path) -> float:
 
 def _write_playlists(
     folder: Path, labels: Sequence[str], songs: Sequence[Song]
-) -> tuple[dict[str, Path], list[str]]:
+) -> tuple[dict[str, Path], list[Failure]]:
     """Writes the playlists; returns them by label, and an error per song that cannot be listed."""
-    failures: list[str] = []
+    failures: list[Failure] = []
     entries: dict[str, list[tuple[Path, float]]] = collections.defaultdict(list)
     for song in songs:
         try:
             playlists.check_listable(song.path)
         except UserError as error:
             log.warning("failed: %s", error)
-            failures.append(str(error))
+            failures.append((song.path, escape_controls(error)))
             continue
         for label in song.labels:
             entries[label].append((song.path, song.seconds))
@@ -154,13 +187,13 @@ def _write_playlists(
 
 def _write_tags(
     folder: Path, predicted: Mapping[Path, Values], tagging: Tagging, *, write: bool
-) -> list[str]:
+) -> list[Failure]:
     """Prints the changes of each file and, with `write`, applies them; returns the errors.
 
     predicted: the names to write by file; none for a song without labels, from which those written
     earlier are taken back.
     """
-    failures: list[str] = []
+    failures: list[Failure] = []
     num_changed, num_kept = 0, 0
     with contextlib.ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests())
@@ -185,8 +218,8 @@ def _write_tags(
                 num_changed += bool(changes)
                 num_kept += not changes
             except UserError as error:
-                failures.append(escape_controls(error))
-                log.warning("failed: %s", failures[-1])
+                failures.append((path, escape_controls(error)))
+                log.warning("failed: %s", error)
     if num_kept and tagging.policy == "fill":
         log.info("%d files keep the %s that they have (--policy=fill)", num_kept, tagging.field)
     if write:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepgenre import log
+from deepgenre import log, summary
 from deepgenre.audio.discover import Found, expand
 from deepgenre.errors import UserError, look_up
 from deepgenre.files import fingerprint, real_paths, stamp, updating
@@ -21,6 +21,8 @@ from deepgenre.inference.song_search import Search
 from deepgenre.library import neighbours, playlists
 from deepgenre.library.neighbours import Neighbour
 from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
+from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
 NAME_BYTES = 120  # of the library's name in that of its index; file systems allow 255 in all
@@ -37,6 +39,7 @@ class Options:
     index: Path | None = None
     top_k: int = 10
     output: Path | None = None
+    summary: Path | None = None
     copies: bool = False
     prune: bool = False
 
@@ -47,7 +50,7 @@ class _LeftOut:
 
     copies: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)  # by query
     gone: set[Path] = dataclasses.field(default_factory=set)
-    unlistable: set[Path] = dataclasses.field(default_factory=set)  # in a playlist
+    unlistable: dict[Path, str] = dataclasses.field(default_factory=dict)  # why, in a playlist
 
 
 def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
@@ -56,13 +59,19 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     With a library, its songs are added to the index or updated first, and only they are searched.
     """
     queries = _check(arguments, options)
+    with summary.batch("similar", options.summary) as counts:
+        _search(weights, queries, options, counts)
+    return 1 if counts.failures else 0
+
+
+def _search(weights: Weights, queries: Found, options: Options, counts: Batch) -> None:
     index_path = options.index or _default_index(weights, options.library)
-    failures, library = [], None
+    library = None
     if options.library:
         library = expand(options.library)
-        failures += embed.update(weights, library, index_path, prune=options.prune)
+        embed.update(weights, library, index_path, counts, prune=options.prune)
     index, search = _load(weights, index_path, library.files if library else None)
-    vectors, query_failures = _query_vectors(weights, queries, index)
+    vectors = _query_vectors(weights, queries, index, counts)
     left_out = _LeftOut()
     nearest = []
     for path, vector in vectors.items():
@@ -77,8 +86,9 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     _report(left_out)
     if options.output:
         neighbours.write(options.output, nearest)
-        log.info("wrote %s", options.output)
-    return 1 if failures or query_failures or left_out.unlistable else 0
+        counts.results.append(options.output)
+    for path, reason in left_out.unlistable.items():
+        counts.add_failure(reason, path)
 
 
 def _check(arguments: Sequence[str], options: Options) -> Found:
@@ -100,7 +110,7 @@ def _default_index(weights: Weights, library: Sequence[str]) -> Path:
     if not library:
         raise UserError("--library: give the songs to search, or an --index that contains them")
     sources = [str(Path(argument).absolute()) for argument in library]
-    key = json.dumps([embed.model_digest(weights), *sources])
+    key = json.dumps([model_digest(weights), *sources])
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     name = os.fsdecode(os.fsencode(Path(sources[0]).name)[:NAME_BYTES])
     return Path("data/index") / f"{name}-{digest}.npz"
@@ -112,7 +122,7 @@ def _load(
     """Returns an index, reduced to the songs of a library if one is given, and its search."""
     version = stamp(index_path)
     index = song_index.read_index(index_path)
-    song_index.check_model(index_path, index, embed.model_digest(weights))
+    song_index.check_model(index_path, index, model_digest(weights))
     if library is not None:
         part = _only(index, library)
         if len(part.songs) < len(index.songs):
@@ -158,9 +168,9 @@ def _store(index_path: Path, index: SongIndex, version: object) -> None:
 
 
 def _query_vectors(
-    weights: Weights, inputs: Found, index: SongIndex
-) -> tuple[dict[Path, np.ndarray], list[str]]:
-    """Returns the embedding of each query, in their order, and the errors of files that failed.
+    weights: Weights, inputs: Found, index: SongIndex, counts: Batch
+) -> dict[Path, np.ndarray]:
+    """Returns the embedding of each query that did not fail, in their order.
 
     Embeddings of files that are unchanged since they were indexed come from the index.
     """
@@ -172,15 +182,14 @@ def _query_vectors(
         song = indexed.get(str(path)) or indexed.get(real)
         if song and song_index.unchanged([song]):
             vectors[path] = song.vector
-    failures = []
     todo = [path for path in queries if path not in vectors]
     for outputs in infer_files(weights, todo, embed=True, read=windows.reader(reasons)):
         try:
             vectors[outputs.path] = embed.song_vector(outputs)
         except UserError as error:
-            failures.append(escape_controls(error))
-            log.warning("failed: %s", failures[-1])
-    return {path: vectors[path] for path in queries if path in vectors}, failures
+            log.warning("failed: %s", escape_controls(error))
+            counts.add_failure(str(error), outputs.path)
+    return {path: vectors[path] for path in queries if path in vectors}
 
 
 def _neighbours(
@@ -197,6 +206,7 @@ def _neighbours(
     for, and songs whose files are gone.
     """
     query_file, rank = os.path.realpath(query), 0
+    is_playlist = options.output is not None and options.output.suffix == playlists.SUFFIX
     for cosine, row in song_search.ranking(search, vector):
         song = songs[row]
         found = fingerprint(song.path)
@@ -206,20 +216,21 @@ def _neighbours(
             left_out.gone.add(song.path)
         elif cosine >= COPY_COSINE and not options.copies:
             left_out.copies.setdefault(query, []).append(song.path)
-        elif options.output and options.output.suffix == playlists.SUFFIX and _unlistable(song):
-            left_out.unlistable.add(song.path)
+        elif is_playlist and (reason := _unlistable(song)):
+            left_out.unlistable[song.path] = reason
         else:
             rank += 1
             yield Neighbour(query, rank, cosine, song.path, found != song.fingerprint)
 
 
-def _unlistable(song: Song) -> bool:
+def _unlistable(song: Song) -> str:
+    """Returns why a playlist cannot contain the song; '' where it can."""
     try:
         playlists.check_listable(song.path)
     except UserError as error:
         log.warning("failed: %s", escape_controls(error))
-        return True
-    return False
+        return str(error)
+    return ""
 
 
 def _report(left_out: _LeftOut) -> None:

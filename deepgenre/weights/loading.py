@@ -92,7 +92,7 @@ def _member(spec: Spec) -> dict[str, Any]:
 
 
 def _load_one(source: str) -> Weights:
-    path = Path(source)
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (Path's fails for unknown users)
     if path.is_dir():
         from deepgenre.weights import checkpoint  # Orbax is slow to import
 

@@ -72,12 +72,12 @@ def test_frames_of_the_padding_do_not_set_the_maximum():
 def test_windows_of_a_file_are_the_same_on_a_gpu(monkeypatch, music: np.ndarray, tmp_path: Path):
     soundfile.write(tmp_path / "song.wav", np.tile(music, 7), tiny.RATE_HZ)
     spec = tiny.spec(clip_seconds=8.0, frontend=FrontEnd(n_mels=16, n_mfcc=8, hop_length=256))
-    expected = list(windows.file_windows(tmp_path / "song.wav", spec))
+    expected = list(windows.file_windows(tmp_path / "song.wav", [spec]))
     used = []
     monkeypatch.setattr(windows, "on_gpu", lambda: used.append(True) or True)
-    on_device = list(windows.file_windows(tmp_path / "song.wav", spec))
+    on_device = list(windows.file_windows(tmp_path / "song.wav", [spec]))
     assert len(on_device) == len(expected) == len(used) > 1
-    for (starts, levels), (host_starts, host_levels) in zip(on_device, expected, strict=True):
-        np.testing.assert_array_equal(starts, host_starts)
-        difference = np.abs(np.stack(levels).astype(int) - np.stack(host_levels))
+    for (_, found), (_, on_host) in zip(on_device, expected, strict=True):
+        np.testing.assert_array_equal(found.starts, on_host.starts)
+        difference = np.abs(np.stack(found.levels).astype(int) - np.stack(on_host.levels))
         assert difference.max() <= 1

@@ -196,3 +196,27 @@ def test_a_streamed_file_whose_name_is_not_utf8(tmp_path, monkeypatch):
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 1)
     pieces = list(waveforms.pieces(path, 10_000, 1.0))
     assert [piece.size for piece in pieces] == [10_000] * 3
+
+
+@pytest.mark.parametrize("loaded_seconds", [300, 1])
+def test_pieces_of_several_rates_equal_those_of_each_from_one_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded_seconds: int
+):
+    path = tmp_path / "song.wav"
+    soundfile.write(path, noise(7.3, 44_100), 44_100)
+    monkeypatch.setattr(waveforms, "LOADED_SECONDS", loaded_seconds)
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 10_000)
+    wanted = [(22_050, 2.0), (16_000, 1.1), (44_100, 3.0), (16_000, 7.0)]
+    expected = [list(waveforms.pieces(path, *one)) for one in wanted]
+    opened, blocks = [], decoding.blocks
+    monkeypatch.setattr(decoding, "blocks", lambda path: opened.append(path) or blocks(path))
+    found: list[list[np.ndarray]] = [[] for _ in wanted]
+    seconds = [0.0] * len(wanted)
+    for index, piece in waveforms.pieces_of_each(path, wanted):
+        assert seconds[index] == min(seconds) or found[index] == []
+        found[index].append(piece)
+        seconds[index] += piece.size / wanted[index][0]
+    assert len(opened) == (1 if loaded_seconds > 7 else 2)  # the start of long files once more
+    for ours, theirs in zip(found, expected, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -108,8 +108,9 @@ def test_no_name_ends_organize_write_or_undo(run, library, tmp_path):
         code, changes, errors = run("organize", library, out, "--threshold=0", write)
         assert code == 1
         assert changes.count(": genre: '' -> ") == len(NAMES)
-        failures = [line for line in errors.splitlines() if "playlists cannot contain it" in line]
-        assert len(failures) == len(NAMES)  # each path contains the line break of the folder
+        # Each path contains the line break of the folder.
+        assert errors.count("playlists cannot contain it") == 2 * len(NAMES)
+        assert f"{len(NAMES)} x its name contains a line break or ends with a space:" in errors
     assert all(file_tags.read(path)["genre"] for path in library.iterdir())
     assert run("organize", library, out, "--threshold=0", "--write")[1] == ""
     assert run("organize", "--undo", out)[0] == 0
@@ -124,7 +125,9 @@ def test_playlists_of_organize_hold_the_other_names(run, library, tmp_path):
     listed = "".join(path.read_text() for path in (tmp_path / "out").glob("*.m3u8"))
     unlistable = [name for name in NAMES if os.fsdecode(name) not in listed]
     assert unlistable == [b"caf\xe9.wav", b"\xff\xfe.flac", b"new\nline.wav", b"return\r.mp3"]
-    assert errors.count("playlists cannot contain it") == len(unlistable)
+    failed = [line for line in errors.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == len(unlistable)
+    assert "2 x its name is not UTF-8:" in errors
 
 
 def test_no_name_ends_prepare(library, tmp_path, monkeypatch, capfd):
@@ -161,7 +164,8 @@ def test_a_list_of_missing_entries_only_is_predicted(run, tmp_path):
     (tmp_path / "list.txt").write_text("gone.wav\n")
     code, _, errors = run("predict", "list.txt")
     assert code == 1
-    assert "1 of 1 files failed:\n  list.txt, line 1: 'gone.wav' does not exist" in errors
+    assert "1 of 1 files failed:\n1 x does not exist" in errors
+    assert "  list.txt, line 1: 'gone.wav' does not exist" in errors
 
 
 @pytest.mark.parametrize("argument", ["-", "--files=-"])
@@ -221,7 +225,7 @@ def test_prepare_names_a_folder_that_cannot_be_read(locked, monkeypatch, capfd):
 
 def test_the_home_folder_is_resolved_in_every_path_flag(monkeypatch):
     monkeypatch.setenv("HOME", "/home/x")
-    single = ("data_dir", "workdir", "output", "taggram", "index", "wheel")
+    single = ("data_dir", "workdir", "output", "taggram", "index", "wheel", "mapping", "summary")
     several = ("weights", "files", "query", "library")
     for name in (*single, *several):
         with flagsaver.flagsaver():
@@ -229,6 +233,17 @@ def test_the_home_folder_is_resolved_in_every_path_flag(monkeypatch):
             parse_flags(["deepgenre", mode, f"--{name}=~/a b", "--quiet"])
             value = getattr(flags, name.upper()).value
             assert value == (["/home/x/a b"] if name in several else "/home/x/a b"), name
+
+
+def test_the_home_folder_is_resolved_in_each_of_several_weights(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/x")
+    with flagsaver.flagsaver():
+        parse_flags(["deepgenre", "predict", "--weights=~/a,gtzan,~/b.safetensors"])
+        assert flags.weights_side_by_side() == {
+            "a": ["/home/x/a"],
+            "gtzan": ["gtzan"],
+            "b": ["/home/x/b.safetensors"],
+        }
 
 
 def test_path_flags_keep_other_tildes(monkeypatch):

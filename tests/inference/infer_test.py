@@ -111,7 +111,7 @@ def test_silent_pieces_are_skipped_and_silent_files_fail(tmp_path):
 
 
 def test_other_exceptions_while_reading_are_raised(songs):
-    def read(path, spec):
+    def read(path, specs):
         raise ZeroDivisionError("a bug")
         yield
 

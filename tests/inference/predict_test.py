@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import tiny
 
+from deepgenre.audio.frontend import FrontEnd
 from deepgenre.log import escape_controls
 from deepgenre.weights import checkpoint, weight_file
 
@@ -19,10 +20,10 @@ from deepgenre.weights import checkpoint, weight_file
 def predict(trained, monkeypatch, capsys):
     """Returns a function that predicts; it returns exit code, standard output and error."""
 
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
+    def run(*arguments: str | Path, weights: object = trained) -> tuple[int, str, str]:
         capsys.readouterr()
         own = any(str(argument).startswith("--weights") for argument in arguments)
-        predict_flags = ["--mode=predict", *([] if own else [f"--weights={trained}"])]
+        predict_flags = ["--mode=predict", *([] if own else [f"--weights={weights}"])]
         code = tiny.call(monkeypatch, *predict_flags, *arguments)
         return code, *capsys.readouterr()
 
@@ -36,7 +37,7 @@ def lines(path: Path) -> list[dict]:
 def test_options_choose_the_tags(predict, tones, tmp_path):
     output = tmp_path / "o.jsonl"
     song = tones / "low" / "000.wav"
-    assert predict(song, f"--output={output}")[0] == 0
+    assert predict(song, f"--output={output}", "--top_k=5")[0] == 0
     (plain,) = lines(output)
     assert len(plain["tags"]) == 3
     scores = [plain["scores"][name] for name in plain["tags"]]
@@ -48,7 +49,8 @@ def test_options_choose_the_tags(predict, tones, tmp_path):
         f"--unknown_below={second}": 3,
     }
     for flag, count in expected_counts.items():
-        code, table, _ = predict(song, f"--output={output}", flag)
+        others = ["--top_k=5"] if "unknown" in flag else []
+        code, table, _ = predict(song, f"--output={output}", flag, *others)
         assert code == 0
         (line,) = lines(output)
         assert line["tags"] == plain["tags"][:count]
@@ -66,7 +68,8 @@ def test_synonyms_are_merged_in_tags_but_not_in_scores(predict, trained, tones, 
     spec = dataclasses.replace(weights.spec, classes=("woman", "rock", "female voice"))
     network, output = tmp_path / "w.safetensors", tmp_path / "o.jsonl"
     weight_file.write(network, dataclasses.replace(weights, spec=spec), dtype="float32")
-    arguments = [tones / "low" / "000.wav", f"--weights={network}", f"--output={output}"]
+    song = tones / "low" / "000.wav"
+    arguments = [song, f"--weights={network}", f"--output={output}", "--top_k=5"]
     _, table, _ = predict(*arguments, "--merge_synonyms")
     (line,) = lines(output)
     assert line["scores"].keys() == {"woman", "rock", "female voice"}
@@ -75,6 +78,123 @@ def test_synonyms_are_merged_in_tags_but_not_in_scores(predict, trained, tones, 
     assert f"female vocals {best:.3f}" in table
     predict(*arguments)
     assert {*lines(output)[0]["tags"]} == {*spec.classes}
+
+
+def test_genres_are_by_default_the_best_and_likely_runners_up(predict, tones, tmp_path):
+    output = tmp_path / "o.jsonl"
+    songs = sorted(tones.rglob("00[0-3].wav"))
+    assert predict(*songs, f"--output={output}")[0] == 0
+    for line in lines(output):
+        ranked = sorted(line["scores"], key=lambda name: -line["scores"][name])
+        others = [name for name in ranked[1:] if line["scores"][name] >= 0.1]
+        assert line["tags"] == [ranked[0], *others]
+        assert len(line["scores"]) == 3
+    assert min(len(line["tags"]) for line in lines(output)) < 3
+
+
+def test_resume_of_other_settings_is_refused(predict, tones, tmp_path):
+    output = tmp_path / "o.csv"
+    first, second = sorted((tones / "low").iterdir())[:2]
+    assert predict(first, "--resume", f"--output={output}")[0] == 0
+    before = output.read_bytes()
+    for flag, name in {
+        "--threshold=0.3": "threshold",
+        "--top_k=1": "top_k",
+        "--aggregate=max": "aggregate",
+        "--hop_seconds=0.5": "hop_seconds",
+        "--merge_synonyms": "merge_synonyms",
+    }.items():
+        code, _, errors = predict(first, second, "--resume", f"--output={output}", flag)
+        assert code == 1
+        assert "o.csv: cannot be resumed: it was made with other settings (" in errors
+        assert f"{name}: " in errors
+        assert output.read_bytes() == before
+    assert predict(first, second, "--resume", f"--output={output}")[0] == 0
+    assert len(output.read_text().splitlines()) == 3
+
+
+@pytest.fixture(scope="module")
+def other_weights(tmp_path_factory):
+    """A network of other classes, sample rate, windows and pieces than `trained`."""
+    frontend = FrontEnd(n_mels=16, n_mfcc=8, sample_rate_hz=16_000, hop_length=128, n_fft=1024)
+    spec = tiny.spec(frontend=frontend, classes=("x", "y"), multi_label=True, clip_seconds=3.0)
+    path = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    weight_file.write(path, tiny.untrained(spec), dtype="float32")
+    return path
+
+
+def test_weights_side_by_side_equal_those_alone(predict, trained, other_weights, tones, tmp_path):
+    songs = [tones / "low" / "000.wav", tmp_path / "long.wav", tmp_path / "bad.wav"]
+    soundfile.write(songs[1], tiny.tone(400, 21.0, 1), tiny.RATE_HZ)
+    songs[2].write_text("text")
+    both, alone, other = (tmp_path / f"{name}.jsonl" for name in ("both", "alone", "other"))
+    assert predict(*songs, f"--output={alone}")[0] == 1
+    assert predict(*songs, f"--output={other}", weights=other_weights)[0] == 1
+    pair = f"{trained},{other_weights}"
+    code, table, _ = predict(*songs, f"--output={both}", weights=pair)
+    assert code == 1
+    assert all("run:" in line and "other:" in line for line in table.splitlines())
+    for line, first, second in zip(*map(lines, (both, alone, other)), strict=True):
+        if "error" in first:
+            assert line == first == second
+            continue
+        assert line["run:tags"] == first["tags"]
+        assert line["run:scores"] == pytest.approx(first["scores"], abs=2e-6)
+        assert line["other:tags"] == second["tags"]
+        assert line["other:scores"] == pytest.approx(second["scores"], abs=2e-6)
+        assert "tags" not in line
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        (["gtzan,gtzan"], "names weights twice"),
+        (["gtzan,"], "has an empty name"),
+        (["gtzan,mtt_musicnn", "gtzan"], "either one list with commas"),
+        (["gtzan,gtzm"], "'gtzm' is unknown; did you mean 'gtzan'"),
+    ],
+)
+def test_invalid_lists_of_weights_are_errors(monkeypatch, capsys, tones, weights, reason):
+    flags = [f"--weights={value}" for value in weights]
+    assert tiny.call(monkeypatch, "predict", tones / "low" / "000.wav", *flags) == 1
+    assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_other_modes_refuse_weights_side_by_side(monkeypatch, capsys, tones, tmp_path):
+    flags = ["--weights=gtzan,other", f"--output={tmp_path / 'o.npz'}"]
+    assert tiny.call(monkeypatch, "embed", tones, *flags) == 1
+    assert "only predict uses several weights side by side" in capsys.readouterr().err
+
+
+def test_summary_states_counts_and_kinds_of_failures(predict, tones, tmp_path):
+    output, summary = tmp_path / "o.csv", tmp_path / "summary.json"
+    songs = sorted((tones / "low").iterdir())[:3]
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("text")
+    bad = [tmp_path / name for name in ("a.wav", "b.wav", "missing.wav")]
+    flags = [f"--output={output}", f"--summary={summary}", "--resume"]
+    assert predict(*songs[:1], *flags)[0] == 0
+    code, _, errors = predict(*songs, *bad[:2], f"--files={listed(tmp_path, bad[2])}", *flags)
+    assert code == 1
+    fields = json.loads(summary.read_text())
+    assert (fields["mode"], fields["complete"], fields["unit"]) == ("predict", True, "song")
+    assert (fields["files"], fields["kept"], fields["processed"], fields["failed"]) == (6, 1, 5, 3)
+    assert fields["audio_hours"] == pytest.approx(2 * 2.0 / 3600, abs=1e-4)
+    assert fields["per_second"] == pytest.approx(5 / fields["seconds"], rel=0.01)
+    first, second = fields["failures"]
+    assert (first["count"], second["count"]) == (2, 1)
+    assert "is not audio" in first["kind"]
+    assert second["kind"] == "does not exist or cannot be accessed"
+    assert [message.split(":")[0] for message in first["messages"]] == [*map(str, bad[:2])]
+    assert fields["results"] == [str(output)]
+    assert "predict: 6 songs, 1 done before, 5 processed, 3 failed; " in errors
+    assert "3 of 6 files failed:" in errors
+    assert f"2 x {first['kind']}:" in errors
+
+
+def listed(folder: Path, path: Path) -> Path:
+    (folder / "list.txt").write_text(f"{path}\n")
+    return folder / "list.txt"
 
 
 @pytest.mark.parametrize(

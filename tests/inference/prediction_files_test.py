@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -12,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 from deepgenre.errors import UserError
-from deepgenre.inference.prediction_files import writer
-from deepgenre.inference.prediction_files.rows import Prediction, encodable
+from deepgenre.inference.prediction_files import identity, writer
+from deepgenre.inference.prediction_files.rows import Prediction, Result, encodable
 from deepgenre.inference.prediction_files.text import FORMULA_PREFIXES
 
 CLASSES = ("rock", "=jazz", "ä, b", "path")
+MADE_WITH = {"weights": "vgg 1", "threshold": 0.5}
 SUFFIXES = pytest.mark.parametrize("suffix", writer.FORMATS)
 # Names as file systems allow them, including bytes that are not UTF-8 (surrogates in Python).
 PATHS = st.one_of(
@@ -27,18 +30,21 @@ PATHS = st.one_of(
 
 def prediction(path: str | Path, *, fingerprint=(10, 20), error: str = "") -> Prediction:
     scores = None if error else np.array([0.5, 0.25, 0.125, 0.125], np.float32)
-    return Prediction(Path(path), fingerprint, scores, () if error else ("rock", "=jazz"), error)
+    results = () if scores is None else (Result(scores, ("rock", "=jazz")),)
+    return Prediction(Path(path), fingerprint, results, error)
 
 
 def write(output: Path, *predictions: Prediction) -> None:
-    with writer.open_new(output, CLASSES, {}) as (_, add):
+    with writer.open_new(output, {"": CLASSES}, MADE_WITH, {}) as (_, add):
         for prediction in predictions:
             add(prediction)
 
 
-def resume(output: Path, fingerprints, *, count: int | None = None) -> list[Path]:
+def resume(
+    output: Path, fingerprints, *, count: int | None = None, made_with=MADE_WITH
+) -> list[Path]:
     """Resumes an output with `count` of its missing files; returns all that were missing."""
-    with writer.open_resumed(output, CLASSES, fingerprints) as (todo, add):
+    with writer.open_resumed(output, {"": CLASSES}, made_with, fingerprints) as (todo, add):
         for path in todo[:count]:
             add(prediction(path, fingerprint=fingerprints[path]))
     return todo
@@ -169,7 +175,7 @@ def test_parquet_of_other_classes_is_an_error(tmp_path):
     write(tmp_path / "o.parquet", prediction("a"))
     with (
         pytest.raises(UserError, match="its columns are not those of these weights"),
-        writer.open_resumed(tmp_path / "o.parquet", ("rock", "pop"), {}),
+        writer.open_resumed(tmp_path / "o.parquet", {"": ("rock", "pop")}, MADE_WITH, {}),
     ):
         pass
 
@@ -195,5 +201,152 @@ def test_parquet_without_pyarrow_is_an_error(tmp_path, monkeypatch):
 
 
 def test_resume_requires_an_output():
-    with pytest.raises(UserError, match="--resume"), writer.open_resumed(None, CLASSES, {}):
+    with (
+        pytest.raises(UserError, match="--resume"),
+        writer.open_resumed(None, {"": CLASSES}, MADE_WITH, {}),
+    ):
+        pass
+
+
+@SUFFIXES
+def test_output_of_other_settings_is_refused_and_unchanged(tmp_path, suffix, capsys):
+    output = tmp_path / f"o{suffix}"
+    write(output, prediction("a"))
+    before = output.read_bytes()
+    for other in ({"weights": "vgg 2", "threshold": 0.5}, {"weights": "vgg 1", "threshold": 0.0}):
+        changed = {name: other[name] for name in other if other[name] != MADE_WITH[name]}
+        ((name, value),) = changed.items()
+        with pytest.raises(
+            UserError, match=rf"o{suffix}: .*{name}: {MADE_WITH[name]!r} -> {value!r}"
+        ):
+            resume(output, {Path("b"): (1, 1)}, made_with=other)
+        assert output.read_bytes() == before
+    assert resume(output, {Path("a"): (10, 20), Path("b"): (1, 1)}) == [Path("b")]
+    assert capsys.readouterr().err == ""
+
+
+@SUFFIXES
+def test_output_without_identity_is_continued_with_a_warning_once(tmp_path, suffix, capsys):
+    output = tmp_path / f"o{suffix}"
+    write(output, prediction("a"))
+    identity.remove(output)  # as older versions wrote it
+    fingerprints = {Path("a"): (10, 20), Path("b"): (1, 1)}
+    assert resume(output, fingerprints, count=0) == [Path("b")]
+    assert "does not state with which weights" in capsys.readouterr().err
+    assert resume(output, fingerprints) == [Path("b")]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match=r"threshold: 0\.5 -> 1"):
+        resume(output, fingerprints, made_with={**MADE_WITH, "threshold": 1})
+
+
+@SUFFIXES
+def test_new_output_replaces_the_identity_only_when_it_is_complete(tmp_path, suffix):
+    output, other = tmp_path / f"o{suffix}", {**MADE_WITH, "weights": "vgg 2"}
+    write(output, prediction("a"))
+    with (
+        pytest.raises(ZeroDivisionError),
+        writer.open_new(output, {"": CLASSES}, other, {}) as (_, add),
+    ):
+        add(prediction("b"))
+        raise ZeroDivisionError
+    assert resume(output, {Path("a"): (10, 20)}) == []
+    with writer.open_new(output, {"": CLASSES}, other, {}) as (_, add):
+        add(prediction("b"))
+    with pytest.raises(UserError, match="weights: 'vgg 2' -> 'vgg 1'"):
+        resume(output, {})
+    output.unlink()  # a new file may be of any settings
+    assert resume(output, {Path("a"): (10, 20)}) == [Path("a")]
+
+
+@SUFFIXES
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_run_killed_before_its_identity_is_written_leaves_none(
+    tmp_path, monkeypatch, suffix, is_resumed
+):
+    output = tmp_path / f"o{suffix}"
+    write(output, prediction("a"))
+    if is_resumed:
+        output.unlink()  # its identity stays
+
+    def killed(output, made_with):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(identity, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        if is_resumed:
+            resume(output, {Path("b"): (1, 1)}, made_with={**MADE_WITH, "threshold": 1})
+        else:
+            write(output, prediction("b"))
+    assert output.exists()
+    assert not identity.path_of(output).exists()
+
+
+def test_damaged_identity_is_an_error(tmp_path):
+    write(tmp_path / "o.csv", prediction("a"))
+    for content in ("{", "[1]", '"text"'):
+        identity.path_of(tmp_path / "o.csv").write_text(content)
+        with pytest.raises(UserError, match=r"o\.csv\.meta\.json: is damaged"):
+            resume(tmp_path / "o.csv", {})
+
+
+@SUFFIXES
+def test_second_run_on_an_output_is_refused_by_name(tmp_path, suffix):
+    output = tmp_path / f"o{suffix}"
+    refused = pytest.raises(
+        UserError, match=rf"o{suffix}: is being updated by process {os.getpid()}"
+    )
+    with writer.open_resumed(output, {"": CLASSES}, MADE_WITH, {Path("a"): (10, 20)}) as (_, add):
+        with refused:
+            resume(output, {})
+        with refused:
+            write(output, prediction("b"))
+        add(prediction("a"))
+    assert [row["path"] for row in written_rows(output)] == ["a"]
+    assert not (tmp_path / f".o{suffix}.lock").exists()
+
+
+def test_lock_of_a_killed_run_does_not_stay(tmp_path):
+    code = """
+import os, pathlib, sys
+from deepgenre.files import updating
+with updating(pathlib.Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "o.csv"], check=False)
+    assert (tmp_path / ".o.csv.lock").exists()
+    write(tmp_path / "o.csv", prediction("a"))
+    assert {path.name for path in tmp_path.iterdir()} == {"o.csv", "o.csv.meta.json"}
+
+
+@SUFFIXES
+def test_networks_side_by_side_have_their_own_columns(tmp_path, suffix):
+    output = tmp_path / f"o{suffix}"
+    networks = {"gtzan": ("rock", "tags"), "mtt": ("rock",)}
+    both = (
+        Result(np.array([0.75, 0.25], np.float32), ("rock", "tags")),
+        Result(np.array([0.5], np.float32), ()),
+    )
+    with writer.open_new(output, networks, MADE_WITH, {}) as (_, add):
+        add(Prediction(Path("a"), (10, 20), both))
+        add(Prediction(Path("b"), (10, 20), (), "bad"))
+    first, second = written_rows(output)
+    if suffix == ".jsonl":
+        assert first["gtzan:tags"] == ["rock", "tags"]
+        assert first["gtzan:scores"] == {"rock": 0.75, "tags": 0.25}
+        assert (first["mtt:tags"], first["mtt:scores"]) == ([], {"rock": 0.5})
+    else:
+        assert [*first] == [
+            "path", "bytes", "mtime_ns", "error",
+            "gtzan:tags", "gtzan:rock", "gtzan:score_tags", "mtt:tags", "mtt:rock",
+        ]  # fmt: skip
+        assert (first["gtzan:tags"], first["mtt:tags"]) == ("rock|tags", "")
+        assert (float(first["gtzan:rock"]), float(first["mtt:rock"])) == (0.75, 0.5)
+    assert second["error"] == "bad"
+    fingerprints = dict.fromkeys(map(Path, "ab"), (10, 20))
+    with writer.open_resumed(output, networks, MADE_WITH, fingerprints) as (todo, _):
+        assert todo == [Path("b")]
+    with (
+        pytest.raises(UserError, match="give another --output"),
+        writer.open_resumed(output, {"gtzan": ("rock",)}, MADE_WITH, fingerprints),
+    ):
         pass

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ import tiny
 
 import deepgenre
 from deepgenre.errors import UserError
+from deepgenre.inference import infer
 
 README = tiny.ROOT / "README.md"
+load_any: Any = deepgenre.load  # with arguments that type checkers refuse
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def song(tmp_path_factory):
 
 def test_scores_equal_those_of_the_command_line(tagger, song, trained, tmp_path, monkeypatch):
     output = tmp_path / "o.jsonl"
-    predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", song]
+    predict = ["--mode=predict", f"--weights={trained}", f"--output={output}", "--top_k=9", song]
     assert tiny.call(monkeypatch, *predict) == 0
     line = json.loads(output.read_text())
     for path in (song, str(song)):
@@ -86,6 +90,72 @@ def test_invalid_files_and_weights_are_errors(tagger, song, tmp_path):
         tagger(song, sample_rate_hz=22_050)
     with pytest.raises(UserError, match="gtzn"):
         deepgenre.load("gtzn")
+
+
+def test_many_songs_are_yielded_in_order_with_errors(tagger, song, tones, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(song, tmp_path / "home.wav")
+    paths = [str(song), tmp_path / "missing.wav", "~/home.wav", *sorted(tones.rglob("*.wav")), song]
+    results = list(tagger.predict_many(iter(paths)))
+    assert [path for path, _ in results] == paths
+    for path, scores in results:
+        if "missing" in str(path):
+            assert isinstance(scores, UserError)
+            assert "missing.wav: cannot be read" in str(scores)
+        else:
+            source = tmp_path / "home.wav" if "~" in str(path) else path
+            assert scores == pytest.approx(tagger(source), abs=1e-5)
+            assert [*scores.values()] == sorted(scores.values(), reverse=True)
+
+
+def test_many_songs_share_batches_and_compile_once(tagger, tones, monkeypatch):
+    sizes, infer_batch = [], tagger._infer_batch
+    monkeypatch.setattr(
+        tagger, "_infer_batch", lambda levels: sizes.append(len(levels)) or infer_batch(levels)
+    )
+    monkeypatch.setattr(infer, "compile_infer_batch", None)  # must not be called
+    songs = sorted(tones.rglob("*.wav"))
+    assert len(list(tagger.predict_many(songs))) == len(songs) > len(sizes)
+    assert sizes[0] == infer.BATCH_WINDOWS
+
+
+def test_many_songs_can_be_stopped(tagger, tones):
+    results = tagger.predict_many(sorted(tones.rglob("*.wav")) * 20)
+    next(results)
+    results.close()
+    assert not any(thread.name.startswith("ThreadPool") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda tagger: tagger(3), "song: give a path or a NumPy array of samples, not int"),
+        (lambda tagger: tagger(["a.wav"]), "not list; for several songs use predict_many"),
+        (lambda tagger: tagger(b"a.wav"), "not bytes"),
+        (lambda tagger: tagger.embed(None), "not NoneType"),
+        (lambda tagger: tagger.predict_many("a.wav"), "paths: give several paths.* not str"),
+        (lambda tagger: tagger.predict_many(3), "paths: give several paths.* not int"),
+        (lambda tagger: tagger.predict_many(["a.wav", 3]), "song: give a path.* not int"),
+        (lambda tagger: tagger(np.ones(100), sample_rate_hz="1"), "sample_rate_hz: .* not str"),
+        (lambda tagger: load_any(3), "weights: give a name, a path or a list.* not int"),
+        (lambda tagger: load_any(None), "not NoneType"),
+        (lambda tagger: deepgenre.load([]), "not an empty list"),
+        (lambda tagger: load_any(["gtzan", 3]), "weights: contain int"),
+    ],
+)
+def test_wrong_types_are_named_at_once(tagger, call, reason):
+    with pytest.raises(UserError, match=reason) as caught:
+        call(tagger)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_weights_are_an_ensemble(tagger, trained, song, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(trained.parent))
+    pair = deepgenre.load(["~/run", trained])
+    assert pair.classes == tagger.classes
+    assert pair(song) == pytest.approx(tagger(song), abs=1e-5)  # twice the same network
+    with pytest.raises(UserError, match="differ in classes"):
+        deepgenre.load(("gtzan", "~/run"))
 
 
 def test_import_of_the_package_imports_no_libraries():

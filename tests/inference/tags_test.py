@@ -27,6 +27,8 @@ def test_choice_applies_count_and_thresholds():
     assert tags_for(Choice(threshold=0.95), **scores) == (UNKNOWN,)
     assert tags_for(Choice(unknown_below=0.95), **scores) == (UNKNOWN,)
     assert tags_for(Choice(unknown_below=0.9), **scores) == ("b", "c", "d", "a")
+    assert tags_for(Choice(runner_up_threshold=0.5), **scores) == ("b", "c", "d")
+    assert tags_for(Choice(runner_up_threshold=0.95), **scores) == ("b",)  # the best stays
 
 
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"threshold": 1.1}, {"unknown_below": -0.1},

@@ -19,6 +19,7 @@ from deepgenre.inference import embed, infer, song_index, song_search
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.library import similar
 from deepgenre.weights import checkpoint, weight_file
+from deepgenre.weights.digest import model_digest
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_embed_writes_mean_over_windows_per_song(run_command, library, trained, 
     index = song_index.read_index(tmp_path / "v.npz")
     assert len(index.songs) == 13
     weights = checkpoint.restore(trained)
-    assert index.model == embed.model_digest(weights)
+    assert index.model == model_digest(weights)
     (outputs,) = infer.infer_files(weights, [long_song], embed=True)
     assert outputs.embeddings is not None
     assert len(outputs.embeddings) > 1
@@ -325,7 +326,7 @@ def test_interrupted_embed_keeps_finished_songs(run_command, library, monkeypatc
 
 
 def test_index_with_embeddings_of_other_length_is_refused(run_command, library, trained):
-    digest = embed.model_digest(checkpoint.restore(trained))
+    digest = model_digest(checkpoint.restore(trained))
     song = Song(library / "none.wav", (1, 1), np.ones(3, np.float32))
     song_index.write_index(Path("v.npz"), SongIndex(digest, (song,)))
     before = Path("v.npz").read_bytes()

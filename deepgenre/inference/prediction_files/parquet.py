@@ -1,13 +1,13 @@
 """Predictions as a Parquet file; requires pyarrow."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Keep, Networks, Prediction, Row, Write
 
 ROWS_PER_GROUP = 1000  # kept in memory
 
@@ -19,11 +19,11 @@ def name(path: Path) -> str:
 
 @contextlib.contextmanager
 def writing(
-    path: Path, classes: Sequence[str], old: Path | None = None, keep: Keep = lambda row: True
+    path: Path, networks: Networks, old: Path | None = None, keep: Keep = lambda row: True
 ) -> Iterator[Write]:
     """Yields the function that adds a row to a new file, after the rows of `old` to keep."""
     arrow, parquet = _pyarrow()
-    schema = _schema(classes)
+    schema = _schema(networks)
     pending: list[list[Any]] = []
 
     def flush() -> None:
@@ -36,7 +36,7 @@ def writing(
             pending.clear()
 
     def write(prediction: Prediction) -> None:
-        values = rows.cells(prediction, classes)
+        values = rows.cells(prediction, networks)
         pending.append([rows.encodable(v) if isinstance(v, str) else v for v in values])
         if len(pending) == ROWS_PER_GROUP:
             flush()
@@ -71,13 +71,14 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(row["path"], fingerprint, bool(row["error"]))
 
 
-def _schema(classes: Sequence[str]) -> Any:
+def _schema(networks: Networks) -> Any:
     arrow, _ = _pyarrow()
     integers = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
-    texts = dict.fromkeys(("path", "error", "tags"), arrow.string())
+    tags = [rows.prefixed(network, rows.TAGS) for network in networks]
+    texts = dict.fromkeys(("path", "error", *tags), arrow.string())
     types = {**integers, **texts}
     return arrow.schema(
-        [(column, types.get(column, arrow.float32())) for column in rows.columns(classes)]
+        [(column, types.get(column, arrow.float32())) for column in rows.columns(networks)]
     )
 
 

@@ -1,7 +1,11 @@
-"""Rows of prediction files: a file's scores and tags, or why it could not be processed."""
+"""Rows of prediction files: a file's scores and tags, or why it could not be processed.
+
+Of several networks side by side, each has its own columns of tags and scores, whose names begin
+with the name of the network and a colon.
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +13,28 @@ import numpy as np
 
 from deepgenre.files import Fingerprint
 
-COLUMNS = ("path", "bytes", "mtime_ns", "error", "tags")  # before one column per class
+FILE_COLUMNS = ("path", "bytes", "mtime_ns", "error")  # before those of the networks
+TAGS, SCORES = "tags", "scores"  # of each network
+
+# The classes of each network by its name; the name of the only network of a file is ''.
+Networks = Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The scores and tags of a file by one network."""
+
+    scores: np.ndarray  # float32 (classes,)
+    tags: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The scores and tags of a file, or why it could not be processed."""
+    """The result of a file by each network, or why it could not be processed."""
 
     path: Path
     fingerprint: Fingerprint | None  # None: the file does not exist
-    scores: np.ndarray | None  # float32 (classes,)
-    tags: tuple[str, ...] = ()
+    results: tuple[Result, ...]  # empty with an error
     error: str = ""
 
 
@@ -36,17 +51,30 @@ Write = Callable[[Prediction], None]
 Keep = Callable[[Row], bool]
 
 
-def columns(classes: Sequence[str]) -> list[str]:
+def prefixed(network: str, column: str) -> str:
+    """Returns the name of a network's column: as it is where the file has one network only."""
+    return f"{network}:{column}" if network else column
+
+
+def columns(networks: Networks) -> list[str]:
     """Returns the names of all columns; a class named like another column gets a prefix."""
-    return [*COLUMNS, *(f"score_{name}" if name in COLUMNS else name for name in classes)]
+    names = [*FILE_COLUMNS]
+    for network, classes in networks.items():
+        scores = (f"score_{name}" if name in (*FILE_COLUMNS, TAGS) else name for name in classes)
+        names += [prefixed(network, column) for column in (TAGS, *scores)]
+    return names
 
 
-def cells(prediction: Prediction, classes: Sequence[str]) -> list[Any]:
+def cells(prediction: Prediction, networks: Networks) -> list[Any]:
     """Returns the values of the columns; None where a value is missing."""
-    scores = [None] * len(classes) if prediction.scores is None else rounded(prediction.scores)
     size_and_time = prediction.fingerprint or (None, None)
-    tags = "|".join(prediction.tags)
-    return [str(prediction.path), *size_and_time, prediction.error, tags, *scores]
+    values = [str(prediction.path), *size_and_time, prediction.error]
+    for result in prediction.results:
+        values += ["|".join(result.tags), *rounded(result.scores)]
+    if not prediction.results:
+        for classes in networks.values():
+            values += ["", *[None] * len(classes)]
+    return values
 
 
 def rounded(scores: np.ndarray) -> list[float]:

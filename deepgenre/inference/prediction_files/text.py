@@ -1,9 +1,9 @@
 """Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
-A row contains path, size in bytes and modification time of the file, its tags (best first) and a
-score per class; or the error. JSON lines contain names exactly. CSV is for spreadsheets: a cell
-that looks like a formula gets an apostrophe in front (OWASP), line breaks are quoted (RFC 4180),
-and bytes of a name that are not UTF-8 become escapes, as in Parquet.
+A row contains path, size in bytes and modification time of the file, and for each network its tags
+(best first) and a score per class; or the error. JSON lines contain names exactly. CSV is for
+spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line breaks are
+quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ import dataclasses
 import errno
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Keep, Networks, Prediction, Row, Write
 
 # Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -30,50 +30,51 @@ class TextFormat:
     """A format of consecutive rows, to which rows can be appended."""
 
     name: Callable[[Path], str]
-    header: Callable[[Sequence[str]], str]
-    line: Callable[[Prediction, Sequence[str]], str]
-    rows: Callable[[Path, Sequence[str]], Iterator[tuple[Row, str]]]  # complete ones, with text
+    header: Callable[[Networks], str]
+    line: Callable[[Prediction, Networks], str]
+    rows: Callable[[Path, Networks], Iterator[tuple[Row, str]]]  # complete ones, with text
 
     @contextlib.contextmanager
-    def writing(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
+    def writing(self, path: Path, networks: Networks) -> Iterator[Write]:
         """Yields the function that writes a row to a new file."""
         with _open(path, "wb") as stream:
-            stream.write(self.header(classes).encode())
-            yield lambda prediction: _write(stream, self.line(prediction, classes))
+            stream.write(self.header(networks).encode())
+            yield lambda prediction: _write(stream, self.line(prediction, networks))
 
     @contextlib.contextmanager
-    def appending(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
+    def appending(self, path: Path, networks: Networks) -> Iterator[Write]:
         """Yields the function that appends a row to a file and flushes it."""
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
-                _write(stream, self.line(prediction, classes))
+                _write(stream, self.line(prediction, networks))
                 stream.flush()
 
             yield write
 
-    def copy(self, old: Path, new: Path, classes: Sequence[str], keep: Keep) -> None:
+    def copy(self, old: Path, new: Path, networks: Networks, keep: Keep) -> None:
         """Writes a new file with the rows to keep of an old one, if it exists."""
         with _open(new, "wb") as stream:
-            stream.write(self.header(classes).encode())
-            for row, text in self.rows(old, classes) if old.exists() else ():
+            stream.write(self.header(networks).encode())
+            for row, text in self.rows(old, networks) if old.exists() else ():
                 if keep(row):
                     _write(stream, text)
 
 
-def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
+def _json_line(prediction: Prediction, networks: Networks) -> str:
     line: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.fingerprint:
         line |= dict(zip(("bytes", "mtime_ns"), prediction.fingerprint, strict=True))
-    if prediction.scores is None:
+    if not prediction.results:
         line["error"] = prediction.error
-    else:
-        line["tags"] = prediction.tags
-        line["scores"] = dict(zip(classes, rows.rounded(prediction.scores), strict=True))
+    for result, (network, classes) in zip(prediction.results, networks.items(), strict=False):
+        scores = zip(classes, rows.rounded(result.scores), strict=True)
+        line[rows.prefixed(network, rows.TAGS)] = result.tags
+        line[rows.prefixed(network, rows.SCORES)] = dict(scores)
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
+def _json_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:
     with _open(path, "rb") as stream:
         for number, raw in enumerate(stream, 1):
             if not raw.endswith(b"\n"):
@@ -82,7 +83,10 @@ def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
                 line = json.loads(raw)
                 fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
                 row = Row(line["path"], fingerprint, "error" in line)
-                fits = row.failed or [*line["scores"]] == [*classes]
+                fits = row.failed or all(
+                    [*line[rows.prefixed(network, rows.SCORES)]] == [*classes]
+                    for network, classes in networks.items()
+                )
             except (ValueError, TypeError, KeyError) as error:
                 raise _resume_error(path, f"line {number} is not a prediction") from error
             if not fits:
@@ -104,8 +108,8 @@ def _csv_row(values: Iterable[Any]) -> str:
     return text.getvalue()
 
 
-def _csv_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
-    header = [csv_cell(name) for name in rows.columns(classes)]
+def _csv_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:
+    header = [csv_cell(name) for name in rows.columns(networks)]
     last_line = ""
 
     def remember(line: str) -> str:
@@ -151,10 +155,10 @@ def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
         raise
 
 
-JSON_LINES = TextFormat(str, lambda classes: "", _json_line, _json_rows)
+JSON_LINES = TextFormat(str, lambda networks: "", _json_line, _json_rows)
 CSV = TextFormat(
     lambda path: csv_cell(str(path)),
-    lambda classes: _csv_row(map(csv_cell, rows.columns(classes))),
-    lambda prediction, classes: _csv_row(map(csv_cell, rows.cells(prediction, classes))),
+    lambda networks: _csv_row(map(csv_cell, rows.columns(networks))),
+    lambda prediction, networks: _csv_row(map(csv_cell, rows.cells(prediction, networks))),
     _csv_rows,
 )

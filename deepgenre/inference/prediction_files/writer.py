@@ -1,39 +1,53 @@
-"""Writes predictions to a new file, atomically, or resumes an existing one."""
+"""Writes predictions to a new file, atomically, or resumes an existing one.
+
+One run at a time writes an output: another one is refused. Beside the output stands its identity.
+"""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepgenre.errors import UserError, look_up
-from deepgenre.files import Fingerprint, replacing
-from deepgenre.inference.prediction_files import parquet, text
-from deepgenre.inference.prediction_files.rows import Row, Write
+from deepgenre.files import Fingerprint, replacing, updating
+from deepgenre.inference.prediction_files import identity, parquet, text
+from deepgenre.inference.prediction_files.identity import Identity
+from deepgenre.inference.prediction_files.rows import Networks, Row, Write
 
 FORMATS = {".jsonl": text.JSON_LINES, ".csv": text.CSV, ".parquet": parquet}
 
 
 @contextlib.contextmanager
 def open_new(
-    output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
+    output: Path | None,
+    networks: Networks,
+    made_with: Identity,
+    fingerprints: Mapping[Path, Fingerprint | None],
 ) -> Iterator[tuple[list[Path], Write]]:
     """Yields all files, and the function that adds a prediction; replaces the output on success."""
     if output is None:
         yield list(fingerprints), lambda prediction: None
         return
     output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
-    with replacing(output) as temporary, output_format.writing(temporary, classes) as write:
-        yield list(fingerprints), write
+    with updating(output):
+        with replacing(output) as temporary:
+            with output_format.writing(temporary, networks) as write:
+                yield list(fingerprints), write
+            identity.remove(output)
+        identity.write(output, made_with)
 
 
 @contextlib.contextmanager
 def open_resumed(
-    output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
+    output: Path | None,
+    networks: Networks,
+    made_with: Identity,
+    fingerprints: Mapping[Path, Fingerprint | None],
 ) -> Iterator[tuple[list[Path], Write]]:
     """Yields the files that the output lacks, and the function that adds a prediction.
 
     Rows without an error are kept, unless their file changed; an incomplete last row of a killed
     run is dropped. Text is flushed after each row; Parquet has its index at the end, so that a
-    killed run adds nothing to it.
+    killed run adds nothing to it. Raises UserError where the output was made with other settings.
     """
     if output is None:
         raise UserError("--resume: needs the --output to resume; give its name")
@@ -51,14 +65,21 @@ def open_resumed(
     def missing() -> list[Path]:
         return [path for name, path in paths.items() if name not in done]
 
-    if isinstance(output_format, text.TextFormat):
-        with replacing(output) as temporary:
-            output_format.copy(output, temporary, classes, keep)
-        with output_format.appending(output, classes) as write:
-            yield missing(), write
-    else:
-        with (
-            replacing(output) as temporary,
-            output_format.writing(temporary, classes, output, keep) as write,
-        ):
-            yield missing(), write
+    with updating(output):
+        if output.exists():
+            identity.check(output, made_with)
+        else:
+            identity.remove(output)
+        if isinstance(output_format, text.TextFormat):
+            with replacing(output) as temporary:
+                output_format.copy(output, temporary, networks, keep)
+            identity.write(output, made_with)
+            with output_format.appending(output, networks) as write:
+                yield missing(), write
+        else:
+            with (
+                replacing(output) as temporary,
+                output_format.writing(temporary, networks, output, keep) as write,
+            ):
+                yield missing(), write
+            identity.write(output, made_with)
