@@ -56,8 +56,8 @@ def check(config: Config) -> None:
     for name, (least, most) in RANGES.items():
         value = functools.reduce(getattr, name.split("."), config)
         if value is not None and not least <= value <= most:  # not: NaN is out of range too
-            wanted = f"{least} to {most}" if math.isfinite(most) else f"{least} or more"
-            raise UserError(f"config.{name}: must be {wanted}, is {value}")
+            allowed = f"{least} to {most}" if math.isfinite(most) else f"{least} or more"
+            raise UserError(f"config.{name}: must be {allowed}, is {value}")
     if config.dtype not in DTYPES:
         raise unknown_name("config.dtype", config.dtype, DTYPES)
     Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
