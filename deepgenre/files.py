@@ -166,14 +166,14 @@ def updating(path: Path) -> Iterator[None]:
     real.parent.mkdir(parents=True, exist_ok=True)
     lock = real.with_name(f".{real.name}.lock")
     while True:
-        with lock.open("a+", encoding="ascii") as stream:
+        with lock.open("a+b", buffering=0) as stream:
             if not _try_lock(stream.fileno()):
                 raise UserError(f"{path}: is being updated by {_holder(lock)}; wait until it ends")
             if not _is_open_at(lock, stream.fileno()):  # its last holder removed it meanwhile
                 continue
             stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+            with contextlib.suppress(OSError):  # a full disk: messages do not name this process
+                stream.write(str(os.getpid()).encode())
             try:
                 yield
             finally:
