@@ -42,7 +42,7 @@ OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), embeddings "
-    "(.npz), weights (.safetensors). For organize: a folder",
+    "(.npz), weights (.safetensors). For organize and watch: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -66,7 +66,7 @@ TOP_K = flags.DEFINE_integer(
     "top_k", None, "At most this many tags per song (5), or similar songs (10)"
 )
 THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Lowest score of a tag, 0 to 1; default 0, for organize 0.5"
+    "threshold", None, "Lowest score of a tag, 0 to 1; default 0, for organize and watch 0.5"
 )
 UNKNOWN_BELOW = flags.DEFINE_float(
     "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
@@ -88,6 +88,12 @@ WRITE = flags.DEFINE_bool(
 )
 UNDO = flags.DEFINE_bool(
     "undo", False, "Restore the files that --write changed, from the journal in --output"
+)
+POLL_SECONDS = flags.DEFINE_float(
+    "poll_seconds", 5.0, "Time between two looks at the folders; large folders take longer"
+)
+SETTLE_SECONDS = flags.DEFINE_float(
+    "settle_seconds", 10.0, "A new file is processed when its size and time are this long unchanged"
 )
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"

@@ -83,6 +83,19 @@ def _organize(files: Sequence[str]) -> int:
     return organize.run(weights, files, options, write=flags.WRITE.value)
 
 
+def _watch(files: Sequence[str]) -> int:
+    from deepgenre.library import organize, watch
+    from deepgenre.weights import loading
+
+    options = watch.Options(
+        predict=flags.predict_options(threshold=organize.DEFAULT_THRESHOLD),
+        write=flags.WRITE.value,
+        poll_seconds=flags.POLL_SECONDS.value,
+        settle_seconds=flags.SETTLE_SECONDS.value,
+    )
+    return watch.run(loading.load(*flags.weights()), files, options)
+
+
 def _calibrate(files: Sequence[str]) -> int:
     from deepgenre.evaluation import calibrate
     from deepgenre.weights import loading
@@ -137,6 +150,19 @@ MODES: Mapping[str, Mode] = {
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
+        files=True,
+    ),
+    "watch": Mode(
+        _watch,
+        "Organizes what is added to folders, until stopped; continues after a restart.",
+        (
+            *("files", "output", "write", "poll_seconds", "settle_seconds"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS),
+        ),
+        (
+            "watch music/ --output=organized/",
+            "watch music/ --output=organized/ --weights=mtt_musicnn --write",
+        ),
         files=True,
     ),
     "embed": Mode(

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
@@ -10,7 +10,7 @@ from deepgenre.audio.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
 from deepgenre.inference import aggregation, taggram
-from deepgenre.inference.infer import infer_files, with_windows
+from deepgenre.inference.infer import InferBatch, infer_files, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.rows import Prediction, Write
 from deepgenre.inference.tags import Choice, choose_tags
@@ -53,7 +53,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
             )  # fmt: skip
         num_processed, failures = 0, []
         with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
-            for prediction in _predictions(weights, todo, fingerprints, options):
+            for prediction in predictions(weights, todo, fingerprints, options):
                 num_processed += 1
                 bar.update()
                 write(prediction)
@@ -85,16 +85,20 @@ def _open_output(
     return writer.open_new(options.output, spec.classes, fingerprints)
 
 
-def _predictions(
+def predictions(
     weights: Weights,
     files: Sequence[Path],
     fingerprints: Mapping[Path, Fingerprint | None],
     options: Options,
-) -> Iterator[Prediction]:
-    """Yields the prediction of each file, in their order; writes taggrams if requested."""
+    infer_batch: InferBatch | None = None,
+) -> Generator[Prediction, None, None]:
+    """Yields the prediction of each file, in their order; writes taggrams if requested.
+
+    infer_batch: of `compile_infer_batch`, to reuse it between calls.
+    """
     spec = weights.spec
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for outputs in infer_files(weights, files):
+    for outputs in infer_files(weights, files, infer_batch=infer_batch):
         if outputs.error:
             yield Prediction(outputs.path, fingerprints[outputs.path], None, error=outputs.error)
             continue

@@ -42,28 +42,29 @@ def run(
 
     options.output: the folder. Without `write`, changes of files are only printed.
     """
-    folder, spec = _check_folder(options.output), weights.spec
-    predictions = folder / f"songs-{_scores_digest(weights, options)}.jsonl"
+    folder, spec = check_folder(options.output), weights.spec
+    predictions = predictions_path(folder, weights, options)
     predict.run(weights, arguments, dataclasses.replace(options, output=predictions, resume=True))
     files = expand(arguments)
-    choice = options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
+    choice = choice_of(spec, options)
     songs, failures = _read_predictions(files, predictions, spec, choice)
-    write_failures = [*_write_playlists(folder, spec.classes, songs)]
-    fields = {song.path: _fields(song, spec) for song in songs if song.labels}
-    write_failures += _write_tags(folder, fields, predictions, write=write)
-    report = Report(
-        heading=f"{spec.model}, labels with a score of {choice.threshold} or more",
-        songs=songs,
-        labels=spec.classes,
-        playlist_names=playlists.file_names(spec.classes),
-        failures=[*failures, *write_failures],
-        duplicates=[*_same_file(arguments), *_same_content(files)],
-    )
-    with replacing(folder / "report.md") as path:
-        text = to_markdown(report)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    failures += write_playlists(folder, spec.classes, songs)
+    fields = {song.path: fields_of(song, spec) for song in songs if song.labels}
+    failures += _write_tags(folder, fields, predictions, write=write)
+    duplicates = [*_same_file(arguments), *_same_content(files)]
+    write_report(folder, spec, choice, songs, failures, duplicates)
     log.info("wrote %d playlists and report.md to %s", len(spec.classes), folder)
-    return 1 if report.failures else 0
+    return 1 if failures else 0
+
+
+def predictions_path(folder: Path, weights: Weights, options: predict.Options) -> Path:
+    """Returns the file of predictions in an output folder."""
+    return folder / f"songs-{_scores_digest(weights, options)}.jsonl"
+
+
+def choice_of(spec: Spec, options: predict.Options) -> Choice:
+    """Returns which labels a song gets: a single one with single-label weights."""
+    return options.choice if spec.multi_label else dataclasses.replace(options.choice, top_k=1)
 
 
 def _scores_digest(weights: Weights, options: predict.Options) -> str:
@@ -77,7 +78,7 @@ def _scores_digest(weights: Weights, options: predict.Options) -> str:
 def undo(output: Path | None) -> int:
     """Restores the files to their state before `write`; returns 1 if one failed, else 0."""
     failures = 0
-    for path, error in tag_writer.undo(_check_folder(output) / "journal.jsonl"):
+    for path, error in tag_writer.undo(check_folder(output) / "journal.jsonl"):
         failures += bool(error)
         log.info(
             "%s",
@@ -86,7 +87,8 @@ def undo(output: Path | None) -> int:
     return 1 if failures else 0
 
 
-def _check_folder(output: Path | None) -> Path:
+def check_folder(output: Path | None) -> Path:
+    """Returns the output folder; raises UserError where it is not given or is a file."""
     if output is None or (output.exists() and not output.is_dir()):
         raise UserError("--output: give a folder for playlists, report and journal")
     return output
@@ -105,24 +107,28 @@ def _read_predictions(
             if "error" in line:
                 raise UserError(line["error"])
             scores = np.array([line["scores"][name] for name in spec.classes])
-            labels = tuple(sorted({*choose_tags(scores, spec.classes, choice)} - {UNKNOWN}))
-            best = int(scores.argmax())
-            songs.append(
-                Song(path, _seconds(path), labels, spec.classes[best], float(scores[best]))
-            )
+            songs.append(labelled(path, seconds_of(path), scores, spec, choice))
         except UserError as error:
             failures.append(escape_controls(error))
     return songs, failures
 
 
-def _seconds(path: Path) -> float:
+def labelled(path: Path, seconds: float, scores: np.ndarray, spec: Spec, choice: Choice) -> Song:
+    """Returns the song with its labels. scores: float (classes,)."""
+    labels = tuple(sorted({*choose_tags(scores, spec.classes, choice)} - {UNKNOWN}))
+    best = int(scores.argmax())
+    return Song(path, seconds, labels, spec.classes[best], float(scores[best]))
+
+
+def seconds_of(path: Path) -> float:
+    """Returns the length of a song; raises UserError where it cannot be decoded."""
     try:
         return soundfile.info(path).duration
     except soundfile.LibsndfileError:  # a format of ffmpeg
         return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))
 
 
-def _write_playlists(folder: Path, labels: Sequence[str], songs: Sequence[Song]) -> Iterator[str]:
+def write_playlists(folder: Path, labels: Sequence[str], songs: Sequence[Song]) -> Iterator[str]:
     """Writes a playlist per label; yields an error per song that cannot be listed."""
     entries: dict[str, list[tuple[Path, float]]] = collections.defaultdict(list)
     for song in songs:
@@ -137,7 +143,29 @@ def _write_playlists(folder: Path, labels: Sequence[str], songs: Sequence[Song])
     playlists.write(folder, labels, entries)
 
 
-def _fields(song: Song, spec: Spec) -> dict[str, str]:
+def write_report(
+    folder: Path,
+    spec: Spec,
+    choice: Choice,
+    songs: Sequence[Song],
+    failures: Sequence[str],
+    duplicates: Sequence[Sequence[Path]],
+) -> None:
+    """Writes report.md."""
+    report = Report(
+        heading=f"{spec.model}, labels with a score of {choice.threshold} or more",
+        songs=songs,
+        labels=spec.classes,
+        playlist_names=playlists.file_names(spec.classes),
+        failures=failures,
+        duplicates=duplicates,
+    )
+    with replacing(folder / "report.md") as path:
+        text = to_markdown(report)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def fields_of(song: Song, spec: Spec) -> dict[str, str]:
     """Returns the field to write into a song's file: its genre or its tags."""
     if spec.multi_label:
         return {"tags": file_tags.SEPARATOR.join(song.labels)}
@@ -161,14 +189,7 @@ def _write_tags(
             if stop_requested():
                 raise InterruptedRunError(f"stopped after changing {len(changed)} files")
             try:
-                changes = tag_writer.changes(path, new_fields)
-                if changes and record:
-                    tag_writer.rewrite(path, changes, record)
-                for change in changes:
-                    print(
-                        f"{escape_controls(path)}: {change.field}: {change.old!r} -> {change.new!r}"
-                    )
-                changed += [path] if changes else []
+                changed += [path] if change_tags(path, new_fields, record) else []
             except UserError as error:
                 failures.append(escape_controls(error))
                 log.info("failed: %s", failures[-1])
@@ -177,6 +198,21 @@ def _write_tags(
     elif changed:
         log.info("no file was changed; --write changes these %d files", len(changed))
     return failures
+
+
+def change_tags(
+    path: Path, fields: Mapping[str, str], record: tag_writer.Record | None
+) -> list[tag_writer.Change]:
+    """Prints and returns the changes of a file; applies them where a journal is given.
+
+    Raises UserError where the file cannot be written.
+    """
+    changes = tag_writer.changes(path, fields)
+    if changes and record:
+        tag_writer.rewrite(path, changes, record)
+    for change in changes:
+        print(f"{escape_controls(path)}: {change.field}: {change.old!r} -> {change.new!r}")
+    return changes
 
 
 def _update_fingerprints(predictions: Path, changed: Sequence[Path]) -> None:
@@ -192,17 +228,17 @@ def _update_fingerprints(predictions: Path, changed: Sequence[Path]) -> None:
 
 def _same_file(arguments: Sequence[str]) -> list[list[Path]]:
     """Returns groups of paths that lead to the same file, e.g. by a link."""
-    return _groups(expand_with_duplicates(arguments), os.path.realpath)
+    return groups(expand_with_duplicates(arguments), os.path.realpath)
 
 
 def _same_content(files: Sequence[Path]) -> list[list[Path]]:
     """Returns groups of files with identical bytes."""
     existing = [path for path in files if path.is_file()]
-    same_size = _groups(existing, lambda path: path.stat().st_size)
-    return [same for paths in same_size for same in _groups(paths, tag_writer.sha256)]
+    same_size = groups(existing, lambda path: path.stat().st_size)
+    return [same for paths in same_size for same in groups(paths, tag_writer.sha256)]
 
 
-def _groups(paths: Iterable[Path], key: Callable[[Path], Hashable]) -> list[list[Path]]:
+def groups(paths: Iterable[Path], key: Callable[[Path], Hashable]) -> list[list[Path]]:
     """Returns the distinct paths grouped by key; groups of one path are left out."""
     groups: dict[Hashable, list[Path]] = collections.defaultdict(list)
     for path in dict.fromkeys(paths):

@@ -194,7 +194,7 @@ def journal(path: Path) -> Iterator[Record]:
     """Yields a function that appends a line, at once on disk; one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
-        _lock(path, stream.fileno())
+        lock(path, stream.fileno())
         _sync_folder(path.parent)
         # An incomplete last line belongs to a file that was not changed.
         stream.truncate(sum(map(len, _complete_lines(path))))
@@ -207,7 +207,8 @@ def journal(path: Path) -> Iterator[Record]:
         yield record
 
 
-def _lock(path: Path, descriptor: int) -> None:
+def lock(path: Path, descriptor: int) -> None:
+    """Locks an open file or folder for this process; raises UserError where another one has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -233,7 +234,7 @@ def undo(path: Path) -> Iterator[tuple[Path, str]]:
         raise UserError(f"{path}: is damaged ({error!r}); nothing was undone") from error
     remaining = dict(songs)
     with path.open("rb") as stream:
-        _lock(path, stream.fileno())
+        lock(path, stream.fileno())
         remove_stale_copies({Path(song).parent for song in songs})
         try:
             for song, lines in songs.items():

@@ -61,7 +61,8 @@ class TextFormat:
                     _write(stream, text)
 
 
-def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
+def json_row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the object of a line of JSON."""
     line: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.fingerprint:
         line |= dict(zip(("bytes", "mtime_ns"), prediction.fingerprint, strict=True))
@@ -70,7 +71,11 @@ def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
     else:
         line["tags"] = prediction.tags
         line["scores"] = dict(zip(classes, rows.rounded(prediction.scores), strict=True))
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    return line
+
+
+def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
+    return json.dumps(json_row(prediction, classes), ensure_ascii=False) + "\n"
 
 
 def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
