@@ -11,16 +11,16 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from deepgenre.audio.discover import AUDIO_SUFFIXES
 from deepgenre.files import Fingerprint
 
 State = Fingerprint | None  # None: the entry leads to no file that can be accessed
-# Of files and folders that browsers, download and copy programs rename when they are complete.
-UNFINISHED_SUFFIXES = frozenset({
-    ".part", ".partial", ".crdownload", ".download", ".opdownload", ".tmp", ".temp", ".filepart",
-    ".ytdl", ".aria2", ".!qb", ".!ut", ".bc!",
+# Suffixes of files and folders that are renamed when a download or a copy is complete.
+UNFINISHED = frozenset({
+    "part", "partial", "crdownload", "download", "opdownload", "tmp", "temp", "filepart",
+    "ytdl", "aria2", "!qb", "!ut", "bc!",
 })  # fmt: skip
 
 
@@ -77,9 +77,10 @@ def scan(folder: Path) -> Scan:
 def is_unfinished(name: str) -> bool:
     """Whether a name says that its file or folder is not complete.
 
-    It does with one of UNFINISHED_SUFFIXES at its end or before its last suffix ('song.tmp.mp3').
+    It does with a suffix of UNFINISHED at its end or before its last suffix ('song.tmp.mp3').
     """
-    return not UNFINISHED_SUFFIXES.isdisjoint(PurePath(name.lower()).suffixes[-2:])
+    suffixes = name.lower().rsplit(".", 2)[1:]
+    return not UNFINISHED.isdisjoint(suffixes)
 
 
 def is_open_for_writing(path: Path) -> bool:
