@@ -64,6 +64,11 @@ def file_mode(path: Path) -> int:
         return 0
 
 
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Returns a path with '~' expanded; '~name' of an unknown user is the name of a file."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's fails for unknown users)
+
+
 def for_soundfile(path: Path) -> Any:
     """Returns a path as bytes: soundfile itself fails to encode a name that is not UTF-8."""
     return os.fsencode(path)  # accepted, but not declared, by soundfile: hence Any

@@ -5,7 +5,7 @@ It is printed, and written as JSON where a file is given for it:
 mode, complete     which mode; whether it reached the last file
 unit, files        what is counted (songs, clips), and how many were requested
 kept, processed    of these: results of an earlier run; processed by this run, failures included
-failed             number of failures; they are not in the results
+failed             number of files that failed, one or several times
 audio_hours        length of what was processed without a failure
 seconds            wall time of the run, with compilation, without loading of weights
 per_second         processed files per second; times_real_time: audio_hours over that time
@@ -41,6 +41,7 @@ class Batch:
     processed: int = 0  # by this run, failures included
     audio_seconds: float = 0.0  # of what was processed without a failure
     failures: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # messages by kind
+    failed_files: set[str] = dataclasses.field(default_factory=set)
     results: list[Path] = dataclasses.field(default_factory=list)
 
     def succeeded(self, audio_seconds: float) -> None:
@@ -58,11 +59,7 @@ class Batch:
         """Adds the message of a failure that was printed, and whose file was counted."""
         kind = kind_of(escape_controls(error), escape_controls(path))
         self.failures.setdefault(kind, []).append(escape_controls(error))
-
-    @property
-    def num_failed(self) -> int:
-        """Returns the number of failures."""
-        return sum(map(len, self.failures.values()))
+        self.failed_files.add(str(path) or error)
 
 
 @contextlib.contextmanager
@@ -112,7 +109,7 @@ def to_json(counts: Batch, seconds: float, *, complete: bool) -> dict[str, Any]:
         "files": counts.files,
         "kept": counts.kept,
         "processed": counts.processed,
-        "failed": counts.num_failed,
+        "failed": len(counts.failed_files),
         "audio_hours": round(counts.audio_seconds / 3600, 4),
         "seconds": round(seconds, 3),
         "per_second": round(counts.processed / seconds, 3) if seconds else 0.0,

@@ -45,6 +45,14 @@ def test_interrupted_batch_has_a_summary(tmp_path, capsys):
     assert "1 of 3 files failed:\n1 x \\x1bbad:\n" in capsys.readouterr().err
 
 
+def test_a_file_that_fails_twice_is_one_that_failed(capsys):
+    with summary.batch("organize", None) as counts:
+        counts.files = 2
+        counts.failed("b: is damaged", "b")
+        counts.add_failure("b: is read-only", "b")
+    assert "1 of 2 files failed:\n1 x is damaged:\n" in capsys.readouterr().err
+
+
 def test_summary_of_a_folder_or_a_failed_run_is_not_written(tmp_path):
     with pytest.raises(UserError, match=r"--summary: .* is a folder"), summary.batch("x", tmp_path):
         pass

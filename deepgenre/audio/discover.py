@@ -18,7 +18,7 @@ from pathlib import Path
 from deepgenre import log
 from deepgenre.audio import song_lists, suffixes
 from deepgenre.errors import UserError
-from deepgenre.files import file_mode
+from deepgenre.files import expand_home, file_mode
 
 SUFFIXES_LOGGED = 6  # the most frequent ones of ignored files
 
@@ -149,7 +149,7 @@ def _expand_argument(argument: str) -> Found:
         if not found.paths:
             raise UserError("'-': standard input lists no files: write one path per line to it.")
         return found
-    path = Path(os.path.expanduser(argument))  # noqa: PTH111 (Path's fails for unknown users)
+    path = expand_home(argument)
     mode = file_mode(path) if argument else 0  # Path('') would be the current folder
     # Existing files first: 'Song [live].wav' may be a file name.
     if mode:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import deepgenre
 from deepgenre.errors import UserError, unknown_name
+from deepgenre.files import expand_home
 
 PACKAGE = Path(deepgenre.__file__).parent
 # In an installed package, and in a checkout, where they are at the top level.
@@ -23,7 +24,7 @@ def resolve(value: str) -> str:
     any folder, unless it exists there. Raises UserError where no such file exists.
     """
     name, colon, argument = value.partition(":")
-    path, known = Path(name).expanduser(), packaged()
+    path, known = expand_home(name), packaged()
     is_path = path.suffix == ".py" or "/" in name
     if is_path and path.is_file():
         return f"{path}{colon}{argument}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deepgenre.config import Config
     from deepgenre.inference.predict import Options
     from deepgenre.inference.tags import Choice
+    from deepgenre.library.policies import Tagging
 
 SHIPPED = "gtzan"  # the weights that come with the program
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
@@ -67,7 +68,7 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "embeddings (.npz), weights (.safetensors). For organize: a folder",
+    "embeddings (.npz), weights (.safetensors). For organize and watch: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -86,13 +87,15 @@ HOP_SECONDS = flags.DEFINE_float(
     "hop_seconds", 0.0, "Largest step between windows; 0: as in evaluation"
 )
 TOP_K = flags.DEFINE_integer(
-    "top_k", None, "At most this many tags per song (5, in organize 6), or similar songs (10)"
+    "top_k",
+    None,
+    "At most this many tags per song (5, in organize and watch 6), or similar songs (10)",
 )
 THRESHOLD = flags.DEFINE_float(
     "threshold",
     None,
-    "Lowest score of a tag, 0 to 1; default 0, of genres other than the best 0.1; for organize a "
-    "threshold per tag, of genres 0.5",
+    "Lowest score of a tag, 0 to 1; default 0, of genres other than the best 0.1; for organize and "
+    "watch a threshold per tag, of genres 0.5",
 )
 UNKNOWN_BELOW = flags.DEFINE_float(
     "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
@@ -100,12 +103,14 @@ UNKNOWN_BELOW = flags.DEFINE_float(
 CONSISTENT = flags.DEFINE_bool(
     "consistent",
     None,
-    "Of tags that contradict each other, keep the stronger side; default for tags in organize",
+    "Of tags that contradict each other, keep the stronger side; default for tags in organize, "
+    "watch",
 )
 MERGE_SYNONYMS = flags.DEFINE_bool(
     "merge_synonyms",
     None,
-    "One tag for classes that mean the same (woman, female voice); default for tags in organize",
+    "One tag for classes that mean the same (woman, female voice); default for tags in organize, "
+    "watch",
 )
 QUERY = _define_paths("query", "Songs to find similar ones of, as the arguments; repeatable")
 LIBRARY = _define_paths(
@@ -144,6 +149,12 @@ UNDO = flags.DEFINE_bool(
     "undo",
     False,
     "Restore the files that --write changed (all, or those given), from the journal in --output",
+)
+POLL_SECONDS = flags.DEFINE_float(
+    "poll_seconds", 5.0, "Time between two looks at the folders; large folders take longer"
+)
+SETTLE_SECONDS = flags.DEFINE_float(
+    "settle_seconds", 10.0, "A new file is processed when its size and time are this long unchanged"
 )
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
@@ -243,6 +254,14 @@ def output() -> Path | None:
 def summary() -> Path | None:
     """Returns the path of --summary, None where it is not given."""
     return Path(SUMMARY.value) if SUMMARY.value else None
+
+
+def tagging() -> "Tagging":
+    """Returns how tags are written into files."""
+    from deepgenre.library.policies import Tagging
+
+    mapping = Path(MAPPING.value) if MAPPING.value else None
+    return Tagging(FIELD.value or "", POLICY.value or "", mapping)
 
 
 def predict_options(default: "Choice") -> "Options":

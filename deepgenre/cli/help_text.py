@@ -24,6 +24,8 @@ METAVARS = {
     "coordinator_address": "HOST:PORT",
     "window_seconds": "SECONDS",
     "hop_seconds": "SECONDS",
+    "poll_seconds": "SECONDS",
+    "settle_seconds": "SECONDS",
     "int": "N",
     "float": "SCORE",
 }

@@ -25,7 +25,7 @@ class Mode:
     @property
     def is_batch(self) -> bool:
         """Returns whether the mode reads many audio files."""
-        return "summary" in self.flags
+        return self.files or "summary" in self.flags
 
 
 def _train(files: Sequence[str]) -> int:
@@ -93,17 +93,31 @@ def _organize(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
-    from deepgenre.library.policies import Tagging
     from deepgenre.weights import loading
 
     if flags.UNDO.value:
         return organize.undo(flags.output(), files)
-    names = Path(flags.MAPPING.value) if flags.MAPPING.value else None
-    tagging = Tagging(flags.FIELD.value or "", flags.POLICY.value or "", names)
     weights = loading.load(*flags.weights())
     options = flags.predict_options(thresholds.library_choice(weights.spec))
-    found = expand(files)
-    return organize.run(weights, found, options, write=flags.WRITE.value, tagging=tagging)
+    return organize.run(
+        weights, expand(files), options, write=flags.WRITE.value, tagging=flags.tagging()
+    )
+
+
+def _watch(files: Sequence[str]) -> int:
+    from deepgenre.inference import thresholds
+    from deepgenre.library import watch
+    from deepgenre.weights import loading
+
+    weights = loading.load(*flags.weights())
+    options = watch.Options(
+        predict=flags.predict_options(thresholds.library_choice(weights.spec)),
+        tagging=flags.tagging(),
+        write=flags.WRITE.value,
+        poll_seconds=flags.POLL_SECONDS.value,
+        settle_seconds=flags.SETTLE_SECONDS.value,
+    )
+    return watch.run(weights, files, options)
 
 
 def _calibrate(files: Sequence[str]) -> int:
@@ -138,6 +152,7 @@ def _demo(files: Sequence[str]) -> int:
 _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its workdir or config
 _PROCESSES = ("coordinator_address", "num_processes", "process_id")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
+_TAGGING = ("write", "field", "policy", "mapping")
 _TAGS = ("top_k", "threshold", "unknown_below", "consistent", "merge_synonyms")
 
 MODES: Mapping[str, Mode] = {
@@ -165,20 +180,21 @@ MODES: Mapping[str, Mode] = {
     "organize": Mode(
         _organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
-        (
-            "files",
-            "output",
-            "write",
-            "field",
-            "policy",
-            "mapping",
-            "undo",
-            *_TAGS,
-            *_WINDOWS,
-            *_WEIGHTS,
-            "summary",
-        ),
+        ("files", "output", *_TAGGING, "undo", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
+        files=True,
+    ),
+    "watch": Mode(
+        _watch,
+        "Organizes what is added to folders, until stopped; continues after a restart.",
+        (
+            *("files", "output", *_TAGGING, "poll_seconds", "settle_seconds"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS),
+        ),
+        (
+            "watch music/ --output=organized/",
+            "watch music/ --output=organized/ --weights=mtt_musicnn --write",
+        ),
         files=True,
     ),
     "embed": Mode(

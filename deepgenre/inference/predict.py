@@ -1,7 +1,8 @@
 """Mode `predict`: scores and tags of audio files of any length."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log, summary
@@ -9,7 +10,7 @@ from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
 from deepgenre.inference import aggregation, taggram, windows
-from deepgenre.inference.infer import infer_files_of_each, with_windows
+from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files_of_each, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.identity import Identity
 from deepgenre.inference.prediction_files.rows import Networks, Prediction, Result
@@ -76,8 +77,9 @@ def process(
         counts.files, counts.kept = len(fingerprints), len(fingerprints) - len(todo)
         if counts.kept:
             log.info("%d of %d files are already in the output", counts.kept, counts.files)
-        with log.progress(None, total=len(todo), unit="song", title="predict") as bar:
-            predicted = _predictions(networks, todo, fingerprints, inputs.failures, options)
+        predicted = predictions(networks, todo, fingerprints, inputs.failures, options)
+        progress = log.progress(None, total=len(todo), unit="song", title="predict")
+        with contextlib.closing(predicted), progress as bar:
             for seconds, prediction in predicted:
                 bar.update()
                 write(prediction)
@@ -116,30 +118,39 @@ def _choice(options: Options, spec: Spec) -> Choice:
     return options.choice
 
 
-def _predictions(
+def predictions(
     networks: Mapping[str, Weights],
     files: Sequence[Path],
     fingerprints: Mapping[Path, Fingerprint | None],
     failures: Mapping[Path, str],
     options: Options,
-) -> Iterator[tuple[float, Prediction]]:
-    """Yields length in seconds and prediction of each file, in their order; writes taggrams."""
+    infer: Sequence[InferBatch] = (),
+) -> Generator[tuple[float, Prediction]]:
+    """Yields length in seconds and prediction of each file, in their order; writes taggrams.
+
+    failures: by path, why a file cannot be used, where that is known already.
+    infer: of `compile_infer_batch`, one per network, to reuse them between calls.
+    """
     names = taggram.names(list(fingerprints)) if options.taggram else {}
     read = windows.reader(failures)
-    for of_each in infer_files_of_each([*networks.values()], files, read=read):
-        path, error = of_each[0].path, of_each[0].error
-        results = []
-        for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):
-            if error:
-                break
-            spec = weights.spec
-            scores = aggregation.song_scores(outputs, spec, options.aggregation)
-            if options.taggram:
-                taggram.write(options.taggram / network, names[path], outputs, spec)
-            results.append(
-                Result(scores, choose_tags(scores, spec.classes, _choice(options, spec)))
-            )
-        yield of_each[0].seconds, Prediction(path, fingerprints[path], tuple(results), error)
+    every = infer_files_of_each([*networks.values()], files, infer=infer, read=read)
+    with contextlib.closing(every):
+        for of_each in every:
+            path, error = of_each[0].path, of_each[0].error
+            results = () if error else _results(of_each, networks, names.get(path, ""), options)
+            yield of_each[0].seconds, Prediction(path, fingerprints[path], tuple(results), error)
+
+
+def _results(
+    of_each: Sequence[FileOutputs], networks: Mapping[str, Weights], name: str, options: Options
+) -> Iterator[Result]:
+    """Yields the result of a file by each network; writes its taggrams under `name`."""
+    for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):
+        spec = weights.spec
+        scores = aggregation.song_scores(outputs, spec, options.aggregation)
+        if options.taggram:
+            taggram.write(options.taggram / network, name, outputs, spec)
+        yield Result(scores, choose_tags(scores, spec.classes, _choice(options, spec)))
 
 
 def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> str:

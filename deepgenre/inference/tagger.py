@@ -10,6 +10,7 @@ import numpy as np
 
 from deepgenre.audio import decoding, waveforms
 from deepgenre.errors import UserError
+from deepgenre.files import expand_home
 from deepgenre.inference import aggregation, windows
 from deepgenre.inference.infer import FileOutputs, compile_infer_batch, infer_files
 from deepgenre.weights import loading
@@ -123,7 +124,7 @@ def _path(song: object) -> Path:
             f"song: give a path or a NumPy array of samples, not {type(song).__name__}; for "
             "several songs use predict_many"
         )
-    return Path(os.path.expanduser(song))  # noqa: PTH111 (Path's fails for unknown users)
+    return expand_home(song)
 
 
 def _mono(samples: np.ndarray, from_hz: int | None, to_hz: int) -> np.ndarray:

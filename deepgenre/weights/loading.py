@@ -12,6 +12,7 @@ from flax import traverse_util
 
 from deepgenre import models
 from deepgenre.errors import UserError, unknown_name
+from deepgenre.files import expand_home
 from deepgenre.weights import musicnn, weight_file
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
@@ -92,7 +93,7 @@ def _member(spec: Spec) -> dict[str, Any]:
 
 
 def _load_one(source: str) -> Weights:
-    path = Path(os.path.expanduser(source))  # noqa: PTH111 (Path's fails for unknown users)
+    path = expand_home(source)
     if path.is_dir():
         from deepgenre.weights import checkpoint  # Orbax is slow to import
 

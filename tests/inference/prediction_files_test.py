@@ -1,6 +1,7 @@
 """Files of predictions: round trips with arbitrary names, and resumed files."""
 
 import csv
+import dataclasses
 import json
 import os
 import string
@@ -114,6 +115,19 @@ def test_resume_skips_written_files(tmp_path, suffix):
     assert resume(output, fingerprints) == list(fingerprints)[10:]
     assert [row["path"] for row in written_rows(output)] == list(string.ascii_lowercase)
     assert resume(output, fingerprints) == []
+
+
+@SUFFIXES
+def test_of_several_rows_of_a_file_the_last_valid_one_is_kept(tmp_path, suffix):
+    output = tmp_path / f"o{suffix}"
+    first, other = prediction("a"), prediction("b")
+    later = dataclasses.replace(first, results=(Result(first.results[0].scores, ("later",)),))
+    changed = dataclasses.replace(later, fingerprint=(11, 20))
+    write(output, first, other, later, changed, prediction("a", error="bad"))
+    assert resume(output, {Path("a"): (10, 20)}) == []
+    rows = [(row["path"], row["tags"]) for row in written_rows(output)]
+    tags = {".jsonl": (["rock", "=jazz"], ["later"])}.get(suffix, ("rock|=jazz", "later"))
+    assert rows == [("b", tags[0]), ("a", tags[1])]
 
 
 @SUFFIXES

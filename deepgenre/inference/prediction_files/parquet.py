@@ -7,7 +7,7 @@ from typing import Any
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Keep, Networks, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Key, Networks, Prediction, Row, Write
 
 ROWS_PER_GROUP = 1000  # kept in memory
 
@@ -19,9 +19,9 @@ def name(path: Path) -> str:
 
 @contextlib.contextmanager
 def writing(
-    path: Path, networks: Networks, old: Path | None = None, keep: Keep = lambda row: True
+    path: Path, networks: Networks, old: Path | None = None, key: Key = lambda row: row.name
 ) -> Iterator[Write]:
-    """Yields the function that adds a row to a new file, after the rows of `old` to keep."""
+    """Yields the function that adds a row to a new file, after the last of each key of `old`."""
     arrow, parquet = _pyarrow()
     schema = _schema(networks)
     pending: list[list[Any]] = []
@@ -43,14 +43,14 @@ def writing(
 
     with parquet.ParquetWriter(path, schema) as writer:
         if old is not None and old.exists():
-            for batch in _kept_batches(old, schema, keep):
+            for batch in _kept_batches(old, schema, key):
                 writer.write_batch(batch)
         yield write
         flush()
 
 
-def _kept_batches(path: Path, schema: Any, keep: Keep) -> Iterator[Any]:
-    """Yields the rows of a file to keep, in batches."""
+def _kept_batches(path: Path, schema: Any, key: Key) -> Iterator[Any]:
+    """Yields the last row of each key of a file, in batches."""
     arrow, parquet = _pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
@@ -59,9 +59,12 @@ def _kept_batches(path: Path, schema: Any, keep: Keep) -> Iterator[Any]:
                     f"{path}: cannot be resumed: its columns are not those of these weights; "
                     "give another --output"
                 )
+            records = file.read(["path", "bytes", "mtime_ns", "error"]).to_pylist()
+            last, start = rows.last_of_each(key(_row(record)) for record in records), 0
             for batch in file.iter_batches(ROWS_PER_GROUP):
-                records = batch.select(["path", "bytes", "mtime_ns", "error"]).to_pylist()
-                yield batch.filter(arrow.array([keep(_row(row)) for row in records]))
+                indices = range(start, start + batch.num_rows)
+                yield batch.filter(arrow.array([index in last for index in indices]))
+                start += batch.num_rows
     except arrow.ArrowInvalid as error:
         raise UserError(f"{path}: is not a complete Parquet file; give another --output") from error
 

@@ -5,7 +5,7 @@ with the name of the network and a colon.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Row:
 
 
 Write = Callable[[Prediction], None]
-Keep = Callable[[Row], bool]
+# What rows of one file have in common, of which the last is kept; None drops the row.
+Key = Callable[[Row], Hashable | None]
 
 
 def prefixed(network: str, column: str) -> str:
@@ -75,6 +76,11 @@ def cells(prediction: Prediction, networks: Networks) -> list[Any]:
         for classes in networks.values():
             values += ["", *[None] * len(classes)]
     return values
+
+
+def last_of_each(keys: Iterable[Hashable | None]) -> set[int]:
+    """Returns the position of the last of each key; None is no key."""
+    return {*{key: index for index, key in enumerate(keys) if key is not None}.values()}
 
 
 def rounded(scores: np.ndarray) -> list[float]:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Keep, Networks, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Key, Networks, Prediction, Row, Write
 
 # Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -52,16 +52,22 @@ class TextFormat:
 
             yield write
 
-    def copy(self, old: Path, new: Path, networks: Networks, keep: Keep) -> None:
-        """Writes a new file with the rows to keep of an old one, if it exists."""
+    def copy(self, old: Path, new: Path, networks: Networks, key: Key) -> None:
+        """Writes a new file with the last row of each key of an old one, if it exists."""
+
+        def old_rows() -> Iterator[tuple[Row, str]]:
+            return self.rows(old, networks) if old.exists() else iter(())
+
+        last = rows.last_of_each(key(row) for row, _ in old_rows())
         with _open(new, "wb") as stream:
             stream.write(self.header(networks).encode())
-            for row, text in self.rows(old, networks) if old.exists() else ():
-                if keep(row):
+            for index, (_, text) in enumerate(old_rows()):
+                if index in last:
                     _write(stream, text)
 
 
-def _json_line(prediction: Prediction, networks: Networks) -> str:
+def json_row(prediction: Prediction, networks: Networks) -> dict[str, Any]:
+    """Returns the object of a line of JSON."""
     line: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.fingerprint:
         line |= dict(zip(("bytes", "mtime_ns"), prediction.fingerprint, strict=True))
@@ -71,7 +77,11 @@ def _json_line(prediction: Prediction, networks: Networks) -> str:
         scores = zip(classes, rows.rounded(result.scores), strict=True)
         line[rows.prefixed(network, rows.TAGS)] = result.tags
         line[rows.prefixed(network, rows.SCORES)] = dict(scores)
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    return line
+
+
+def _json_line(prediction: Prediction, networks: Networks) -> str:
+    return json.dumps(json_row(prediction, networks), ensure_ascii=False) + "\n"
 
 
 def _json_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:

@@ -45,9 +45,10 @@ def open_resumed(
 ) -> Iterator[tuple[list[Path], Write]]:
     """Yields the files that the output lacks, and the function that adds a prediction.
 
-    Rows without an error are kept, unless their file changed; an incomplete last row of a killed
-    run is dropped. Text is flushed after each row; Parquet has its index at the end, so that a
-    killed run adds nothing to it. Raises UserError where the output was made with other settings.
+    Rows without an error are kept, unless their file changed, of several of one file the last; an
+    incomplete last row of a killed run is dropped. Text is flushed after each row; Parquet has its
+    index at the end, so that a killed run adds nothing to it. Raises UserError where the output was
+    made with other settings.
     """
     if output is None:
         raise UserError("--resume: needs the --output to resume; give its name")
@@ -55,12 +56,12 @@ def open_resumed(
     paths = {output_format.name(path): path for path in fingerprints}
     done: set[str] = set()
 
-    def keep(row: Row) -> bool:
+    def key(row: Row) -> str | None:
         unchanged = row.name not in paths or fingerprints[paths[row.name]] == row.fingerprint
-        if row.failed or not unchanged or row.name in done:
-            return False
+        if row.failed or not unchanged:
+            return None
         done.add(row.name)
-        return True
+        return row.name
 
     def missing() -> list[Path]:
         return [path for name, path in paths.items() if name not in done]
@@ -72,14 +73,14 @@ def open_resumed(
             identity.remove(output)
         if isinstance(output_format, text.TextFormat):
             with replacing(output) as temporary:
-                output_format.copy(output, temporary, networks, keep)
+                output_format.copy(output, temporary, networks, key)
             identity.write(output, made_with)
             with output_format.appending(output, networks) as write:
                 yield missing(), write
         else:
             with (
                 replacing(output) as temporary,
-                output_format.writing(temporary, networks, output, keep) as write,
+                output_format.writing(temporary, networks, output, key) as write,
             ):
                 yield missing(), write
             identity.write(output, made_with)

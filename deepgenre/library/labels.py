@@ -1,0 +1,66 @@
+"""The labels of songs, and the names by which they are written into files."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from deepgenre.audio import ffmpeg
+from deepgenre.files import for_soundfile
+from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
+from deepgenre.library import mapping, policies
+from deepgenre.library.policies import Tagging
+from deepgenre.library.report import Song
+from deepgenre.library.tag_fields import Values
+from deepgenre.weights.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelling:
+    """How songs get their labels, and files the names of these."""
+
+    spec: Spec
+    choice: Choice
+    tagging: Tagging  # with its defaults
+    names: Mapping[str, str]  # of the mapping file, see `mapping`
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Returns all labels that songs can have, in the order of the classes."""
+        return possible_tags(self.spec.classes, self.choice)
+
+
+def labelling(spec: Spec, choice: Choice, tagging: Tagging) -> Labelling:
+    """Returns the labelling of these weights: of genres, which exclude each other, a song has one.
+
+    Raises UserError where the mapping file is wrong.
+    """
+    choice = choice if spec.multi_label else dataclasses.replace(choice, top_k=1)
+    tagging = policies.resolve(tagging, multi_label=spec.multi_label)
+    labels = possible_tags(spec.classes, choice)
+    names = mapping.read(tagging.mapping, [*labels, *spec.classes]) if tagging.mapping else {}
+    return Labelling(spec, choice, tagging, names)
+
+
+def labelled(path: Path, seconds: float, scores: np.ndarray, how: Labelling) -> Song:
+    """Returns the song with its labels. scores: float (classes,)."""
+    classes = how.spec.classes
+    labels = tuple(sorted({*choose_tags(scores, classes, how.choice)} - {UNKNOWN}))
+    merged, names = merged_scores(scores, classes, how.choice)
+    best = int(merged.argmax())
+    return Song(path, seconds, labels, names[best], float(merged[best]))
+
+
+def names_of(song: Song, how: Labelling) -> Values:
+    """Returns the names to write into a song's file; none for a song without labels."""
+    return mapping.names_of(song.labels, how.names, genre=how.tagging.field == "genre")
+
+
+def seconds_of(path: Path) -> float:
+    """Returns the length of a song; raises UserError where it cannot be decoded."""
+    try:
+        return soundfile.info(for_soundfile(path)).duration
+    except soundfile.LibsndfileError:  # a format of ffmpeg
+        return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))

@@ -1,0 +1,168 @@
+"""What mode `watch` knows about files, in the file of predictions that mode `organize` reads too.
+
+A line is a prediction (see `prediction_files.text`), with three more keys: "seconds", the length of
+the song; "written", the names by field that were written into the file, or found in it, or left to
+the owner who changed them; and "stamp", size and time of the file where tags changed them since.
+Lines are only appended; the last one of a file, as it is or was before its tags, is the one that
+counts.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepgenre.files import json_lines, replacing
+from deepgenre.inference.prediction_files.rows import Networks, Prediction, Result, Row
+from deepgenre.inference.prediction_files.text import JSON_LINES, json_row
+from deepgenre.library.folder_scan import State
+from deepgenre.library.tag_fields import Values
+
+SAME_SCORES = 1e-3  # largest difference between scores of the same audio in other batches
+NS_PER_SECOND = 1_000_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known of a file in one state."""
+
+    path: Path
+    fingerprint: State  # as predictions state it: from before tags were written
+    scores: np.ndarray | None  # float32 (classes,); None where the file failed
+    tags: tuple[str, ...] = ()  # best first, as in mode predict
+    error: str = ""
+    seconds: float | None = None  # None: not known yet
+    written: Mapping[str, Values] | None = None  # names by field; None: never written
+    stamp: State = None  # of the file with its tags; None: that of the fingerprint
+
+    @property
+    def state(self) -> State:
+        """Returns size and time of the file when it was last handled."""
+        return self.stamp or self.fingerprint
+
+
+class Remembered:
+    """The entries of a file of predictions, by path and state."""
+
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        """Reads the file where it exists; repeated lines and an incomplete last one are dropped.
+
+        Raises UserError where a line is not a prediction of these classes.
+        """
+        self._path, self._networks = path, {"": classes}
+        self._by_path: dict[Path, dict[State, Entry]] = {}
+        self._paths_by_state: dict[State, set[Path]] = {}
+        if path.exists():
+            _compact(path, self._networks)
+            with path.open(encoding="utf-8") as stream:
+                for line in stream:
+                    entry = _entry(json.loads(line), classes)
+                    self._add(_completed(entry, self.get(entry.path, entry.fingerprint)))
+
+    def _add(self, entry: Entry) -> None:
+        states = self._by_path.setdefault(entry.path, {})
+        for state in {entry.fingerprint, entry.state}:
+            states.pop(state, None)  # so that the last entry is the newest
+            states[state] = entry
+            self._paths_by_state.setdefault(state, set()).add(entry.path)
+
+    def append(self, entry: Entry) -> None:
+        """Adds an entry, at once on disk."""
+        results = () if entry.scores is None else (Result(entry.scores, entry.tags),)
+        prediction = Prediction(entry.path, entry.fingerprint, results, entry.error)
+        row = json_row(prediction, self._networks)
+        row |= {} if entry.seconds is None else {"seconds": entry.seconds}
+        row |= {} if entry.written is None else {"written": dict(entry.written)}
+        row |= {} if entry.state == entry.fingerprint else {"stamp": entry.stamp}
+        with self._path.open("ab") as stream:
+            stream.write(json_lines([row]))
+        self._add(entry)
+
+    def paths(self) -> list[Path]:
+        """Returns all paths, also those of files that do not exist any more."""
+        return list(self._by_path)
+
+    def last(self, path: Path) -> Entry:
+        """Returns the newest entry of a path, whatever its state."""
+        return next(reversed(self._by_path[path].values()))
+
+    def get(self, path: Path, state: State) -> Entry | None:
+        """Returns the entry of a file in this state, or with this fingerprint; None: not known."""
+        return self._by_path.get(path, {}).get(state)
+
+    def of_renamed(self, path: Path, state: State) -> Entry | None:
+        """Returns the entry of a file that had another path before; None where there is none.
+
+        Old paths must lead to nothing or to the same file, and agree. Times of whole seconds are
+        not trusted: some file systems and archives round them, so that several files of one length
+        share them.
+        """
+        if state is None or state[1] % NS_PER_SECOND == 0:
+            return None
+        old_paths = self._paths_by_state.get(state, set()) - {path}
+        entries = [self._by_path[old][state] for old in old_paths]
+        if not entries or not all(_agree(entries[0].scores, other.scores) for other in entries):
+            return None
+        real = os.path.realpath(path)
+        if any(os.path.lexists(old) and os.path.realpath(old) != real for old in old_paths):
+            return None
+        found = entries[-1]
+        written = found.written if found.state == state else None  # else a copy without our tags
+        return dataclasses.replace(found, path=path, fingerprint=state, stamp=None, written=written)
+
+    def written_before(self, path: Path, scores: np.ndarray) -> Mapping[str, Values] | None:
+        """Returns the names by field that were written into a file when its audio was the same.
+
+        Equal scores mean equal audio: what changed since are its tags.
+        """
+        for entry in reversed(self._by_path.get(path, {}).values()):
+            if entry.scores is not None and entry.written is not None:
+                return entry.written if _agree(entry.scores, scores) else None
+        return None
+
+
+def _agree(first: np.ndarray | None, second: np.ndarray | None) -> bool:
+    """Whether two files have the same scores, or both failed."""
+    if first is None or second is None:
+        return first is second
+    return bool(np.abs(first - second).max() <= SAME_SCORES)
+
+
+def _compact(path: Path, networks: Networks) -> None:
+    """Keeps the last complete line of each file and state."""
+
+    def key(row: Row) -> tuple[str, State]:
+        return row.name, row.fingerprint
+
+    with replacing(path) as temporary:
+        JSON_LINES.copy(path, temporary, networks, key)
+
+
+def _completed(entry: Entry, earlier: Entry | None) -> Entry:
+    """Returns an entry with what an earlier one of the file states beyond a prediction."""
+    if not earlier or entry.written is not None:
+        return entry
+    return dataclasses.replace(
+        entry,
+        seconds=earlier.seconds if entry.seconds is None else entry.seconds,
+        written=earlier.written,
+        stamp=entry.stamp or earlier.stamp,
+    )
+
+
+def _entry(line: Mapping[str, Any], classes: Sequence[str]) -> Entry:
+    scores, written, stamp = line.get("scores"), line.get("written"), line.get("stamp")
+    return Entry(
+        Path(line["path"]).absolute(),  # mode organize writes paths as they are given
+        (line["bytes"], line["mtime_ns"]) if "bytes" in line else None,
+        None if scores is None else np.array([scores[name] for name in classes], np.float32),
+        tuple(line.get("tags", ())),
+        line.get("error", ""),
+        line.get("seconds"),
+        None if written is None else {field: tuple(names) for field, names in written.items()},
+        None if stamp is None else tuple(stamp),
+    )
