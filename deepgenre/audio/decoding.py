@@ -8,7 +8,7 @@ here, see `audio.waveforms`.
 """
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -26,6 +26,9 @@ MAX_SAMPLES = 1 << 35  # nine days at 44,100 Hz: a header that declares more is 
 UNRECOGNISED = 1  # libsndfile's error code for an unknown format
 
 Block = tuple[np.ndarray, int]  # samples, float32, and their rate in Hz
+# Receives, of each decoded block, the index of its first sample, its samples, float32 (samples,
+# channels), and their rate in Hz.
+Observe = Callable[[int, np.ndarray, int], None]
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:
@@ -49,10 +52,11 @@ def peak(mono: np.ndarray, name: object) -> float:
     return largest
 
 
-def blocks(path: Path) -> Generator[Block, None, None]:
+def blocks(path: Path, observe: Observe | None = None) -> Generator[Block, None, None]:
     """Yields (mono float32 (samples,), rate in Hz) of the file, at least one block.
 
-    Raises UserError, possibly after the last block, where the file is unusable.
+    `observe` receives each block before its channels are mixed. Raises UserError, possibly after
+    the last block, where the file is unusable.
     """
     num_samples, loudest = 0, 0.0
     for samples, rate_hz in _decoded(path):
@@ -62,6 +66,8 @@ def blocks(path: Path) -> Generator[Block, None, None]:
             )
         mono = to_mono(samples)
         loudest = max(loudest, peak(mono, path))
+        if observe:
+            observe(num_samples, samples, rate_hz)
         num_samples += mono.size
         yield mono, rate_hz
     if not num_samples:

@@ -33,15 +33,21 @@ def load(path: Path, sample_rate_hz: int) -> np.ndarray:
     return resample(_joined([mono for mono, _ in blocks]), blocks[0][1], sample_rate_hz)
 
 
-def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np.ndarray]:
+def pieces(
+    path: Path,
+    sample_rate_hz: int,
+    piece_seconds: float,
+    observe: decoding.Observe | None = None,
+) -> Iterator[np.ndarray]:
     """Yields the waveform that `load` returns, in equal pieces of about `piece_seconds`.
 
-    Files longer than LOADED_SECONDS are streamed. Raises the same UserError as `load`; for damage
+    Files longer than LOADED_SECONDS are streamed. `observe` receives the decoded blocks; those of
+    the beginning of a long file twice. Raises the same UserError as `load`; for damage
     far into a long file, after the preceding pieces.
     """
     before = _file_state(path)
     piece_samples = piece_seconds * sample_rate_hz
-    blocks, start, rate_hz, seconds = decoding.blocks(path), [], sample_rate_hz, 0.0
+    blocks, start, rate_hz, seconds = decoding.blocks(path, observe), [], sample_rate_hz, 0.0
     for mono, rate_hz in blocks:
         start.append(mono)
         seconds += mono.size / rate_hz
@@ -54,7 +60,7 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
         return
     del start, mono
     num_samples = _resampled_size(_num_samples(path), rate_hz, sample_rate_hz)
-    stream = (mono for mono, _ in decoding.blocks(path))
+    stream = (mono for mono, _ in decoding.blocks(path, observe))
     stream = _resampled(stream, rate_hz, sample_rate_hz, num_samples)
     yield from _rechunk(path, stream, _piece_sizes(num_samples, piece_samples))
     _check_unchanged(path, before)

@@ -47,6 +47,9 @@ OUTPUT = flags.DEFINE_string(
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
 )
+DESCRIBE = flags.DEFINE_list(
+    "describe", [], "Of each song also: tempo, key, loudness, fingerprint; separated by commas"
+)
 TAGGRAM = flags.DEFINE_string(
     "taggram", None, "Folder for each song's scores over time, as .npz and .png"
 )
@@ -155,4 +158,5 @@ def predict_options(*, threshold: float) -> "Options":
             UNKNOWN_BELOW.value,
             CONSISTENT.value,
         ),
+        describe=DESCRIBE.value,
     )

@@ -83,6 +83,12 @@ def _organize(files: Sequence[str]) -> int:
     return organize.run(weights, files, options, write=flags.WRITE.value)
 
 
+def _duplicates(files: Sequence[str]) -> int:
+    from deepgenre.library import duplicates
+
+    return duplicates.run(files, flags.output())
+
+
 def _calibrate(files: Sequence[str]) -> int:
     from deepgenre.evaluation import calibrate
     from deepgenre.weights import loading
@@ -121,7 +127,7 @@ MODES: Mapping[str, Mode] = {
     "predict": Mode(
         _predict,
         "Predicts genres or tags of audio files of any length.",
-        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS),
+        ("files", "output", "resume", "describe", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS),
         ("predict song.mp3", "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume"),
         files=True,
     ),
@@ -137,6 +143,13 @@ MODES: Mapping[str, Mode] = {
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         ("files", "output", "write", "undo", *_TAGS, *_WINDOWS, *_WEIGHTS),
         ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
+        files=True,
+    ),
+    "duplicates": Mode(
+        _duplicates,
+        "Finds files that hold the same recording, also in other formats, levels and lengths.",
+        ("files", "output"),
+        ("duplicates songs/", "duplicates songs/ --output=copies.jsonl"),
         files=True,
     ),
     "embed": Mode(

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
+from deepgenre.audio import describe
 from deepgenre.audio.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
-from deepgenre.inference import aggregation, taggram
+from deepgenre.inference import aggregation, taggram, windows
 from deepgenre.inference.infer import infer_files, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.rows import Prediction, Write
@@ -30,6 +31,7 @@ class Options:
     hop_seconds: float = 0.0
     aggregation: str = "mean"
     choice: Choice = dataclasses.field(default_factory=Choice)
+    describe: Sequence[str] = ()  # names in describe.DESCRIPTORS
 
 
 def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
@@ -38,6 +40,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     When the run is asked to stop, the output contains the predictions so far.
     """
     aggregation.check(options.aggregation, weights.spec)
+    describe.check(options.describe)
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     fingerprints = {path: fingerprint(path) for path in expand(arguments)}
     if not fingerprints:
@@ -80,9 +83,10 @@ def _open_output(
     options: Options, spec: Spec, fingerprints: Mapping[Path, Fingerprint | None]
 ) -> contextlib.AbstractContextManager[tuple[list[Path], Write]]:
     """Returns the context of the files to process and the function that writes a prediction."""
+    described = describe.columns(options.describe)
     if options.resume:
-        return writer.open_resumed(options.output, spec.classes, fingerprints)
-    return writer.open_new(options.output, spec.classes, fingerprints)
+        return writer.open_resumed(options.output, spec.classes, fingerprints, described)
+    return writer.open_new(options.output, spec.classes, fingerprints, described)
 
 
 def _predictions(
@@ -94,7 +98,15 @@ def _predictions(
     """Yields the prediction of each file, in their order; writes taggrams if requested."""
     spec = weights.spec
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    for outputs in infer_files(weights, files):
+    descriptors: dict[Path, Mapping[str, describe.Descriptor]] = {}
+
+    def read(path: Path, spec: Spec) -> Iterator[windows.Windows]:
+        describer = describe.Describer(options.describe)
+        yield from windows.file_windows(path, spec, describer.observe)
+        descriptors[path] = describer.values()
+
+    reader = read if options.describe else windows.file_windows
+    for outputs in infer_files(weights, files, read=reader):
         if outputs.error:
             yield Prediction(outputs.path, fingerprints[outputs.path], None, error=outputs.error)
             continue
@@ -102,7 +114,10 @@ def _predictions(
         if options.taggram:
             taggram.write(options.taggram, names[outputs.path], outputs, spec)
         tags = choose_tags(scores, spec.classes, options.choice)
-        yield Prediction(outputs.path, fingerprints[outputs.path], scores, tags)
+        described = descriptors.pop(outputs.path, {})
+        yield Prediction(
+            outputs.path, fingerprints[outputs.path], scores, tags, descriptors=described
+        )
 
 
 def table_line(prediction: Prediction, spec: Spec) -> str:
@@ -114,4 +129,5 @@ def table_line(prediction: Prediction, spec: Spec) -> str:
         f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
         for name in prediction.tags
     ]
+    columns += describe.text(prediction.descriptors)
     return f"{'  '.join(columns)}  {escape_controls(prediction.path)}"

@@ -17,18 +17,19 @@ from deepgenre.weights.spec import Spec
 Windows = tuple[np.ndarray, list[np.ndarray]]
 
 
-def file_windows(path: Path, spec: Spec) -> Iterator[Windows]:
+def file_windows(
+    path: Path, spec: Spec, observe: decoding.Observe | None = None
+) -> Iterator[Windows]:
     """Yields the windows that cover a file, piece by piece.
 
     A song is cut into equal pieces of about the length of a training clip. Each piece is processed
     like a training clip: levels relative to its own maximum, then windows. The levels of a file as
     long as a training clip therefore equal the stored levels. Silent pieces are skipped: relative
-    to their own maximum they would be as loud as any other. Raises UserError where the file cannot
-    be read or all of it is silent.
+    to their own maximum they would be as loud as any other. `observe`: of `waveforms.pieces`.
+    Raises UserError where the file cannot be read or all of it is silent.
     """
-    return _windows(
-        waveforms.pieces(path, spec.frontend.sample_rate_hz, spec.clip_seconds), path, spec
-    )
+    rate_hz, piece_seconds = spec.frontend.sample_rate_hz, spec.clip_seconds
+    return _windows(waveforms.pieces(path, rate_hz, piece_seconds, observe), path, spec)
 
 
 def waveform_windows(waveform: np.ndarray, name: object, spec: Spec) -> Iterator[Windows]:

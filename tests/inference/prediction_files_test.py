@@ -1,6 +1,7 @@
 """Files of predictions: round trips with arbitrary names, and resumed files."""
 
 import csv
+import dataclasses
 import json
 import os
 import string
@@ -196,4 +197,32 @@ def test_parquet_without_pyarrow_is_an_error(tmp_path, monkeypatch):
 
 def test_resume_requires_an_output():
     with pytest.raises(UserError, match="--resume"), writer.open_resumed(None, CLASSES, {}):
+        pass
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_descriptors_are_written_and_resumed(tmp_path: Path, suffix: str):
+    output = tmp_path / f"o{suffix}"
+    columns = ("tempo_bpm", "key")
+    row = dataclasses.replace(
+        prediction("a.mp3", fingerprint=(1, 2)), descriptors={"tempo_bpm": 120.5}
+    )
+    with writer.open_new(output, CLASSES, {}, columns) as (_, add):
+        add(row)
+    fingerprints = {Path("a.mp3"): (1, 2), Path("b.mp3"): (3, 4)}
+    with writer.open_resumed(output, CLASSES, fingerprints, columns) as (todo, add):
+        assert todo == [Path("b.mp3")]
+        add(
+            dataclasses.replace(
+                prediction("b.mp3", fingerprint=(3, 4)), descriptors={"key": "A minor"}
+            )
+        )
+    if suffix == ".jsonl":
+        first, second = map(json.loads, output.read_text().splitlines())
+        assert (first["tempo_bpm"], first["key"]) == (120.5, None)
+        assert (second["tempo_bpm"], second["key"]) == (None, "A minor")
+    with (
+        pytest.raises(UserError, match="--describe"),
+        writer.open_resumed(output, CLASSES, fingerprints, ("key",)),
+    ):
         pass

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepgenre.audio.describe import TEXT_COLUMNS
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
@@ -19,11 +20,15 @@ def name(path: Path) -> str:
 
 @contextlib.contextmanager
 def writing(
-    path: Path, classes: Sequence[str], old: Path | None = None, keep: Keep = lambda row: True
+    path: Path,
+    classes: Sequence[str],
+    described: Sequence[str] = (),
+    old: Path | None = None,
+    keep: Keep = lambda row: True,
 ) -> Iterator[Write]:
     """Yields the function that adds a row to a new file, after the rows of `old` to keep."""
     arrow, parquet = _pyarrow()
-    schema = _schema(classes)
+    schema = _schema(classes, described)
     pending: list[list[Any]] = []
 
     def flush() -> None:
@@ -36,7 +41,7 @@ def writing(
             pending.clear()
 
     def write(prediction: Prediction) -> None:
-        values = rows.cells(prediction, classes)
+        values = rows.cells(prediction, classes, described)
         pending.append([rows.encodable(v) if isinstance(v, str) else v for v in values])
         if len(pending) == ROWS_PER_GROUP:
             flush()
@@ -57,7 +62,7 @@ def _kept_batches(path: Path, schema: Any, keep: Keep) -> Iterator[Any]:
             if not file.schema_arrow.equals(schema):
                 raise UserError(
                     f"{path}: cannot be resumed: its columns are not those of these weights; "
-                    "give another --output"
+                    "--describe; give another --output"
                 )
             for batch in file.iter_batches(ROWS_PER_GROUP):
                 records = batch.select(["path", "bytes", "mtime_ns", "error"]).to_pylist()
@@ -71,13 +76,13 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(row["path"], fingerprint, bool(row["error"]))
 
 
-def _schema(classes: Sequence[str]) -> Any:
+def _schema(classes: Sequence[str], described: Sequence[str]) -> Any:
     arrow, _ = _pyarrow()
     integers = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
-    texts = dict.fromkeys(("path", "error", "tags"), arrow.string())
+    texts = dict.fromkeys(("path", "error", "tags", *(TEXT_COLUMNS & {*described})), arrow.string())
     types = {**integers, **texts}
     return arrow.schema(
-        [(column, types.get(column, arrow.float32())) for column in rows.columns(classes)]
+        [(name, types.get(name, arrow.float32())) for name in rows.columns(classes, described)]
     )
 
 

@@ -1,12 +1,13 @@
 """Rows of prediction files: a file's scores and tags, or why it could not be processed."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepgenre.audio.describe import Descriptor
 from deepgenre.files import Fingerprint
 
 COLUMNS = ("path", "bytes", "mtime_ns", "error", "tags")  # before one column per class
@@ -21,6 +22,7 @@ class Prediction:
     scores: np.ndarray | None  # float32 (classes,)
     tags: tuple[str, ...] = ()
     error: str = ""
+    descriptors: Mapping[str, Descriptor] = dataclasses.field(default_factory=dict)  # by column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +38,22 @@ Write = Callable[[Prediction], None]
 Keep = Callable[[Row], bool]
 
 
-def columns(classes: Sequence[str]) -> list[str]:
+def columns(classes: Sequence[str], described: Sequence[str] = ()) -> list[str]:
     """Returns the names of all columns; a class named like another column gets a prefix."""
-    return [*COLUMNS, *(f"score_{name}" if name in COLUMNS else name for name in classes)]
+    taken = {*COLUMNS, *described}
+    scores = (f"score_{name}" if name in taken else name for name in classes)
+    return [*COLUMNS, *described, *scores]
 
 
-def cells(prediction: Prediction, classes: Sequence[str]) -> list[Any]:
+def cells(
+    prediction: Prediction, classes: Sequence[str], described: Sequence[str] = ()
+) -> list[Any]:
     """Returns the values of the columns; None where a value is missing."""
     scores = [None] * len(classes) if prediction.scores is None else rounded(prediction.scores)
     size_and_time = prediction.fingerprint or (None, None)
     tags = "|".join(prediction.tags)
-    return [str(prediction.path), *size_and_time, prediction.error, tags, *scores]
+    values = [prediction.descriptors.get(name) for name in described]
+    return [str(prediction.path), *size_and_time, prediction.error, tags, *values, *scores]
 
 
 def rounded(scores: np.ndarray) -> list[float]:

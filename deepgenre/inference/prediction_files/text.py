@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deepgenre.audio.describe import DESCRIPTOR_COLUMNS
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Write
@@ -23,6 +24,7 @@ from deepgenre.inference.prediction_files.rows import Keep, Prediction, Row, Wri
 # Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
 CSV_LINE_END = "\r\n"
+Names = Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,38 +32,39 @@ class TextFormat:
     """A format of consecutive rows, to which rows can be appended."""
 
     name: Callable[[Path], str]
-    header: Callable[[Sequence[str]], str]
-    line: Callable[[Prediction, Sequence[str]], str]
-    rows: Callable[[Path, Sequence[str]], Iterator[tuple[Row, str]]]  # complete ones, with text
+    # Each takes the classes and the columns of descriptors.
+    header: Callable[[Names, Names], str]
+    line: Callable[[Prediction, Names, Names], str]
+    rows: Callable[[Path, Names, Names], Iterator[tuple[Row, str]]]  # complete ones, with text
 
     @contextlib.contextmanager
-    def writing(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
+    def writing(self, path: Path, classes: Names, described: Names = ()) -> Iterator[Write]:
         """Yields the function that writes a row to a new file."""
         with _open(path, "wb") as stream:
-            stream.write(self.header(classes).encode())
-            yield lambda prediction: _write(stream, self.line(prediction, classes))
+            stream.write(self.header(classes, described).encode())
+            yield lambda prediction: _write(stream, self.line(prediction, classes, described))
 
     @contextlib.contextmanager
-    def appending(self, path: Path, classes: Sequence[str]) -> Iterator[Write]:
+    def appending(self, path: Path, classes: Names, described: Names = ()) -> Iterator[Write]:
         """Yields the function that appends a row to a file and flushes it."""
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
-                _write(stream, self.line(prediction, classes))
+                _write(stream, self.line(prediction, classes, described))
                 stream.flush()
 
             yield write
 
-    def copy(self, old: Path, new: Path, classes: Sequence[str], keep: Keep) -> None:
+    def copy(self, old: Path, new: Path, classes: Names, described: Names, keep: Keep) -> None:
         """Writes a new file with the rows to keep of an old one, if it exists."""
         with _open(new, "wb") as stream:
-            stream.write(self.header(classes).encode())
-            for row, text in self.rows(old, classes) if old.exists() else ():
+            stream.write(self.header(classes, described).encode())
+            for row, text in self.rows(old, classes, described) if old.exists() else ():
                 if keep(row):
                     _write(stream, text)
 
 
-def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
+def _json_line(prediction: Prediction, classes: Names, described: Names) -> str:
     line: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.fingerprint:
         line |= dict(zip(("bytes", "mtime_ns"), prediction.fingerprint, strict=True))
@@ -69,11 +72,12 @@ def _json_line(prediction: Prediction, classes: Sequence[str]) -> str:
         line["error"] = prediction.error
     else:
         line["tags"] = prediction.tags
+        line |= {name: prediction.descriptors.get(name) for name in described}
         line["scores"] = dict(zip(classes, rows.rounded(prediction.scores), strict=True))
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
+def _json_rows(path: Path, classes: Names, described: Names) -> Iterator[tuple[Row, str]]:
     with _open(path, "rb") as stream:
         for number, raw in enumerate(stream, 1):
             if not raw.endswith(b"\n"):
@@ -83,10 +87,13 @@ def _json_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
                 fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
                 row = Row(line["path"], fingerprint, "error" in line)
                 fits = row.failed or [*line["scores"]] == [*classes]
+                names = {*line} & DESCRIPTOR_COLUMNS
             except (ValueError, TypeError, KeyError) as error:
                 raise _resume_error(path, f"line {number} is not a prediction") from error
             if not fits:
                 raise _resume_error(path, f"line {number} has other classes than these weights")
+            if not row.failed and names != {*described}:
+                raise _resume_error(path, f"line {number} was written with another --describe")
             yield row, raw.decode()
 
 
@@ -104,8 +111,8 @@ def _csv_row(values: Iterable[Any]) -> str:
     return text.getvalue()
 
 
-def _csv_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
-    header = [csv_cell(name) for name in rows.columns(classes)]
+def _csv_rows(path: Path, classes: Names, described: Names) -> Iterator[tuple[Row, str]]:
+    header = [csv_cell(name) for name in rows.columns(classes, described)]
     last_line = ""
 
     def remember(line: str) -> str:
@@ -120,7 +127,9 @@ def _csv_rows(path: Path, classes: Sequence[str]) -> Iterator[tuple[Row, str]]:
                 if not last_line.endswith(CSV_LINE_END):
                     return  # the incomplete last row of a killed run
                 if (values if number == 0 else header) != header or len(values) != len(header):
-                    raise _resume_error(path, f"row {number} has other columns than these weights")
+                    raise _resume_error(
+                        path, f"row {number} has other columns than these weights and --describe"
+                    )
                 if number:
                     name, size_bytes, mtime_ns, error, *_ = values
                     fingerprint = (int(size_bytes), int(mtime_ns)) if size_bytes else None
@@ -151,10 +160,12 @@ def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
         raise
 
 
-JSON_LINES = TextFormat(str, lambda classes: "", _json_line, _json_rows)
+JSON_LINES = TextFormat(str, lambda classes, described: "", _json_line, _json_rows)
 CSV = TextFormat(
     lambda path: csv_cell(str(path)),
-    lambda classes: _csv_row(map(csv_cell, rows.columns(classes))),
-    lambda prediction, classes: _csv_row(map(csv_cell, rows.cells(prediction, classes))),
+    lambda classes, described: _csv_row(map(csv_cell, rows.columns(classes, described))),
+    lambda prediction, classes, described: _csv_row(
+        map(csv_cell, rows.cells(prediction, classes, described))
+    ),
     _csv_rows,
 )

@@ -14,20 +14,29 @@ FORMATS = {".jsonl": text.JSON_LINES, ".csv": text.CSV, ".parquet": parquet}
 
 @contextlib.contextmanager
 def open_new(
-    output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
+    output: Path | None,
+    classes: Sequence[str],
+    fingerprints: Mapping[Path, Fingerprint | None],
+    described: Sequence[str] = (),
 ) -> Iterator[tuple[list[Path], Write]]:
     """Yields all files, and the function that adds a prediction; replaces the output on success."""
     if output is None:
         yield list(fingerprints), lambda prediction: None
         return
     output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
-    with replacing(output) as temporary, output_format.writing(temporary, classes) as write:
+    with (
+        replacing(output) as temporary,
+        output_format.writing(temporary, classes, described) as write,
+    ):
         yield list(fingerprints), write
 
 
 @contextlib.contextmanager
 def open_resumed(
-    output: Path | None, classes: Sequence[str], fingerprints: Mapping[Path, Fingerprint | None]
+    output: Path | None,
+    classes: Sequence[str],
+    fingerprints: Mapping[Path, Fingerprint | None],
+    described: Sequence[str] = (),
 ) -> Iterator[tuple[list[Path], Write]]:
     """Yields the files that the output lacks, and the function that adds a prediction.
 
@@ -53,12 +62,12 @@ def open_resumed(
 
     if isinstance(output_format, text.TextFormat):
         with replacing(output) as temporary:
-            output_format.copy(output, temporary, classes, keep)
-        with output_format.appending(output, classes) as write:
+            output_format.copy(output, temporary, classes, described, keep)
+        with output_format.appending(output, classes, described) as write:
             yield missing(), write
     else:
         with (
             replacing(output) as temporary,
-            output_format.writing(temporary, classes, output, keep) as write,
+            output_format.writing(temporary, classes, described, output, keep) as write,
         ):
             yield missing(), write
