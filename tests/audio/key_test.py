@@ -32,3 +32,9 @@ def test_tuning_does_not_change_the_key(cents: float):
 
 def test_silence_has_no_key():
     assert key.estimate(key.pitch_histogram(np.zeros(20_000, np.float32))) is None
+
+
+def test_pitches_between_two_semitones_are_one_pitch_class():
+    histogram = np.zeros((1, key.NUM_BINS), np.float32)
+    histogram[0, [3, 4, 5, 6]] = 1  # 30 to 60 cents above C
+    assert key.pitch_classes(histogram).tolist() == [4.0] + 11 * [0.0]

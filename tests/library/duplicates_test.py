@@ -62,3 +62,11 @@ def test_groups_join_copies_of_copies():
     frames = np.random.default_rng(0).integers(0, 2**32, 400, dtype=np.uint32)
     parts = {Path("a"): frames[:150], Path("b"): frames[20:350], Path("c"): frames[220:]}
     assert duplicates.groups(parts) == [[Path("a"), Path("b"), Path("c")]]
+
+
+def test_a_few_equal_frames_do_not_make_a_copy():
+    first, second = np.random.default_rng(0).integers(0, 2**32, (2, 400), dtype=np.uint32)
+    second[100:110] = first[50:60]
+    assert acoustic_fingerprint.matches([first, second]) == []
+    second[100:350] = first[50:300]
+    assert acoustic_fingerprint.matches([first, second]) == [(0, 1)]
