@@ -58,6 +58,29 @@ def test_options_choose_the_tags(predict, tones, tmp_path):
         assert table.startswith("unknown  ")
 
 
+def test_descriptors_come_with_the_tags(predict, tones, tmp_path):
+    output = tmp_path / "o.jsonl"
+    song = tmp_path / "song.wav"
+    samples, rate_hz = soundfile.read(tones / "mid" / "000.wav")
+    soundfile.write(song, np.tile(samples, 10), rate_hz)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    assert predict(song, f"--output={output}")[0] == 0
+    (plain,) = lines(output)
+    describe = "--describe=loudness,key,tempo"
+    code, table, _ = predict(song, tmp_path / "empty.wav", f"--output={output}", describe)
+    failed, described = sorted(lines(output), key=lambda line: line["path"])
+    assert code == 1 and "error" in failed and "loudness_lufs" not in failed
+    added = ["tempo_bpm", "key", "loudness_lufs", "true_peak_dbtp", "replaygain_db"]
+    assert [*described] == [*list(plain)[:-1], *added, "scores"]
+    assert described["scores"] == plain["scores"]
+    # A sine of 0.3 at 880 Hz in one channel: -0.691 + 10 lg(0.3 ** 2 / 2), filters within 0.5 dB.
+    assert described["loudness_lufs"] == pytest.approx(-14.16, abs=0.6)
+    assert described["replaygain_db"] == pytest.approx(-18 - described["loudness_lufs"], abs=0.02)
+    assert f"{described['loudness_lufs']:.1f} LUFS" in table
+    code, _, errors = predict(song, f"--output={output}", "--resume")
+    assert code == 1 and "was written with another --describe" in errors
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -66,6 +89,7 @@ def test_options_choose_the_tags(predict, tones, tmp_path):
         (["--hop_seconds=-1"], "--hop_seconds: must be 0 to"),
         (["--aggregate=attention"], "has no attention over windows, only attention has"),
         (["--aggregate=median"], "should be one of <mean|max|attention>"),
+        (["--describe=tempo,mood"], "--describe: 'mood' is unknown"),
         (["--resume"], "--resume: needs the --output"),
         (["--resume", "--output=o.xml"], "--output suffix: '.xml' is unknown"),
         (["--mode=calibrate", "--output=x.jsonl"], "ending in .safetensors"),
