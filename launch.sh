@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=$here/.venv/bin/python
 installed=$(cat "$here/pyproject.toml" "$here/launch.sh" | cksum)
 
-# Prints the newest Python of 3.11 and up: of those on the PATH, and of pyenv's, whose shims fail.
+# Prints the newest Python of 3.11 and up: of those on the PATH, and those of pyenv.
 find_python() {
     local candidate version newest=0 found=
     for candidate in python3 python3.{11..20} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do

@@ -97,8 +97,8 @@ def loudness_differences(files: Sequence[Path]) -> None:
         log = subprocess.run([*command, "-f", "null", "-"], capture_output=True, text=True).stderr
         summary = log.split("Summary")[-1]
         reference = [re.findall(rf"{name}: +(\S+)", summary)[0] for name in ("I", "Peak")]
-        loudness.append(float(values["loudness_lufs"] or np.nan) - float(reference[0]))
-        peaks.append(float(values["true_peak_dbtp"] or np.nan) - float(reference[1]))
+        loudness.append(_number(values["loudness_lufs"]) - float(reference[0]))
+        peaks.append(_number(values["true_peak_dbtp"]) - float(reference[1]))
     for name, differences in (("loudness, LU", loudness), ("true peak, dB", peaks)):
         magnitude = np.abs(differences)
         print(
@@ -107,6 +107,10 @@ def loudness_differences(files: Sequence[Path]) -> None:
         )
     for name, seconds in cpu_seconds.items():
         print(f"{name}: {1000 * seconds / len(files):.1f} ms of CPU per file")
+
+
+def _number(value: describe.Descriptor) -> float:
+    return float("nan" if value is None else value)
 
 
 def duplicate_recall(files: Sequence[Path], num_copied: int) -> None:

@@ -31,7 +31,7 @@ from absl import app, flags
 from deepgenre.audio import waveforms
 from deepgenre.errors import UserError
 from deepgenre.files import replacing
-from deepgenre.inference import embed, song_index
+from deepgenre.inference import embed, song_search
 from deepgenre.inference.infer import infer_files
 from deepgenre.weights import loading
 
@@ -90,7 +90,7 @@ def precision(
 
     relevant, allowed: bool (clips, clips). NaN for clips without relevant clips: not queries.
     """
-    units = song_index.unit_vectors(vectors)
+    units = song_search.unit_vectors(vectors)
     cosines = np.where(allowed, units @ units.T, -np.inf)
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     hits = np.take_along_axis(relevant & allowed, nearest, axis=1).mean(axis=1)

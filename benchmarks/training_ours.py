@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import Jaxpr
 
 from deepgenre import config as defaults
 from deepgenre import devices
@@ -91,7 +91,7 @@ def operations(jaxpr: Jaxpr) -> list[float]:
             counts.append(2.0 * out.size * right.size / out.shape[-1])  # pyright: ignore
         else:
             for value in equation.params.values():
-                inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
+                inner = getattr(value, "jaxpr", value)  # of a closed one
                 counts += operations(inner) if isinstance(inner, Jaxpr) else []
     return counts
 

@@ -20,7 +20,9 @@ def set_up(coordinator_address: str | None, num_processes: int, process_id: int)
 
     Raises UserError where the flags of several processes contradict each other.
     """
-    if num_processes > 1:
+    if num_processes < 1:
+        raise UserError(f"--num_processes: must be 1 or more, is {num_processes}")
+    if num_processes > 1 or process_id:
         _check_flags(coordinator_address, num_processes, process_id)
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
         wait_for_all("started")  # the first barrier times out after 30 s

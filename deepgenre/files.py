@@ -1,12 +1,16 @@
-"""Files on disk: atomic writes, and fingerprints that tell whether a file changed."""
+"""Files on disk: atomic writes, one writer at a time, fingerprints that tell of a change."""
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from deepgenre.errors import UserError
 
 Fingerprint = tuple[int, int]  # of a file: size in bytes, modification time in ns
 
@@ -20,24 +24,123 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return found.st_size, found.st_mtime_ns
 
 
+def real_paths(paths: Iterable[Path]) -> list[str]:
+    """Returns the path of each file without '..' and links: one for all paths to the same file.
+
+    Each folder is resolved once, which makes this fast for many files.
+    """
+    folders: dict[str, str] = {}
+    real = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        joined = f"{folders[folder].rstrip('/')}/{name}"
+        real.append(os.path.realpath(joined) if os.path.islink(joined) else joined)  # noqa: PTH114
+    return real
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    Its name contains the process id, so that processes do not share it. Raises OSError that names
-    `path` where the disk is full.
+    Its name contains the process id, so that processes do not share it. Temporary files of `path`
+    that killed processes left are removed. Raises OSError that names `path` where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        temporary.replace(path)
+        # The lock tells processes elsewhere, which do not see our process id, that we are running.
+        with temporary.open("wb") as stream:
+            _try_lock(stream.fileno())
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:  # a stream's own error does not name its file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes the temporary files of `path` whose process ended without removing them.
+
+    Only regular files named like those of `replacing`, whose process id belongs to no process of
+    this host and which no process locks: containers and network drives have other process ids.
+    """
+    if not os.access(path.parent, os.R_OK):
+        return  # files can be written into a folder that cannot be listed
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.([1-9]\d{{0,9}})\.part", re.ASCII)
+    with os.scandir(path.parent) as entries:
+        matches = [(pattern.fullmatch(entry.name), entry) for entry in entries]
+    for match, entry in matches:
+        if match and entry.is_file(follow_symlinks=False) and not process_runs(int(match[1])):
+            with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
+                if _try_lock(stream.fileno()):
+                    Path(entry.path).unlink()
+
+
+def process_runs(process_id: int) -> bool:
+    """Returns whether a process of this host has this id."""
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # a process of another user
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def updating(path: Path) -> Iterator[None]:
+    """Lets one process at a time update `path`: raises UserError where another one is doing so.
+
+    The lock is on a file beside it, `.NAME.lock`, because an update replaces the file itself. The
+    system releases it when the process ends, even by SIGKILL; a lock file that remains is harmless.
+    """
+    real = Path(os.path.realpath(path))
+    real.parent.mkdir(parents=True, exist_ok=True)
+    lock = real.with_name(f".{real.name}.lock")
+    while True:
+        with lock.open("a+", encoding="ascii") as stream:
+            if not _try_lock(stream.fileno()):
+                raise UserError(f"{path}: is being updated by {_holder(lock)}; wait until it ends")
+            if not _is_open_at(lock, stream.fileno()):  # its last holder removed it meanwhile
+                continue
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Locks an open file until it is closed; returns False where another process locks it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _holder(lock: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return f"process {int(lock.read_text(encoding='ascii'))}"
+    return "another process"
+
+
+def _is_open_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def write_json_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

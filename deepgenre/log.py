@@ -44,13 +44,13 @@ def set_quiet(quiet: bool) -> None:
 
 
 def info(message: str, *values: object) -> None:
-    """Prints one line to standard error, unless quiet, without tearing a progress line."""
+    """Prints one line to standard error, unless quiet, above the progress line."""
     if not _quiet:
         warning(message, *values)
 
 
 def warning(message: str, *values: object) -> None:
-    """Prints one line to standard error, also when quiet, without tearing a progress line."""
+    """Prints one line to standard error, also when quiet, above the progress line."""
     tqdm.write(message % values if values else message, file=sys.stderr)
 
 
@@ -84,7 +84,7 @@ class MetricsLog:
         self._folder, self._purge_step = folder, step + 1 if step else None
 
     def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
-        """Appends one line, at once on disk, and one point a number to the event file."""
+        """Appends one line, at once on disk, and one point per number to the event file."""
         self._stream.write(json.dumps({"step": step, "split": split, **scalars}) + "\n")
         self._stream.flush()
         for name, value in scalars.items():

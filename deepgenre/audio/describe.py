@@ -72,7 +72,7 @@ class Describer:
         self._num_samples += len(samples)
         if "loudness" in self._names:
             self._meter = self._meter or loudness.Meter(rate_hz, samples.shape[1])
-            self._meter.add(samples)
+            self._meter.add(_with_channels(samples, self._meter.channels))
         if self._streams:
             self._resampler = self._resampler or soxr.ResampleStream(
                 rate_hz, RATE_HZ, 1, dtype="float32", quality="MQ"
@@ -107,6 +107,13 @@ def encode_fingerprint(fingerprint: np.ndarray) -> str:
 def decode_fingerprint(text: str) -> np.ndarray:
     """Returns the fingerprint, uint32 (frames,), of its text."""
     return np.frombuffer(base64.b64decode(text), "<u4")
+
+
+def _with_channels(samples: np.ndarray, channels: int) -> np.ndarray:
+    """Returns samples (samples, any) with a number of channels: the mean in each if it differs."""
+    if samples.shape[1] == channels:
+        return samples
+    return np.repeat(decoding.to_mono(samples)[:, None], channels, axis=1)
 
 
 def _rounded(value: float | None) -> float | None:

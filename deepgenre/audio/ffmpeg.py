@@ -1,4 +1,4 @@
-"""Decodes formats that libsndfile does not support (m4a, aac, wma, ...) with the ffmpeg program.
+"""Decodes what libsndfile cannot (m4a, aac, wma, Speex, damaged files) with the ffmpeg program.
 
 ffmpeg outputs float32 samples at the file's own sample rate and with its own channels. Mixing and
 resampling are the same as for other files.
@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -17,10 +17,11 @@ import numpy as np
 from deepgenre.errors import UserError
 
 # ffmpeg detects the format from the content. Excluded are formats that refer to other files or to
-# the network (playlists), and those of libsndfile, which reports damage in them itself.
+# the network (playlists).
 FORMATS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "asf", "aac", "ac3", "eac3",
-    "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "avi", "mpegts",
+    "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "avi", "mpegts", "mpeg", "flv",
+    "ogg", "flac", "wav", "w64", "aiff", "au", "caf", "mp3", "voc", "rm", "shn", "aa", "oma",
 )  # fmt: skip
 AU_HEADER = struct.Struct(">4sIIIII")  # magic, offset of the samples, size, coding, rate, channels
 BLOCK_SAMPLES = 1 << 18  # total over all channels
@@ -31,31 +32,42 @@ def is_installed() -> bool:
     return shutil.which("ffmpeg") is not None
 
 
-def decode(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+def decode(
+    path: Path, warn: Callable[[str], None] = lambda message: None
+) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (float32 (samples, channels), rate in Hz) of the file's first audio track, in blocks.
 
-    Raises UserError where the file has no audio track or ffmpeg reports an error.
+    warn: gets a line where ffmpeg reports an error, and the samples that it decodes are used.
+    Raises UserError where it decodes none.
     """
     command = [
-        "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-threads", "1",
+        "ffmpeg", "-nostdin", "-v", "error", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", ",".join(FORMATS),
         "-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
+    num_samples, rate_hz = 0, 1
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
     ):
         try:
             assert process.stdout is not None
-            yield from _blocks(process.stdout)
+            for samples, rate_hz in _blocks(process.stdout):
+                num_samples += len(samples)
+                yield samples, rate_hz
             code = process.wait()
         finally:  # also where the caller stops early
             process.kill()
         log.seek(0)
         messages = log.read().decode(errors="replace").strip()
-    if code or "prematurely" in messages:  # ffmpeg returns 0 for a truncated Matroska file
+    if not num_samples:
         reason = _reason(messages, path)
-        raise UserError(f"{path}: is not audio that ffmpeg can decode, or is cut short ({reason})")
+        raise UserError(f"{path}: is not audio that libsndfile or ffmpeg can decode ({reason})")
+    if code or messages:
+        warn(
+            f"{path}: is cut short or damaged ({_reason(messages, path)}); the "
+            f"{num_samples / rate_hz:.1f} s that can be decoded are used"
+        )
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[tuple[np.ndarray, int]]:

@@ -44,6 +44,7 @@ class Meter:
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         """Starts a measurement of `channels` channels at `rate_hz`."""
+        self.channels = channels
         self._filter = k_weighting(rate_hz)
         self._state = np.zeros((len(self._filter), 2, channels))
         self._weights = channel_weights(channels)

@@ -6,6 +6,8 @@ LOADED_SECONDS, so that memory use does not grow with their length. Both raise U
 file cannot be decoded or changes while it is read. `resample` and `cut` are the steps for arrays.
 """
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -42,12 +44,13 @@ def pieces(
     """Yields the waveform that `load` returns, in equal pieces of about `piece_seconds`.
 
     Files longer than LOADED_SECONDS are streamed. `observe` receives the decoded blocks; those of
-    the beginning of a long file twice. Raises the same UserError as `load`; for damage
-    far into a long file, after the preceding pieces.
+    the beginning of a long file twice. Raises the same UserError as `load`; for damage far
+    into a long file, after the preceding pieces.
     """
     before = _file_state(path)
     piece_samples = piece_seconds * sample_rate_hz
-    blocks, start, rate_hz, seconds = decoding.blocks(path, observe), [], sample_rate_hz, 0.0
+    start, rate_hz, seconds = [], sample_rate_hz, 0.0
+    blocks = decoding.blocks(path, observe=observe)
     for mono, rate_hz in blocks:
         start.append(mono)
         seconds += mono.size / rate_hz
@@ -59,10 +62,11 @@ def pieces(
         yield from cut(resample(_joined(start), rate_hz, sample_rate_hz), piece_samples)
         return
     del start, mono
-    num_samples = _resampled_size(_num_samples(path), rate_hz, sample_rate_hz)
-    stream = (mono for mono, _ in decoding.blocks(path, observe))
-    stream = _resampled(stream, rate_hz, sample_rate_hz, num_samples)
-    yield from _rechunk(path, stream, _piece_sizes(num_samples, piece_samples))
+    declared = max(_declared_samples(path), round(seconds * rate_hz))
+    num_samples = _resampled_size(declared, rate_hz, sample_rate_hz)
+    stream = (mono for mono, _ in decoding.blocks(path, observe=observe))
+    sizes = _piece_sizes(num_samples, piece_samples)
+    yield from _rechunk(_resampled(stream, rate_hz, sample_rate_hz), sizes)
     _check_unchanged(path, before)
 
 
@@ -95,55 +99,55 @@ def _resampled_size(num_samples: int, from_hz: int, to_hz: int) -> int:
     return num_samples if from_hz == to_hz else int(np.ceil(num_samples * to_hz / from_hz))
 
 
-def _resampled(
-    blocks: Iterable[np.ndarray], from_hz: int, to_hz: int, num_samples: int
-) -> Iterator[np.ndarray]:
+def _resampled(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
     """Yields the numbers of `resample` in blocks, from blocks."""
     if from_hz == to_hz:
         yield from blocks
         return
     stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
-    missing = num_samples
+    num_samples, num_resampled = 0, 0
     for block in blocks:
         resampled = stream.resample_chunk(block)
-        missing -= resampled.size
+        num_samples, num_resampled = num_samples + block.size, num_resampled + resampled.size
         yield resampled
     resampled = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-    missing -= resampled.size
+    missing = _resampled_size(num_samples, from_hz, to_hz) - num_resampled - resampled.size
     # soxr may return one sample more or less than librosa.
-    yield np.pad(resampled, (0, missing)) if missing >= 0 else resampled[: max(0, missing)]
+    yield np.pad(resampled, (0, missing)) if missing >= 0 else resampled[:missing]
 
 
-def _rechunk(
-    path: Path, blocks: Iterable[np.ndarray], sizes: Iterable[int]
-) -> Iterator[np.ndarray]:
-    """Yields the samples of the blocks in arrays of the given sizes."""
-    stream, rest = iter(blocks), np.zeros(0, np.float32)
-    for size in sizes:
-        parts, remaining = [], size
-        while remaining:
-            if not rest.size:
-                rest = next(stream, None)
-                if rest is None:
-                    raise _wrong_length(path)
-            parts.append(rest[:remaining])
-            remaining -= parts[-1].size
-            rest = rest[parts[-1].size :]
-        yield _joined(parts)
-    if rest.size or any(block.size for block in stream):
-        raise _wrong_length(path)
+def _rechunk(blocks: Iterable[np.ndarray], sizes: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yields the samples of the blocks in arrays of the given sizes, and all that remain.
+
+    Where the blocks have more samples than the sizes, the last size is repeated. Of a last array
+    that would be shorter than half of it, the samples are part of the one before.
+    """
+    following = itertools.chain(sizes, itertools.repeat(sizes[-1]))
+    parts, num_samples, size = [], 0, next(following)
+    for block in blocks:
+        parts.append(block)
+        num_samples += block.size
+        while num_samples >= 1.5 * size:
+            joined = _joined(parts)
+            yield joined[:size]
+            parts, num_samples = [joined[size:]], num_samples - size
+            size = next(following)
+    rest = _joined(parts)
+    while rest.size:
+        length = size if rest.size >= 1.5 * size else rest.size
+        yield rest[:length]
+        rest, size = rest[length:], next(following)
 
 
-def _wrong_length(path: Path) -> UserError:
-    return UserError(f"{path}: its header declares a wrong length; export it again")
+def _declared_samples(path: Path) -> int:
+    """Returns about how many samples the file contains, for the number of its pieces.
 
-
-def _num_samples(path: Path) -> int:
-    """Returns the length that the header declares or, for ffmpeg's formats, that decoding gives."""
-    try:
-        return soundfile.info(path).frames
-    except soundfile.LibsndfileError:  # decoded by ffmpeg
-        return sum(mono.size for mono, _ in decoding.blocks(path))
+    As its header declares or, where libsndfile cannot open it, as decoding gives.
+    """
+    with contextlib.suppress(soundfile.LibsndfileError):
+        if (num_samples := soundfile.info(path).frames) <= decoding.MAX_SAMPLES:
+            return num_samples
+    return sum(mono.size for mono, _ in decoding.blocks(path, warn=lambda message: None))
 
 
 def _file_state(path: Path) -> tuple[int, ...]:

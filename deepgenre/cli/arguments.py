@@ -11,7 +11,7 @@ from deepgenre.cli import configs, flags, help_text
 from deepgenre.cli.modes import MODES
 from deepgenre.errors import UserError, look_up, unknown_name
 
-HELP = ("--help", "-h", "-help", "--helpshort")
+HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
 VERSION = ("--version", "-version")
 
 
@@ -22,17 +22,19 @@ def parse(argv: Sequence[str]) -> list[str]:
     the program. Raises UserError where an argument is wrong.
     """
     program, *arguments = argv
-    if any(argument in VERSION for argument in arguments):
+    switches = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if any(argument in VERSION for argument in switches):
         print(f"deepgenre {deepgenre.__version__}")
         raise SystemExit(0)
-    if any(argument in HELP for argument in arguments):
-        mode = next((mode for argument in arguments if (mode := _named_mode(argument))), None)
+    if any(argument in HELP for argument in switches):
+        mode = next((mode for argument in switches if (mode := _named_mode(argument))), None)
         print(help_text.of_mode(mode) if mode else help_text.overview())
         raise SystemExit(0)
     if not arguments:
         print(help_text.overview())
         raise SystemExit(2)
-    _, *rest = _parse_flags([program, *_with_config_paths(arguments)])
+    sys.argv = [program, *_with_config_paths(arguments)]  # where ml_collections reads overrides
+    _, *rest = _parse_flags(sys.argv)
     mode, files = _mode_and_files(rest)
     absl_flags.FLAGS.mode = mode
     _check_used(mode, files)
@@ -40,9 +42,13 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
+    first = next((argument for argument in argv if argument.startswith("--config.")), None)
+    has_config = any(argument.startswith("--config=") for argument in argv)
+    if first and not has_config:
+        raise UserError(f"{first}: give the config as well, e.g. --config=gtzan {first}")
     try:
         return absl_flags.FLAGS(argv)
-    except (absl_flags.Error, AttributeError, TypeError, ValueError) as error:  # of ml_collections
+    except Exception as error:  # a config file is code of the user, which may raise anything
         raise UserError(_one_line(error)) from error
 
 
@@ -52,20 +58,24 @@ def _named_mode(argument: str) -> str | None:
 
 
 def _with_config_paths(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with the paths of config files that are given by name."""
-    resolved: list[str] = []
-    for argument in arguments:
-        if argument.startswith("--config="):
-            resolved.append(f"--config={configs.resolve(argument.removeprefix('--config='))}")
-        elif resolved and resolved[-1] == "--config":
-            resolved.append(configs.resolve(argument))
+    """Returns the arguments with the path of the config file first: overrides come after it."""
+    rest, value = [], None
+    switches = iter(arguments)
+    for argument in switches:
+        if argument == "--":
+            rest += [argument, *switches]
+        elif argument == "--config":
+            value = next(switches, "")
+        elif argument.startswith("--config="):
+            value = argument.removeprefix("--config=")
         else:
-            resolved.append(argument)
-    has_config = any(argument.split("=")[0] == "--config" for argument in resolved)
-    mode = next((mode for argument in arguments if (mode := _named_mode(argument))), None)
-    if mode and not has_config and (default := MODES[mode].default_config):
-        resolved.insert(0, f"--config={configs.resolve(default)}")  # before overrides of its fields
-    return resolved
+            rest.append(argument)
+    mode = next((mode for argument in rest if argument.startswith("--mode=")
+                 and (mode := _named_mode(argument))), None)  # fmt: skip
+    mode = mode or (_named_mode(rest[0]) if rest else None)
+    if value is None and mode:
+        value = MODES[mode].default_config or None
+    return rest if value is None else [f"--config={configs.resolve(value)}", *rest]
 
 
 def _mode_and_files(rest: Sequence[str]) -> tuple[str, list[str]]:
@@ -101,12 +111,17 @@ def _check_used(mode: str, files: Sequence[str]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """Returns the message; of ml_collections', which hold other errors and tracebacks, the core."""
+    """Returns the message; of ml_collections' errors, which contain others, the innermost."""
     reason = error.args[0] if error.args else error
     if isinstance(reason, KeyError):
         return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
     lines = str(error).strip().split("\n")
-    return lines[-1] if "Traceback" in str(error) else " ".join(lines)
+    message = lines[-1] if "Traceback" in str(error) else " ".join(lines)
+    expected = (absl_flags.Error, AttributeError, TypeError, ValueError, UserError)
+    config = next((a for a in sys.argv if a.startswith("--config=")), "--config")
+    return (
+        message if isinstance(error, expected) else f"{config}: {type(error).__name__}: {message}"
+    )
 
 
 def fail(message: str, code: int = 1) -> int:

@@ -19,17 +19,17 @@ def packaged() -> dict[str, Path]:
 def resolve(value: str) -> str:
     """Returns the value of `--config` with a path where it gives a name; ':ARGUMENT' stays.
 
-    An existing file is taken as it is. `configs/NAME.py` is found from any folder. Raises UserError
-    where no such file exists.
+    A path ends in .py or contains a '/', anything else is a name. `configs/NAME.py` is found from
+    any folder, unless it exists there. Raises UserError where no such file exists.
     """
     name, colon, argument = value.partition(":")
     path, known = Path(name).expanduser(), packaged()
-    if path.is_file():
+    is_path = path.suffix == ".py" or "/" in name
+    if is_path and path.is_file():
         return f"{path}{colon}{argument}"
-    is_packaged = (path.parent == Path() and not path.suffix) or path.parent.name == "configs"
-    if is_packaged and path.suffix in ("", ".py") and path.stem in known:
+    if path.stem in known and (not is_path or path.parent.name == "configs"):
         return f"{known[path.stem]}{colon}{argument}"
-    if path.suffix == ".py":
+    if is_path:
         raise UserError(
             f"--config: {name!r} does not exist; give a config file, or one of {', '.join(known)}"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from deepgenre.errors import UserError
 
@@ -20,7 +20,7 @@ CONFIG = config_flags.DEFINE_config_file(
     None,
     "Config by name (gtzan) or path (mine.py); --config.FIELD=VALUE overrides a field",
 )
-MODE = flags.DEFINE_string("mode", None, "What to do: the name of a mode; or the first argument")
+MODE = flags.DEFINE_string("mode", None, "The mode; may be given as the first argument instead")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
 )
@@ -41,8 +41,8 @@ FILES = flags.DEFINE_multi_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv), embeddings "
-    "(.npz), weights (.safetensors). For organize: a folder",
+    "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
+    "embeddings (.npz), weights (.safetensors). For organize: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -81,10 +81,16 @@ QUERY = flags.DEFINE_multi_string(
     "query", [], "Songs to find similar ones of, as the arguments; repeatable"
 )
 LIBRARY = flags.DEFINE_multi_string(
-    "library", [], "Songs to search in: files, folders, globs or lists; repeatable"
+    "library", [], "Songs to index and search in: files, folders, globs or lists; repeatable"
 )
 INDEX = flags.DEFINE_string(
-    "index", None, "Embeddings of the library (.npz), brought up to date; default in data/index/"
+    "index", None, "Embeddings of songs (.npz); --library is added to it; default in data/index/"
+)
+PRUNE = flags.DEFINE_bool(
+    "prune", False, "Remove from the index, or --output, the songs that are not among those given"
+)
+COPIES = flags.DEFINE_bool(
+    "copies", False, "List copies of the query too: re-encodings, the same audio with other tags"
 )
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"
@@ -95,7 +101,7 @@ UNDO = flags.DEFINE_bool(
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
-SOURCE = flags.DEFINE_string("source", "", "Whose published weights to import: musicnn")
+SOURCE = flags.DEFINE_string("source", "", "Publisher of the weights to import: musicnn")
 WHEEL = flags.DEFINE_string("wheel", None, "The source's wheel, instead of downloading it")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
@@ -113,6 +119,8 @@ def config() -> "Config":
     """Returns the config of --config; raises UserError where it is not given."""
     if CONFIG.value is None:
         raise UserError("--config: give a config, e.g. --config=gtzan")
+    if not isinstance(CONFIG.value, ConfigDict):
+        raise UserError("--config: its get_config() must return the config of deepgenre.config")
     return CONFIG.value
 
 

@@ -14,6 +14,9 @@ COLUMN = 30  # where the text of a flag begins
 # What stands for a flag's value, by its name, else by its type; else PATH.
 METAVARS = {
     "config": "NAME",
+    "data_dir": "FOLDER",
+    "workdir": "FOLDER",
+    "taggram": "FOLDER",
     "mode": "MODE",
     "weights": "NAME",
     "eval_split": "PART",

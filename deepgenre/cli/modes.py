@@ -1,7 +1,7 @@
 """The table of modes: a row per name, with what it runs, its flags and examples.
 
 A mode takes the files of the command line and returns the exit code. Modules are imported by the
-mode that needs them, so that `--help` and a misspelt flag answer at once.
+mode that needs them, so that `--help` and errors of flags take no time.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ def _embed(files: Sequence[str]) -> int:
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    return embed.run(loading.load(*flags.weights()), files, flags.output())
+    return embed.run(loading.load(*flags.weights()), files, flags.output(), prune=flags.PRUNE.value)
 
 
 def _similar(files: Sequence[str]) -> int:
@@ -68,6 +68,8 @@ def _similar(files: Sequence[str]) -> int:
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
         output=flags.output(),
+        copies=flags.COPIES.value,
+        prune=flags.PRUNE.value,
     )
     return similar.run(loading.load(*flags.weights()), [*flags.QUERY.value, *files], options)
 
@@ -134,8 +136,11 @@ MODES: Mapping[str, Mode] = {
     "similar": Mode(
         _similar,
         "Finds the songs of a library that are most similar to given songs.",
-        ("query", "library", "index", "top_k", "output", *_WEIGHTS),
-        ("similar song.mp3 --library=songs/", "similar song.mp3 --index=songs.npz --top_k=20"),
+        ("query", "library", "index", "prune", "copies", "top_k", "output", *_WEIGHTS),
+        (
+            "similar song.mp3 --library=songs/",
+            "similar song.mp3 --index=songs.npz --top_k=20 --output=s.m3u8",
+        ),
         files=True,
     ),
     "organize": Mode(
@@ -155,7 +160,7 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         _embed,
         "Writes an embedding per audio file.",
-        ("files", "output", *_WEIGHTS),
+        ("files", "output", "prune", *_WEIGHTS),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
         files=True,
     ),

@@ -40,7 +40,7 @@ def available_bytes() -> int:
 
 
 def streamed_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
-    """Reads windows from the store; with several devices, shards them over this process's own."""
+    """Returns functions that read windows from the store, and shard them over local devices."""
     if jax.device_count() == 1:
         return ReadWindows(records, window_frames), dict
     shard = functools.partial(devices.shard, num_local_devices=jax.local_device_count())

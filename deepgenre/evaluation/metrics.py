@@ -17,7 +17,7 @@ def evaluate(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> Me
 
 
 def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Accuracy with its chance level, the share of the most frequent class, and the loss."""
+    """Returns accuracy, its chance level (the share of the most frequent class), and loss."""
     of_label = scores[np.arange(len(labels)), labels]
     hits = scores.argmax(axis=1) == labels
     low, high = wilson_interval(int(hits.sum()), len(labels))
@@ -32,7 +32,7 @@ def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def _tag_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Macro averages over the tags that have both a positive and a negative clip.
+    """Returns macro averages over the tags that have both a positive and a negative clip.
 
     `argmax_accuracy`: the argmax of the scores equals the argmax of the 0/1 labels (the first
     positive tag in class order), probably the accuracy that the paper reports. `top1_hit`: the tag

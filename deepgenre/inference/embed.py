@@ -13,7 +13,7 @@ from flax import traverse_util
 from deepgenre import log
 from deepgenre.audio.discover import expand
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import fingerprint
+from deepgenre.files import fingerprint, real_paths, updating
 from deepgenre.inference import song_index
 from deepgenre.inference.infer import FileOutputs, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
@@ -27,73 +27,93 @@ SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
 IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
 
 
-def run(weights: Weights, arguments: Sequence[str], output: Path | None) -> int:
+def run(weights: Weights, arguments: Sequence[str], output: Path | None, *, prune: bool) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
-    An existing output is updated.
+    An existing output is updated; see `update`.
     """
     if output is None or output.suffix != ".npz":
         raise UserError("--output: give the name of the file to write, ending in .npz")
     files = expand(arguments)
     if not files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
-    failures = update(weights, files, output)
+    failures = update(weights, files, output, prune=prune)
     log.info("wrote %s", output)
     return 1 if failures else 0
 
 
-def update(weights: Weights, files: Sequence[Path], index_path: Path) -> list[str]:
-    """Makes an index contain exactly these files; returns the errors of files that failed.
+def update(
+    weights: Weights, files: Sequence[Path], index_path: Path, *, prune: bool = False
+) -> list[str]:
+    """Adds files to an index or updates them; returns the errors of files that failed.
 
-    Files that it contains and that are unchanged are not processed again. The index is saved every
-    SAVE_EVERY_SECONDS, and when the run is asked to stop.
+    Files that it contains and that are unchanged are not processed again, whichever path leads to
+    them. Other songs of the index are kept, with `prune` removed. The index is saved every
+    SAVE_EVERY_SECONDS, and when the run is asked to stop. Raises UserError where another process
+    is updating it.
     """
+    with updating(index_path):
+        return _update(weights, files, index_path, prune=prune)
+
+
+def _update(weights: Weights, files: Sequence[Path], index_path: Path, *, prune: bool) -> list[str]:
     model = model_digest(weights)
     old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
     song_index.check_model(index_path, old, model)
-    requested = [path.absolute() for path in files]
-    unchanged = {song.path: song for song in song_index.unchanged(old.songs)}
-    kept = {path: unchanged[path] for path in requested if path in unchanged}
-    todo = [path for path in requested if path not in kept]
-    num_dropped = len(old.songs) - len(kept)
+    requested = dict(zip(real_paths(files), (path.absolute() for path in files), strict=True))
+    songs = dict(zip(real_paths(song.path for song in old.songs), old.songs, strict=True))
+    num_others = len(songs.keys() - requested.keys())
+    if prune:
+        songs = {real: song for real, song in songs.items() if real in requested}
+    current = song_index.unchanged(songs[real] for real in requested if real in songs)
+    done = set(real_paths(song.path for song in current))
+    todo = {path: real for real, path in requested.items() if real not in done}
     log.info(
-        "%s: %d songs kept, %d dropped, %d to process",
-        index_path, len(kept), num_dropped, len(todo),
+        "%s: %d of %d files unchanged, %d to process; %d other songs %s",
+        index_path, len(done), len(requested), len(todo), num_others,
+        "removed" if prune else "kept",
     )  # fmt: skip
     failures: list[str] = []
-    songs = dict(kept)
+    num_saved = -1 if len(songs) < len(old.songs) or not index_path.exists() else 0
+    added: dict[str, Song] = {}
 
     def save() -> None:
-        if len(songs) > len(kept) or num_dropped or not index_path.exists():
-            in_order = tuple(songs[path] for path in requested if path in songs)
-            song_index.write_index(index_path, SongIndex(model, in_order))
+        nonlocal num_saved
+        if len(added) > num_saved:
+            song_index.write_index(index_path, SongIndex(model, tuple((songs | added).values())))
+            num_saved = len(added)
 
-    steps = _embed_files(weights, todo, songs, failures)
+    def add(song: Song) -> None:
+        song_index.check_width(index_path, old, song.vector)
+        added[todo[song.path]] = song
+
+    steps = _embed_files(weights, [*todo], add, failures)
     with stop_requests() as stop_requested, contextlib.closing(steps):
         _save_periodically(steps, save, stop_requested)
-    if len(songs) + len(failures) < len(requested):
+    if len(added) + len(failures) < len(todo):
         raise InterruptedRunError(
-            f"stopped with {len(songs)} of {len(requested)} songs in {index_path}; "
+            f"stopped with {len(done) + len(added)} of {len(requested)} songs in {index_path}; "
             "repeat the command to continue"
         )
     return failures
 
 
 def _embed_files(
-    weights: Weights, todo: Sequence[Path], songs: dict[Path, Song], failures: list[str]
+    weights: Weights, todo: Sequence[Path], add: Callable[[Song], None], failures: list[str]
 ) -> Generator[None]:
-    """Adds each file to the songs or the failures; yields after each."""
+    """Adds the song of each file, or its error to the failures; yields after each."""
     fingerprints = {path: fingerprint(path) for path in todo}
     with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
         for outputs in infer_files(weights, todo, embed=True):
             bar.update()
-            if outputs.error:
-                failures.append(escape_controls(outputs.error))
+            try:
+                vector = song_vector(outputs)
+            except UserError as error:
+                failures.append(escape_controls(error))
                 log.warning("failed: %s", failures[-1])
             else:
                 # A file that was created during the run is processed again by the next one.
-                before = fingerprints[outputs.path] or (0, 0)
-                songs[outputs.path] = Song(outputs.path, before, song_vector(outputs))
+                add(Song(outputs.path, fingerprints[outputs.path] or (0, 0), vector))
             yield
 
 
@@ -112,9 +132,19 @@ def _save_periodically(
 
 
 def song_vector(outputs: FileOutputs) -> np.ndarray:
-    """Returns the embedding of a song, float32 (features,): the mean over its windows."""
+    """Returns the embedding of a song, float32 (features,): the mean over its windows.
+
+    Raises UserError where the file could not be processed, or its embedding is not finite.
+    """
+    if outputs.error:
+        raise UserError(outputs.error)
     assert outputs.embeddings is not None
-    return outputs.embeddings.mean(axis=0)
+    vector = outputs.embeddings.mean(axis=0)
+    if not np.isfinite(vector).all():
+        raise UserError(
+            f"{outputs.path}: its embedding contains NaN or infinity; check file and weights"
+        )
+    return vector
 
 
 def model_digest(weights: Weights) -> str:

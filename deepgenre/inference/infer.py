@@ -73,7 +73,7 @@ def compile_infer_batch(weights: Weights) -> InferBatch:
 
 
 def with_windows(weights: Weights, window_seconds: float, hop_seconds: float) -> Weights:
-    """Returns the weights with another window length or hop in their spec; 0 keeps a value.
+    """Returns the weights with another window length or hop in their spec; 0: unchanged.
 
     Raises UserError where the network requires the window length of its training.
     """

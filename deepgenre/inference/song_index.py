@@ -1,37 +1,43 @@
-"""An index of songs: their embeddings on disk (.npz) and nearest-neighbour search (faiss).
+"""An index of songs: their embeddings on disk (.npz).
 
-Arrays of the file:
+Arrays of the file, stored without compression:
 
 model     text: digest of the network and weights that computed the embeddings
 paths     uint8: the songs' absolute paths as JSON, including names that are not UTF-8
 stamps    int64 (songs, 2): fingerprint of each file, size in bytes and modification time in ns
 vectors   float32 (songs, features): embedding of each song, the mean over its windows
-search    uint8: serialised search (`dump_search`) of an index of more than EXACT_SONGS, or empty
+cells     float32 (cells, features): centroids of the search (`song_search.Cells`); without rows
+          where there is none, as in small indices
+cell_of   int32 (songs,): the cell of each song
+probe     float64 (2,): number of probed cells, recall
 
-Neighbours are ranked by cosine similarity: exactly up to EXACT_SONGS songs, beyond that with an
-inverted file whose recall is measured on a sample.
+A file comes from elsewhere or may be damaged: the declared size of every array is compared with
+the bytes that are there before memory is allocated, and every value is checked.
 """
 
 import dataclasses
 import json
 import math
+import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
+from numpy.lib import format as npy
 
 from deepgenre.errors import UserError
 from deepgenre.files import Fingerprint, fingerprint, replacing
+from deepgenre.inference.song_search import Cells
 
-EXACT_SONGS = 100_000
-TARGET_RECALL = 0.95  # the number of probed cells is doubled until a sample reaches it
-RECALL_SONGS = 200  # size of the sample
-RECALL_NEIGHBOURS = 10
-TRAIN_SONGS_PER_CELL = 40
-TRAIN_ROUNDS = 10
+# What a damaged file raises in `zipfile`, in numpy's header parser and in `json`.
+DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, OverflowError, MemoryError,
+    SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +51,11 @@ class Song:
 
 @dataclasses.dataclass(frozen=True)
 class SongIndex:
-    """Embeddings of songs, all computed by one model, and the serialised search, if any."""
+    """Embeddings of songs, all computed by one model, and the cells of the search, if any."""
 
     model: str
     songs: tuple[Song, ...]
-    search: bytes = b""
+    cells: Cells | None = None
 
     def matrix(self) -> np.ndarray:
         """Returns the embeddings, float32 (songs, features)."""
@@ -61,32 +67,99 @@ class SongIndex:
 def read_index(path: Path) -> SongIndex:
     """Returns the index; raises UserError where the file is missing, damaged or not an index."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = json.loads(arrays["paths"].tobytes())
-            rows = zip(names, arrays["stamps"].tolist(), arrays["vectors"], strict=True)
-            songs = tuple(Song(Path(n), (size, time), vector) for n, (size, time), vector in rows)
-            return SongIndex(str(arrays["model"]), songs, arrays["search"].tobytes())
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, path.stat().st_size)
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist; give --library to create an index") from error
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path}: is not a song index, or is damaged ({reason}); give another name or remove it"
         ) from error
 
 
+def _read(archive: zipfile.ZipFile, file_bytes: int) -> SongIndex:
+    """Returns the index in an archive; raises one of DAMAGE where an array is not as documented."""
+    model = _array(archive, "model", None, (), file_bytes).item()
+    names = json.loads(_array(archive, "paths", np.uint8, (None,), file_bytes).tobytes())
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("paths: is not a list of texts")
+    stamps = _array(archive, "stamps", np.int64, (len(names), 2), file_bytes)
+    vectors = _array(archive, "vectors", np.float32, (len(names), None), file_bytes)
+    if names and not vectors.shape[1]:
+        raise ValueError("vectors: have no features")
+    if not np.isfinite(vectors).all():
+        raise ValueError("vectors: contain NaN or infinity")
+    rows = zip(names, stamps.tolist(), vectors, strict=True)
+    songs = tuple(Song(Path(name), (size, time), vector) for name, (size, time), vector in rows)
+    if "cells.npy" not in archive.namelist():  # an older index, whose search is built again
+        return SongIndex(model, songs)
+    cells = _array(archive, "cells", np.float32, (None, vectors.shape[1]), file_bytes)
+    if not len(cells):
+        return SongIndex(model, songs)
+    cell_of = _array(archive, "cell_of", np.int32, (len(names),), file_bytes)
+    num_probed, recall = _array(archive, "probe", np.float64, (2,), file_bytes).tolist()
+    if not (
+        np.isfinite(cells).all()
+        and cell_of.min(initial=0) >= 0
+        and cell_of.max(initial=0) < len(cells)
+        and 1 <= num_probed <= len(cells)
+        and 0 <= recall <= 1
+    ):
+        raise ValueError("cells: values are out of range")
+    return SongIndex(model, songs, Cells(cells, cell_of, int(num_probed), recall))
+
+
+def _array(
+    archive: zipfile.ZipFile,
+    name: str,
+    dtype: type[np.generic] | None,
+    shape: tuple[int | None, ...],
+    file_bytes: int,
+) -> np.ndarray:
+    """Returns an array of the archive. dtype: None for text; None in shape for any length.
+
+    Raises one of DAMAGE, before the array is allocated, where the archive has no such array, where
+    the array has another type or shape, or where its header promises other than the file's bytes.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > file_bytes:
+        raise ValueError(f"{name}: is compressed, or longer than the file")
+    with archive.open(info) as stream:
+        version = npy.read_magic(stream)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        found_shape, _, found_dtype = read_header(stream)
+        fits = len(found_shape) == len(shape) and all(
+            expected in (None, length) for expected, length in zip(shape, found_shape, strict=True)
+        )
+        if not fits or (found_dtype.kind != "U" if dtype is None else found_dtype != dtype):
+            raise ValueError(f"{name}: has type {found_dtype} and shape {found_shape}")
+        num_bytes = math.prod(found_shape) * found_dtype.itemsize
+        if num_bytes != info.file_size - stream.tell():
+            raise ValueError(f"{name}: its header promises {num_bytes} bytes, the file has others")
+        content = stream.read()  # to the end, which verifies the checksum
+    return np.frombuffer(content, found_dtype).reshape(found_shape)
+
+
 def write_index(path: Path, index: SongIndex) -> None:
-    """Writes an index atomically."""
+    """Writes an index atomically; where `path` is a link, the file that it leads to."""
     names = json.dumps([str(song.path) for song in index.songs])  # ASCII
     fingerprints = np.array([song.fingerprint for song in index.songs], np.int64).reshape(-1, 2)
-    with replacing(path) as temporary, temporary.open("wb") as stream:
+    vectors = index.matrix()
+    cells = index.cells or Cells(vectors[:0], np.zeros(len(vectors), np.int32), 0, 0.0)
+    with (
+        replacing(Path(os.path.realpath(path))) as temporary,
+        temporary.open("wb") as stream,
+    ):
         np.savez(
             stream,
             model=np.array(index.model),
             paths=np.frombuffer(names.encode(), np.uint8),
             stamps=fingerprints,
-            vectors=index.matrix(),
-            search=np.frombuffer(index.search, np.uint8),
+            vectors=vectors,
+            cells=cells.centroids,
+            cell_of=cells.cell_of,
+            probe=np.array([cells.num_probed, cells.recall]),
         )
 
 
@@ -99,76 +172,15 @@ def check_model(path: Path, index: SongIndex, model: str) -> None:
         )
 
 
+def check_width(path: Path, index: SongIndex, vector: np.ndarray) -> None:
+    """Raises UserError unless the index's embeddings have the length of this one."""
+    if index.songs and index.songs[0].vector.shape != vector.shape:
+        raise UserError(
+            f"{path}: is damaged (embeddings of {index.songs[0].vector.size} numbers, these "
+            f"weights compute {vector.size}); give another name or remove it"
+        )
+
+
 def unchanged(songs: Iterable[Song]) -> list[Song]:
     """Returns the songs whose file still has the same fingerprint."""
     return [song for song in songs if song.fingerprint == fingerprint(song.path)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A search structure, and its recall: the share of the exact nearest neighbours it returns."""
-
-    index: Any  # of faiss, over unit vectors
-    recall: float
-
-
-def build_search(vectors: np.ndarray) -> Search:
-    """Returns the search over vectors, float32 (songs, features)."""
-    units = unit_vectors(vectors)
-    exact: Any = faiss.IndexFlatIP(units.shape[1])
-    exact.add(units)
-    if len(units) <= EXACT_SONGS:
-        return Search(exact, 1.0)
-    return _inverted_file(units, exact)
-
-
-def nearest_songs(search: Search, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns cosines, float32, and row indices, int64, both (queries, at most count).
-
-    Nearest first; -1 for an index where fewer were found. queries: float32 (queries, features).
-    """
-    return search.index.search(unit_vectors(queries), min(count, search.index.ntotal))
-
-
-def dump_search(search: Search) -> bytes:
-    """Returns a search as bytes; empty for an exact one, which is fast to build."""
-    if isinstance(search.index, faiss.IndexFlat):
-        return b""
-    return np.float64(search.recall).tobytes() + faiss.serialize_index(search.index).tobytes()
-
-
-def load_search(content: bytes) -> Search:
-    """Returns the search from the bytes of `dump_search`."""
-    index = faiss.deserialize_index(np.frombuffer(content, np.uint8, offset=8).copy())
-    return Search(index, float(np.frombuffer(content, np.float64, 1)[0]))
-
-
-def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Returns vectors, float32 (songs, features), scaled to length 1; zero vectors stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), np.float32)
-
-
-def _inverted_file(units: np.ndarray, exact: Any) -> Search:
-    rng = np.random.default_rng(0)
-    num_cells = 4 * math.isqrt(len(units))
-    index: Any = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(units.shape[1]), units.shape[1], num_cells, faiss.METRIC_INNER_PRODUCT
-    )
-    index.cp.niter, index.cp.max_points_per_centroid = TRAIN_ROUNDS, TRAIN_SONGS_PER_CELL
-    index.train(units[rng.permutation(len(units))[: num_cells * TRAIN_SONGS_PER_CELL]])
-    index.add(units)
-    sample = units[rng.choice(len(units), RECALL_SONGS, replace=False)]
-    nearest = exact.search(sample, 1 + RECALL_NEIGHBOURS)[1]
-    index.nprobe, recall = 8, 0.0
-    while True:
-        recall = _recall(index.search(sample, 1 + RECALL_NEIGHBOURS)[1], nearest)
-        if recall >= TARGET_RECALL or index.nprobe >= num_cells:
-            return Search(index, recall)
-        index.nprobe = min(2 * index.nprobe, num_cells)
-
-
-def _recall(found: np.ndarray, nearest: np.ndarray) -> float:
-    """Returns the share of the nearest that was found, without the first: the query itself."""
-    hits = [len({*row} & {*exact[1:]}) for row, exact in zip(found, nearest, strict=True)]
-    return float(np.mean(hits) / (nearest.shape[1] - 1))

@@ -71,7 +71,7 @@ def fingerprint(path: Path) -> np.ndarray:
     The rest of a file after the part that a fingerprint holds is not decoded.
     """
     describer = describe.Describer(["fingerprint"])
-    blocks = decoding.blocks(path, describer.observe)
+    blocks = decoding.blocks(path, observe=describer.observe)
     seconds = 0.0
     for mono, rate_hz in blocks:
         seconds += mono.size / rate_hz

@@ -78,11 +78,11 @@ def undo(output: Path | None) -> int:
     """Restores the files to their state before `write`; returns 1 if one failed, else 0."""
     failures = 0
     for path, error in tag_writer.undo(_check_folder(output) / "journal.jsonl"):
-        failures += bool(error)
-        log.info(
-            "%s",
-            f"failed: {escape_controls(error)}" if error else f"restored: {escape_controls(path)}",
-        )
+        if error:
+            failures += 1
+            log.warning("failed: %s", escape_controls(error))
+        else:
+            log.info("restored: %s", escape_controls(path))
     return 1 if failures else 0
 
 
@@ -129,7 +129,7 @@ def _write_playlists(folder: Path, labels: Sequence[str], songs: Sequence[Song])
         try:
             playlists.check_listable(song.path)
         except UserError as error:
-            log.info("failed: %s", error)
+            log.warning("failed: %s", error)
             yield str(error)
             continue
         for label in song.labels:
@@ -171,7 +171,7 @@ def _write_tags(
                 changed += [path] if changes else []
             except UserError as error:
                 failures.append(escape_controls(error))
-                log.info("failed: %s", failures[-1])
+                log.warning("failed: %s", failures[-1])
     if write:
         log.info("changed %d files; --undo restores them", len(changed))
     elif changed:

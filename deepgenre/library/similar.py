@@ -1,39 +1,31 @@
 """Mode `similar`: the songs of a library that are most similar to query songs, by embedding."""
 
-import csv
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from deepgenre import log
 from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError, look_up
-from deepgenre.files import replacing
-from deepgenre.inference import embed, song_index
+from deepgenre.files import fingerprint, real_paths, updating
+from deepgenre.inference import embed, song_index, song_search
 from deepgenre.inference.infer import infer_files
-from deepgenre.inference.prediction_files.rows import encodable
-from deepgenre.inference.prediction_files.text import csv_cell
-from deepgenre.inference.song_index import SongIndex
+from deepgenre.inference.song_index import Song, SongIndex
+from deepgenre.inference.song_search import Search
+from deepgenre.library import neighbours, playlists
+from deepgenre.library.neighbours import Neighbour
 from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Weights
 
-
-@dataclasses.dataclass(frozen=True)
-class Neighbour:
-    """A song of the library and its similarity to a query."""
-
-    query: Path
-    rank: int  # from 1
-    cosine: float
-    path: Path
-
-
-Write = Callable[[TextIO, Sequence[Neighbour]], None]
+# Songs from this cosine on are copies of the query: re-encodings, or the same audio with other
+# tags (cosine 1). BUILD_NOTES.md has the measurements: what it recognises, and what it does not.
+COPY_COSINE = 0.995
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,37 +36,62 @@ class Options:
     index: Path | None = None
     top_k: int = 10
     output: Path | None = None
+    copies: bool = False
+    prune: bool = False
+
+
+@dataclasses.dataclass
+class _LeftOut:
+    """Songs nearer than the last that is listed, and why they are not."""
+
+    copies: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)  # by query
+    gone: set[Path] = dataclasses.field(default_factory=set)
+    unlistable: set[Path] = dataclasses.field(default_factory=set)  # in a playlist
 
 
 def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     """Prints and writes the nearest songs of each query; returns 1 if a file failed, else 0.
 
-    With a library, the index is created or brought up to date first.
+    With a library, its songs are added to the index or updated first, and only they are searched.
     """
+    queries = _check(arguments, options)
+    index_path = options.index or _default_index(weights, options.library)
+    failures, library = [], None
+    if options.library:
+        library = expand(options.library)
+        failures += embed.update(weights, library, index_path, prune=options.prune)
+    index, search = _load(weights, index_path, library)
+    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
+    left_out = _LeftOut()
+    nearest = []
+    for path, vector in vectors.items():
+        song_index.check_width(index_path, index, vector)
+        songs = _neighbours(path, vector, index.songs, search, options, left_out)
+        nearest += itertools.islice(songs, options.top_k)
+        print(escape_controls(path))
+        for neighbour in nearest:
+            if neighbour.query == path:
+                changed = "  (changed since it was indexed)" if neighbour.changed else ""
+                print(f"  {neighbour.cosine:.3f}  {escape_controls(neighbour.path)}{changed}")
+    _report(left_out)
+    if options.output:
+        neighbours.write(options.output, nearest)
+        log.info("wrote %s", options.output)
+    return 1 if failures or query_failures or left_out.unlistable else 0
+
+
+def _check(arguments: Sequence[str], options: Options) -> list[Path]:
+    """Returns the queries; raises UserError where an option is wrong."""
     if options.top_k < 1:
         raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
+    if options.prune and not options.library:
+        raise UserError("--prune: needs --library; it removes the songs that are not among those")
+    if options.output:
+        look_up(neighbours.FORMATS, options.output.suffix, "--output suffix")
     queries = expand(arguments)
     if not queries:
         raise UserError("--query: give songs to find similar ones of")
-    write = look_up(WRITERS, options.output.suffix, "--output suffix") if options.output else None
-    index_path = options.index or _default_index(weights, options.library)
-    failures = []
-    if options.library:
-        failures += embed.update(weights, expand(options.library), index_path)
-    index, search = _load(weights, index_path)
-    vectors, query_failures = _query_vectors(weights, [path.absolute() for path in queries], index)
-    neighbours = {
-        path: _neighbours(path, vector, index, search, options.top_k)
-        for path, vector in vectors.items()
-    }
-    for path, nearest in neighbours.items():
-        print(escape_controls(path))
-        for neighbour in nearest:
-            print(f"  {neighbour.cosine:.3f}  {escape_controls(neighbour.path)}")
-    if write and options.output:
-        rows = [neighbour for nearest in neighbours.values() for neighbour in nearest]
-        _write(options.output, write, rows)
-    return 1 if failures or query_failures else 0
+    return queries
 
 
 def _default_index(weights: Weights, library: Sequence[str]) -> Path:
@@ -87,27 +104,55 @@ def _default_index(weights: Weights, library: Sequence[str]) -> Path:
     return Path("data/index") / f"{Path(sources[0]).name[:80]}-{digest}.npz"
 
 
-def _load(weights: Weights, index_path: Path) -> tuple[SongIndex, song_index.Search]:
-    """Returns an index and its search, which is built, and added to the file, if missing."""
+def _load(
+    weights: Weights, index_path: Path, library: Sequence[Path] | None
+) -> tuple[SongIndex, Search]:
+    """Returns an index, reduced to the songs of a library if one is given, and its search."""
+    version = fingerprint(index_path)
     index = song_index.read_index(index_path)
     song_index.check_model(index_path, index, embed.model_digest(weights))
+    if library is not None:
+        part = _only(index, library)
+        if len(part.songs) < len(index.songs):
+            _check_songs(index_path, part)
+            return part, song_search.exact_search(part.matrix())
+    _check_songs(index_path, index)
+    vectors = index.matrix()
+    if len(vectors) <= song_search.EXACT_SONGS:
+        return index, song_search.exact_search(vectors)
+    if not index.cells:
+        index = dataclasses.replace(index, cells=song_search.find_cells(vectors))
+        _store(index_path, index, version)
+    assert index.cells
+    log.info(
+        "%s: %d songs, approximate search: %.1f %% of the %d nearest are found",
+        index_path, len(index.songs), 100 * index.cells.recall, song_search.RECALL_NEIGHBOURS,
+    )  # fmt: skip
+    return index, song_search.cell_search(vectors, index.cells)
+
+
+def _only(index: SongIndex, library: Sequence[Path]) -> SongIndex:
+    wanted = {*real_paths(library)}
+    reals = real_paths(song.path for song in index.songs)
+    songs = (song for song, real in zip(index.songs, reals, strict=True) if real in wanted)
+    return SongIndex(index.model, tuple(songs))
+
+
+def _check_songs(index_path: Path, index: SongIndex) -> None:
     if not index.songs:
         raise UserError(
             f"{index_path}: contains no songs; see the errors above, or give songs with --library"
         )
-    if index.search:
-        search = song_index.load_search(index.search)
-    else:
-        search = song_index.build_search(index.matrix())
-        if content := song_index.dump_search(search):
-            index = dataclasses.replace(index, search=content)
-            song_index.write_index(index_path, index)
-    if index.search:
-        log.info(
-            "%s: %d songs, approximate search: %.1f %% of the %d nearest are found",
-            index_path, len(index.songs), 100 * search.recall, song_index.RECALL_NEIGHBOURS,
-        )  # fmt: skip
-    return index, search
+
+
+def _store(index_path: Path, index: SongIndex, version: object) -> None:
+    """Adds the cells of the search to an index file, unless it cannot be written or has changed."""
+    try:
+        with updating(index_path):
+            if fingerprint(index_path) == version:
+                song_index.write_index(index_path, index)
+    except (UserError, OSError) as error:
+        log.info("the search is not stored and will be built again (%s)", error)
 
 
 def _query_vectors(
@@ -117,62 +162,72 @@ def _query_vectors(
 
     Embeddings of files that are unchanged since they were indexed come from the index.
     """
-    indexed = {song.path: song for song in index.songs}
-    unchanged = song_index.unchanged(indexed[path] for path in queries if path in indexed)
-    vectors = {song.path: song.vector for song in unchanged}
+    indexed = {str(song.path): song for song in index.songs}
+    vectors = {}
+    for path, real in zip(queries, real_paths(queries), strict=True):
+        song = indexed.get(str(path)) or indexed.get(real)
+        if song and song_index.unchanged([song]):
+            vectors[path] = song.vector
     failures = []
     for outputs in infer_files(weights, [p for p in queries if p not in vectors], embed=True):
-        if outputs.error:
-            failures.append(escape_controls(outputs.error))
-            log.info("failed: %s", failures[-1])
-        else:
+        try:
             vectors[outputs.path] = embed.song_vector(outputs)
+        except UserError as error:
+            failures.append(escape_controls(error))
+            log.warning("failed: %s", failures[-1])
     return {path: vectors[path] for path in queries if path in vectors}, failures
 
 
 def _neighbours(
-    query: Path, vector: np.ndarray, index: SongIndex, search: song_index.Search, top_k: int
-) -> list[Neighbour]:
-    """Returns the nearest songs, nearest first, without the query itself."""
-    cosines, rows = song_index.nearest_songs(search, vector[None], top_k + 1)
-    query_file = query.resolve()
-    nearest = [
-        (float(cosine), index.songs[row].path)
-        for cosine, row in zip(cosines[0], rows[0], strict=True)
-        if row >= 0 and index.songs[row].path.resolve() != query_file
-    ]
-    return [
-        Neighbour(query, rank, cosine, path)
-        for rank, (cosine, path) in enumerate(nearest[:top_k], 1)
-    ]
+    query: Path,
+    vector: np.ndarray,
+    songs: Sequence[Song],
+    search: Search,
+    options: Options,
+    left_out: _LeftOut,
+) -> Iterator[Neighbour]:
+    """Yields the nearest songs, nearest first; adds to `left_out` those that are not listed.
+
+    The query itself is left out, however its path is written, and so are its copies, unless asked
+    for, and songs whose files are gone.
+    """
+    query_file, rank = os.path.realpath(query), 0
+    for cosine, row in song_search.ranking(search, vector):
+        song = songs[row]
+        found = fingerprint(song.path)
+        if os.path.realpath(song.path) == query_file:
+            continue
+        if found is None:
+            left_out.gone.add(song.path)
+        elif cosine >= COPY_COSINE and not options.copies:
+            left_out.copies.setdefault(query, []).append(song.path)
+        elif options.output and options.output.suffix == playlists.SUFFIX and _unlistable(song):
+            left_out.unlistable.add(song.path)
+        else:
+            rank += 1
+            yield Neighbour(query, rank, cosine, song.path, found != song.fingerprint)
 
 
-def _write(path: Path, write: Write, neighbours: Sequence[Neighbour]) -> None:
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        write(stream, neighbours)
-    log.info("wrote %s", path)
+def _unlistable(song: Song) -> bool:
+    try:
+        playlists.check_listable(song.path)
+    except UserError as error:
+        log.warning("failed: %s", escape_controls(error))
+        return True
+    return False
 
 
-def _json_lines(stream: TextIO, neighbours: Sequence[Neighbour]) -> None:
-    for neighbour in neighbours:
-        line = {
-            "query": str(neighbour.query),
-            "rank": neighbour.rank,
-            "cosine": round(neighbour.cosine, 6),
-            "path": str(neighbour.path),
-        }
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _csv(stream: TextIO, neighbours: Sequence[Neighbour]) -> None:
-    rows = csv.writer(stream)
-    rows.writerow(["query", "rank", "cosine", "path"])
-    for neighbour in neighbours:
-        query, path = (csv_cell(encodable(str(p))) for p in (neighbour.query, neighbour.path))
-        rows.writerow([query, neighbour.rank, f"{neighbour.cosine:.6f}", path])
-
-
-WRITERS: Mapping[str, Write] = {".jsonl": _json_lines, ".csv": _csv}
+def _report(left_out: _LeftOut) -> None:
+    """Prints which songs are not listed, and what to do about it."""
+    for query, copies in left_out.copies.items():
+        names = ", ".join(escape_controls(path) for path in copies[:3])
+        more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+        log.info(
+            "%s: left out %d copies (cosine %s or more; --copies keeps them): %s%s",
+            escape_controls(query.name), len(copies), COPY_COSINE, names, more,
+        )  # fmt: skip
+    if left_out.gone:
+        log.info(
+            "left out %d songs whose files are gone; --library=FOLDERS --prune removes them from "
+            "the index", len(left_out.gone),
+        )  # fmt: skip

@@ -16,19 +16,19 @@ ScheduleMaker = Callable[[Config, int, int], Schedule]
 
 
 def _inverse_time(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Keras' `decay`: learning_rate / (1 + decay * step)."""
+    """Returns Keras' `decay`: learning_rate / (1 + decay * step)."""
     del steps_per_epoch, total_steps
     return lambda step: config.learning_rate / (1.0 + config.decay * step)
 
 
 def _exponential(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Exponential decay: by the factor decay_rate over each epoch, in small steps."""
+    """Returns exponential decay: by the factor decay_rate over each epoch, in small steps."""
     del total_steps
     return optax.exponential_decay(config.learning_rate, steps_per_epoch, config.decay_rate)
 
 
 def _cosine(config: Config, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Half a cosine, from learning_rate to 0, over the steps after the warm-up."""
+    """Returns half a cosine, from learning_rate to 0, over the steps after the warm-up."""
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     return optax.cosine_decay_schedule(config.learning_rate, max(1, total_steps - warmup_steps))
 

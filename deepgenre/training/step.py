@@ -91,7 +91,7 @@ def train_step(
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:
-    """Returns the running means; a smaller decay in the first steps forgets the start faster."""
+    """Returns the running means; the decay is smaller in the first steps."""
     if not state.averages:
         return {}
     decay = jnp.minimum(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step))

@@ -41,7 +41,7 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
 
 
 def _prepare_once(config: Config, data_dir: Path) -> Prepared:
-    """Prepares in the main process; the others then read the results from the store."""
+    """Returns the dataset, prepared by the main process; the others then read the store."""
     if not devices.is_main_process():
         devices.wait_for_all("prepared")
     prepared = prepare(config, data_dir)

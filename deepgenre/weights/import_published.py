@@ -17,11 +17,11 @@ SOURCES: Mapping[str, Callable[[Path | None], Mapping[str, Weights]]] = {
 def run(source: str, file: Path | None) -> int:
     """Writes the source's weights to `loading.imported_folder()`; returns exit code 0.
 
-    Does nothing if all of its files exist and are valid.
+    Without `file`, does nothing where all weight files exist and are valid.
     """
     read_source = look_up(SOURCES, source, "--source")
     names = [name for name, origin in loading.IMPORTABLE.items() if origin == source]
-    if all(_is_valid(_path(name)) for name in names):
+    if file is None and all(_is_valid(_path(name)) for name in names):
         log.info("%s: already imported to %s", source, loading.imported_folder())
     else:
         for name, weights in read_source(file).items():

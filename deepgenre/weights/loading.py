@@ -97,7 +97,7 @@ def _load_one(source: str) -> Weights:
         from deepgenre.weights import checkpoint  # Orbax is slow to import
 
         weights = checkpoint.restore(path)
-    elif path.is_file():
+    elif path.is_file() and path.suffix:
         weights = weight_file.read(path)
     elif source in named_files():
         weights = weight_file.read(named_files()[source])

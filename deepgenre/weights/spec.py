@@ -15,6 +15,8 @@ from deepgenre.audio.frontend import FrontEnd
 from deepgenre.config import Config
 from deepgenre.errors import UserError
 
+LOCATIONS = ("store_dir", "init_from")  # fields of a config that name places on one machine
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -65,6 +67,12 @@ def features_of(levels: jax.Array, spec: Spec) -> jax.Array:
 def config_of(spec: Spec) -> Config:
     """Returns the config of the run that trained the weights, with fields as attributes."""
     return ConfigDict(dict(spec.config))
+
+
+def without_paths(spec: Spec) -> Spec:
+    """Returns the spec without the locations of the run's data, which mean nothing elsewhere."""
+    config = {name: value for name, value in spec.config.items() if name not in LOCATIONS}
+    return dataclasses.replace(spec, config={**config, **dict.fromkeys(LOCATIONS, "")})
 
 
 def to_json(spec: Spec) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from deepgenre.errors import UserError
 from deepgenre.files import replacing
 from deepgenre.weights import spec as specs
-from deepgenre.weights.spec import Weights
+from deepgenre.weights.spec import Weights, without_paths
 
 
 def read(path: Path) -> Weights:
@@ -57,7 +57,7 @@ def write(path: Path, weights: Weights, *, dtype: str) -> int:
     }
     about = json.dumps(
         {
-            "spec": specs.to_json(weights.spec),
+            "spec": specs.to_json(without_paths(weights.spec)),
             "step": weights.step,
             "metrics": dict(weights.metrics),
             "licence": weights.licence,
@@ -65,7 +65,12 @@ def write(path: Path, weights: Weights, *, dtype: str) -> int:
     )
     header = {"deepgenre": about, "digest": _digest(about, tensors)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:  # of a full disk or a folder that cannot be written
+            raise UserError(
+                f"{path}: cannot be written ({error}); choose another --output"
+            ) from error
         temporary.chmod(0o644)  # safetensors creates files that only their owner can read
     return path.stat().st_size
 

@@ -81,3 +81,13 @@ def test_an_unknown_descriptor_is_named():
 def test_the_fingerprint_of_a_long_recording_is_limited():
     text = described(song(130), ["fingerprint"], 1 << 19)["acoustic_fingerprint"]
     assert describe.decode_fingerprint(str(text)).size == acoustic_fingerprint.MAX_FRAMES
+
+
+def test_channels_may_change_within_a_recording():
+    """As in chained Ogg streams; the mean of the channels stands for another number of them."""
+    samples = song(12)
+    mono = samples.mean(axis=1, keepdims=True)
+    describer = describe.Describer(ALL)
+    describer.observe(0, mono[:200_000], 44_100)
+    describer.observe(200_000, samples[200_000:], 44_100)
+    assert describer.values() == described(mono, ALL, 200_000)

@@ -52,16 +52,28 @@ def test_formats_decoded_by_ffmpeg(tmp_path: Path, two_channels: Path, suffix: s
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("suffix", ENCODERS.keys() - WITHOUT_LENGTH)
-def test_truncated_file_of_ffmpeg_formats_is_an_error(
+@pytest.mark.parametrize("suffix", sorted(ENCODERS.keys() - {"m4a", "mp4"} - WITHOUT_LENGTH))
+def test_truncated_file_of_ffmpeg_formats_is_used_with_a_warning(
+    tmp_path: Path, two_channels: Path, suffix: str, capsys
+):
+    encoded = encode(two_channels, tmp_path / f"encoded.{suffix}", "-c:a", ENCODERS[suffix])
+    encoded.write_bytes(encoded.read_bytes()[: encoded.stat().st_size * 6 // 10])
+    assert 0.6 * RATE_HZ < waveforms.load(encoded, RATE_HZ).size < 1.5 * RATE_HZ
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"encoded.{suffix}: is cut short or damaged" in line
+    assert "0x" not in line
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["m4a", "mp4"])
+def test_truncated_mp4_without_its_index_is_an_error(
     tmp_path: Path, two_channels: Path, suffix: str
 ):
     encoded = encode(two_channels, tmp_path / f"encoded.{suffix}", "-c:a", ENCODERS[suffix])
     encoded.write_bytes(encoded.read_bytes()[: encoded.stat().st_size * 6 // 10])
-    with pytest.raises(UserError, match=rf"encoded.{suffix}: .*cut short") as error:
+    with pytest.raises(UserError, match=rf"encoded.{suffix}: is not audio that") as error:
         waveforms.load(encoded, RATE_HZ)
     assert "\n" not in str(error.value)
-    assert "0x" not in str(error.value)
 
 
 @needs_ffmpeg
@@ -81,7 +93,7 @@ def test_playlists_that_refer_to_other_files_are_an_error(
 ):
     other = encode(two_channels, tmp_path / "other.m4a")
     (tmp_path / "song.m4a").write_text(content.format(other.name))
-    with pytest.raises(UserError, match=r"song.m4a: is not audio that ffmpeg can decode"):
+    with pytest.raises(UserError, match=r"song.m4a: is not audio that libsndfile or ffmpeg"):
         waveforms.load(tmp_path / "song.m4a", RATE_HZ)
 
 
@@ -125,20 +137,23 @@ def test_streamed_pieces_equal_loaded_pieces(monkeypatch, tmp_path, rate_hz, suf
     np.testing.assert_allclose(np.concatenate(streamed), np.concatenate(whole), atol=1e-6)
 
 
-@pytest.mark.parametrize("reason", ["cut short", "silent", "NaN"])
+@pytest.mark.parametrize("reason", ["silent", "NaN"])
 def test_streamed_files_are_checked_like_loaded_files(monkeypatch, tmp_path, reason):
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 0.1)
     with pytest.raises(UserError, match=reason):
         list(waveforms.pieces(bad_files(tmp_path)[reason], RATE_HZ, 0.3))
 
 
-def test_wrong_length_in_the_header_of_a_streamed_file_is_an_error(monkeypatch, tmp_path):
+@pytest.mark.parametrize("declared", [0, 1_000, 6 * RATE_HZ])
+def test_wrong_declared_length_of_a_streamed_file_drops_nothing(monkeypatch, tmp_path, declared):
     soundfile.write(tmp_path / "song.wav", noise(2.0, RATE_HZ), RATE_HZ)
+    expected = waveforms.load(tmp_path / "song.wav", RATE_HZ)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 0.1)
-    for declared in (1_000, 3 * RATE_HZ):
-        monkeypatch.setattr(waveforms, "_num_samples", lambda path, declared=declared: declared)
-        with pytest.raises(UserError, match=r"song.wav: its header declares a wrong length"):
-            list(waveforms.pieces(tmp_path / "song.wav", RATE_HZ, 0.3))
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 4_096)
+    monkeypatch.setattr(waveforms, "_declared_samples", lambda path: declared)
+    pieces = list(waveforms.pieces(tmp_path / "song.wav", RATE_HZ, 0.3))
+    np.testing.assert_array_equal(np.concatenate(pieces), expected)
+    assert all(0.14 < piece.size / RATE_HZ < 0.46 for piece in pieces)
 
 
 @pytest.mark.parametrize("change", ["grows", "is replaced", "is cut", "vanishes"])
@@ -150,10 +165,10 @@ def test_file_that_changes_while_it_is_read_is_an_error(
     soundfile.write(path, noise(3.0, RATE_HZ), RATE_HZ)
     soundfile.write(tmp_path / "other.wav", noise(3.0, RATE_HZ, 2)[:, 1:], RATE_HZ)
     whole = path.read_bytes()
-    decode = decoding._decode_with_libsndfile
+    read = decoding._read
 
-    def decode_and_change(*arguments):
-        for number, block in enumerate(decode(*arguments)):
+    def read_and_change(sound):
+        for number, block in enumerate(read(sound)):
             yield block
             if number == 2:
                 if change == "grows":
@@ -165,7 +180,7 @@ def test_file_that_changes_while_it_is_read_is_an_error(
                 else:
                     path.unlink()
 
-    monkeypatch.setattr(decoding, "_decode_with_libsndfile", decode_and_change)
+    monkeypatch.setattr(decoding, "_read", read_and_change)
     monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 4_096)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", loaded_seconds)
     with pytest.raises(UserError, match=r"song.wav: ") as error:

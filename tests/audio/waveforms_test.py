@@ -53,11 +53,8 @@ def test_unusual_names_and_wrong_suffixes_are_read(tmp_path: Path):
 
 def bad_files(folder: Path) -> dict[str, Path]:
     """Writes one unusable file per kind of error; returns paths by the text of the message."""
-    whole = folder / "whole.wav"
-    soundfile.write(whole, noise(1.0, RATE_HZ), RATE_HZ)
     paths = {
         "0 bytes": folder / "empty.wav",
-        "cut short": folder / "cut.wav",
         "not audio": folder / "text.mp3",
         "silent": folder / "silent.flac",
         "NaN": folder / "nan.wav",
@@ -66,7 +63,6 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "directory": folder / "folder.wav",
     }
     paths["0 bytes"].touch()
-    paths["cut short"].write_bytes(whole.read_bytes()[:20_000])
     paths["not audio"].write_text("this is a shopping list\n" * 50)
     soundfile.write(paths["silent"], np.zeros(RATE_HZ), RATE_HZ)
     with_nan = noise(1.0, RATE_HZ)
@@ -88,17 +84,27 @@ def test_errors_of_bad_files_are_one_line_with_path_and_reason(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_truncated_file_is_an_error(tmp_path: Path, suffix: str, share: float):
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
+@pytest.mark.parametrize("with_ffmpeg", [False, True])
+def test_truncated_file_is_used_with_a_warning(
+    tmp_path: Path, suffix: str, share: float, with_ffmpeg: bool, monkeypatch, capsys
+):
+    if not with_ffmpeg:
+        monkeypatch.setenv("PATH", str(tmp_path))
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     soundfile.write(whole, noise(4.0, RATE_HZ, 2), RATE_HZ)
-    assert waveforms.load(whole, RATE_HZ).size == 4 * RATE_HZ
+    expected = waveforms.load(whole, RATE_HZ)
+    assert expected.size == 4 * RATE_HZ
+    assert not capsys.readouterr().err
     content = whole.read_bytes()
     cut.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=str(cut)) as error:
-        waveforms.load(cut, RATE_HZ)
-    if share > 0.5 and suffix != "flac":  # otherwise libsndfile's own message
-        assert "cut short" in str(error.value)
+    loaded = waveforms.load(cut, RATE_HZ)
+    assert 0.4 * share < loaded.size / expected.size < share + 0.1
+    # The last frame of a lossy stream depends on what follows it.
+    same = loaded.size - 4_000
+    np.testing.assert_allclose(loaded[:same], expected[:same], atol=1e-4)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"warning: {cut}: is cut short or damaged")
 
 
 def wav(*, rate_hz: int = RATE_HZ, data_bytes: int | None = None) -> bytes:
@@ -118,9 +124,16 @@ def test_wav_header_with_unknown_length_is_read(tmp_path: Path):
     for data_bytes in (None, 0xFFFFFFFF):
         (tmp_path / "clip.wav").write_bytes(wav(data_bytes=data_bytes))
         assert waveforms.load(tmp_path / "clip.wav", RATE_HZ).size == RATE_HZ
-    (tmp_path / "clip.wav").write_bytes(wav(data_bytes=2 * RATE_HZ + 100))
-    with pytest.raises(UserError, match="cut short"):
-        waveforms.load(tmp_path / "clip.wav", RATE_HZ)
+
+
+@pytest.mark.parametrize("with_ffmpeg", [False, True])
+def test_wav_that_was_never_finalised_is_read_to_its_end(tmp_path: Path, with_ffmpeg, monkeypatch):
+    if not with_ffmpeg:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "whole.wav").write_bytes(wav())
+    (tmp_path / "clip.wav").write_bytes(wav(data_bytes=0))
+    expected = waveforms.load(tmp_path / "whole.wav", RATE_HZ)
+    np.testing.assert_array_equal(waveforms.load(tmp_path / "clip.wav", RATE_HZ), expected)
 
 
 @pytest.mark.parametrize("rate_hz", [1, 2**31 - 1])
@@ -131,15 +144,14 @@ def test_implausible_sample_rate_is_an_error(tmp_path: Path, rate_hz: int):
 
 
 @pytest.mark.parametrize("frames", [0, 2**36 - 1])  # 0: unknown
-def test_implausible_length_is_an_error(tmp_path: Path, frames: int):
+def test_implausible_declared_length_is_ignored(tmp_path: Path, frames: int):
     path = tmp_path / "clip.flac"
     soundfile.write(path, noise(1.0, RATE_HZ), RATE_HZ)
     content = bytearray(path.read_bytes())
     rate_to_length = int.from_bytes(content[18:26], "big") >> 36 << 36 | frames
     content[18:26] = rate_to_length.to_bytes(8, "big")
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"clip.flac: its header declares more samples than memory"):
-        waveforms.load(path, RATE_HZ)
+    assert waveforms.load(path, RATE_HZ).size == RATE_HZ
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

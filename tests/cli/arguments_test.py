@@ -64,10 +64,18 @@ def test_no_arguments_print_the_modes(monkeypatch, capsys):
         (["--config=gtzn"], "--config: 'gtzn' is unknown; did you mean 'gtzan'?"),
         (["train", "--config", "mine.py"], "--config: 'mine.py' does not exist; give a config"),
         (["train", "--config=runs/gtzan.py"], "--config: 'runs/gtzan.py' does not exist"),
+        (["train", "--config.num_epochs=1"], "give the config as well, e.g. --config=gtzan"),
+        (["train", "--config=gtzan", "--num_processes=0"], "--num_processes: must be 1 or more"),
+        (["train", "--config=syntax.py"], "--config=syntax.py: SyntaxError: "),
+        (["train", "--config=raises.py"], "--config=raises.py: ZeroDivisionError: "),
+        (["train", "--config=wrong.py"], "--config: its get_config() must return the config"),
     ],
 )
 def test_wrong_arguments_get_a_hint(arguments, hint, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "syntax.py").write_text("def get_config(:")
+    (tmp_path / "raises.py").write_text("1 / 0")
+    (tmp_path / "wrong.py").write_text("def get_config():\n    return 3")
     code, _, errors = run_cli(monkeypatch, capsys, *arguments)
     assert code == 1
     (line,) = errors.strip().splitlines()
@@ -117,3 +125,22 @@ def test_an_existing_config_file_is_taken_before_a_packaged_one(monkeypatch, tmp
     (tmp_path / "configs" / "gtzan.py").touch()
     assert configs.resolve("configs/gtzan.py") == "configs/gtzan.py"
     assert configs.resolve("gtzan") == str(tiny.ROOT / "configs" / "gtzan.py")
+
+
+def test_a_file_named_like_a_config_is_not_executed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gtzan").write_text("raise SystemExit")
+    assert configs.resolve("gtzan") == str(tiny.ROOT / "configs" / "gtzan.py")
+
+
+def test_overrides_may_precede_the_config(monkeypatch, capsys, tmp_path):
+    missing = tmp_path / "missing"
+    flags = ("--config.num_epochs=1", "--config=gtzan", f"--data_dir={missing}")
+    _, _, errors = run_cli(monkeypatch, capsys, "train", *flags)
+    assert str(missing) in errors
+
+
+def test_arguments_after_two_dashes_are_files(monkeypatch, capsys):
+    _, output, errors = run_cli(monkeypatch, capsys, "predict", "--", "--help")
+    assert not output
+    assert "'--help' does not exist" in errors

@@ -1,5 +1,6 @@
 """Weight files: round trip, damage, and loading by name."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -96,3 +97,27 @@ def test_weights_load_by_name(tmp_path: Path, weights: Weights, monkeypatch):
         loading.load("my_taggr")
     with pytest.raises(UserError, match=r"nowhere/w.safetensors: no such weights"):
         loading.load("nowhere/w.safetensors")
+
+
+def test_shipped_weights_contain_no_path_of_a_machine():
+    for path in loading.SHIPPED.glob("*.safetensors"):
+        content = path.read_bytes()
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")].decode()
+        assert not re.search(r'"(/|~|[A-Z]:)', header.replace("\\", ""))
+
+
+def test_exported_weights_do_not_contain_the_location_of_the_data(tmp_path: Path, trained: Path):
+    weights = loading.load(str(trained))
+    assert weights.spec.config["store_dir"]
+    weight_file.write(tmp_path / "x.safetensors", weights, dtype="float32")
+    spec = weight_file.read(tmp_path / "x.safetensors").spec
+    assert spec.config["store_dir"] == spec.config["init_from"] == ""
+    assert {**spec.config, "store_dir": weights.spec.config["store_dir"]} == weights.spec.config
+
+
+def test_weights_file_that_cannot_be_written_is_named(tmp_path: Path, trained: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises((UserError, OSError), match="file"):
+        weight_file.write(
+            tmp_path / "file" / "x.safetensors", loading.load(str(trained)), dtype="float32"
+        )
