@@ -37,6 +37,9 @@ MPEG_SUFFIXES = (".mp3", ".mp2", ".mp1", ".mpga", ".mpa")
 OTHER_FORMATS = (b"OggS", b"fLaC", b"RIFF", b"FORM", b"RF64", b"caff", b".snd", b"riff")
 
 Block = tuple[np.ndarray, int]  # samples, float32, and their rate in Hz
+# Receives, of each decoded block, the index of its first sample, its samples, float32 (samples,
+# channels), and their rate in Hz. The channels of a file of several streams can change.
+Observe = Callable[[int, np.ndarray, int], None]
 Warn = Callable[[str], None]
 
 
@@ -74,12 +77,15 @@ def peak(mono: np.ndarray, name: object) -> float:
     return largest
 
 
-def blocks(path: Path, warn: Warn = _warn) -> Generator[Block, None, None]:
+def blocks(
+    path: Path, warn: Warn = _warn, observe: Observe | None = None
+) -> Generator[Block, None, None]:
     """Yields (mono float32 (samples,), rate in Hz) of the file, at least one block of one rate.
 
-    warn: gets a line where the file is cut short or damaged, and the rest of it is used. Raises
-    UserError, possibly after the last block, where the file cannot be read, is empty, not audio or
-    silent, contains NaN or infinite samples, or has an implausible sample rate.
+    warn: gets a line where the file is cut short or damaged, and the rest of it is used. observe:
+    gets each block before its channels are mixed. Raises UserError, possibly after the last block,
+    where the file cannot be read, is empty, not audio or silent, contains NaN or infinite samples,
+    or has an implausible sample rate.
     """
     num_samples, loudest = 0, 0.0
     for samples, rate_hz in _decoded(path, warn):
@@ -89,6 +95,8 @@ def blocks(path: Path, warn: Warn = _warn) -> Generator[Block, None, None]:
             )
         mono = to_mono(samples)
         loudest = max(loudest, peak(mono, path))
+        if observe:
+            observe(num_samples, samples, rate_hz)
         num_samples += mono.size
         yield mono, rate_hz
     if not num_samples:

@@ -48,14 +48,16 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
 
 
 def pieces_of_each(
-    path: Path, wanted: Sequence[tuple[int, float]]
+    path: Path, wanted: Sequence[tuple[int, float]], observe: decoding.Observe | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, piece): the `pieces` of each wanted (rate in Hz, length in s), decoded once.
 
     In the order of time, so that a streamed file is at most a piece ahead for one of them.
+    `observe` receives the decoded blocks; those of the beginning of a streamed file twice.
     """
     before = _file_state(path)
-    blocks, start, rate_hz, seconds = decoding.blocks(path), [], 0, 0.0
+    start, rate_hz, seconds = [], 0, 0.0
+    blocks = decoding.blocks(path, observe=observe)
     for mono, rate_hz in blocks:
         start.append(mono)
         seconds += mono.size / rate_hz
@@ -74,7 +76,8 @@ def pieces_of_each(
         return
     del start, mono
     declared = max(_declared_samples(path), round(seconds * rate_hz))
-    streams = _copies((mono for mono, _ in decoding.blocks(path)), len(wanted))
+    decoded = (mono for mono, _ in decoding.blocks(path, observe=observe))
+    streams = _copies(decoded, len(wanted))
     each = []
     for stream, (to_hz, length) in zip(streams, wanted, strict=True):
         sizes = _piece_sizes(_resampled_size(declared, rate_hz, to_hz), length * to_hz)

@@ -68,10 +68,13 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "embeddings (.npz), weights (.safetensors). For organize and watch: a folder",
+    "copies (.jsonl), embeddings (.npz), weights (.safetensors). For organize and watch: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
+)
+DESCRIBE = flags.DEFINE_list(
+    "describe", [], "Of each song also: tempo, key, loudness, fingerprint; separated by commas"
 )
 TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 AGGREGATE = flags.DEFINE_enum(
@@ -276,6 +279,7 @@ def predict_options(default: "Choice") -> "Options":
         hop_seconds=HOP_SECONDS.value,
         aggregation=AGGREGATE.value,
         choice=_choice(default),
+        describe=DESCRIBE.value,
         summary=summary(),
     )
 

@@ -120,6 +120,13 @@ def _watch(files: Sequence[str]) -> int:
     return watch.run(weights, files, options)
 
 
+def _duplicates(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.library import duplicates
+
+    return duplicates.run(expand(files), flags.output(), flags.summary())
+
+
 def _calibrate(files: Sequence[str]) -> int:
     from deepgenre.evaluation import calibrate
     from deepgenre.weights import loading
@@ -159,11 +166,15 @@ MODES: Mapping[str, Mode] = {
     "predict": Mode(
         _predict,
         "Predicts genres or tags of audio files of any length.",
-        ("files", "output", "resume", "taggram", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+        (
+            *("files", "output", "resume", "describe", "taggram"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+        ),
         (
             "predict song.mp3",
             "predict songs/ --weights=mtt_musicnn --output=tags.csv --resume",
             "predict songs/ --weights=gtzan,mtt_musicnn --output=both.csv --summary=summary.json",
+            "predict songs/ --output=songs.csv --describe=tempo,key,loudness",
         ),
         files=True,
     ),
@@ -195,6 +206,13 @@ MODES: Mapping[str, Mode] = {
             "watch music/ --output=organized/",
             "watch music/ --output=organized/ --weights=mtt_musicnn --write",
         ),
+        files=True,
+    ),
+    "duplicates": Mode(
+        _duplicates,
+        "Finds files that hold the same recording, also in other formats, levels and lengths.",
+        ("files", "output", "summary"),
+        ("duplicates songs/", "duplicates songs/ --output=copies.jsonl"),
         files=True,
     ),
     "embed": Mode(

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log, summary
+from deepgenre.audio import decoding, describe
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
@@ -13,7 +14,7 @@ from deepgenre.inference import aggregation, taggram, windows
 from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files_of_each, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.identity import Identity
-from deepgenre.inference.prediction_files.rows import Networks, Prediction, Result
+from deepgenre.inference.prediction_files.rows import Layout, Networks, Prediction, Result
 from deepgenre.inference.tags import RUNNER_UP_SCORE, Choice, choose_tags, merged_scores
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
@@ -35,6 +36,7 @@ class Options:
     choice: Choice = dataclasses.field(
         default_factory=lambda: Choice(runner_up_threshold=RUNNER_UP_SCORE)
     )
+    describe: Sequence[str] = ()  # names in `describe.COLUMNS`
     summary: Path | None = None
 
 
@@ -58,6 +60,7 @@ def process(
     networks: Mapping[str, Weights], inputs: Found, options: Options, counts: Batch
 ) -> None:
     """Predicts every file as `run_side_by_side`, and counts them."""
+    describe.check(options.describe)
     for weights in networks.values():
         aggregation.check(options.aggregation, weights.spec)
     made_with = identity_of(networks, options)
@@ -69,10 +72,11 @@ def process(
     if not fingerprints:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
     classes = {name: weights.spec.classes for name, weights in networks.items()}
+    layout = Layout(classes, describe.columns(options.describe))
     open_output = writer.open_resumed if options.resume else writer.open_new
     with (
         stop_requests() as stop_requested,
-        open_output(options.output, classes, made_with, fingerprints) as (todo, write),
+        open_output(options.output, layout, made_with, fingerprints) as (todo, write),
     ):
         counts.files, counts.kept = len(fingerprints), len(fingerprints) - len(todo)
         if counts.kept:
@@ -104,6 +108,7 @@ def identity_of(networks: Mapping[str, Weights], options: Options) -> Identity:
             "aggregate": options.aggregation,
             "window_seconds": options.window_seconds,
             "hop_seconds": options.hop_seconds,
+            "describe": describe.columns(options.describe),
             **dataclasses.asdict(_choice(options, weights.spec)),
         }
         for name, weights in networks.items()
@@ -132,13 +137,24 @@ def predictions(
     infer: of `compile_infer_batch`, one per network, to reuse them between calls.
     """
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    read = windows.reader(failures)
+    describers: dict[Path, describe.Describer] = {}
+
+    def observer(path: Path) -> decoding.Observe:
+        describers[path] = describe.Describer(options.describe)
+        return describers[path].observe
+
+    read = windows.reader(failures, observer if options.describe else None)
     every = infer_files_of_each([*networks.values()], files, infer=infer, read=read)
     with contextlib.closing(every):
         for of_each in every:
             path, error = of_each[0].path, of_each[0].error
-            results = () if error else _results(of_each, networks, names.get(path, ""), options)
-            yield of_each[0].seconds, Prediction(path, fingerprints[path], tuple(results), error)
+            describer = describers.pop(path, None)
+            results, descriptors = (), {}
+            if not error:
+                results = tuple(_results(of_each, networks, names.get(path, ""), options))
+                descriptors = describer.values() if describer else {}
+            prediction = Prediction(path, fingerprints[path], results, error, descriptors)
+            yield of_each[0].seconds, prediction
 
 
 def _results(
@@ -154,7 +170,7 @@ def _results(
 
 
 def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> str:
-    """Returns a line of tags with their scores, in columns, and the file."""
+    """Returns a line of tags with their scores, in columns, descriptors, and the file."""
     columns = []
     for result, (network, classes) in zip(prediction.results, networks.items(), strict=True):
         merged, names = merged_scores(result.scores, classes, choice)
@@ -165,4 +181,5 @@ def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> st
             f"{name:<{width}} {scores[name]:.3f}" if name in scores else name
             for name in result.tags
         ]
+    columns += describe.text(prediction.descriptors)
     return f"{'  '.join(columns)}  {escape_controls(prediction.path)}"

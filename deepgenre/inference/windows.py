@@ -26,26 +26,34 @@ class Windows(NamedTuple):
 Reader = Callable[[Path, Sequence[Spec]], Iterator[tuple[int, Windows]]]
 
 
-def file_windows(path: Path, specs: Sequence[Spec]) -> Iterator[tuple[int, Windows]]:
+def file_windows(
+    path: Path, specs: Sequence[Spec], observe: decoding.Observe | None = None
+) -> Iterator[tuple[int, Windows]]:
     """Yields (index of the spec, windows that cover a file), piece by piece, decoded once for all.
 
     A song is cut into equal pieces of about the length of a training clip. Each piece is processed
     like a training clip: levels relative to its own maximum, then windows. The levels of a file as
     long as a training clip therefore equal the stored levels. Silent pieces are skipped: relative
-    to their own maximum they would be as loud as any other. Raises UserError where the file cannot
-    be read or all of it is silent.
+    to their own maximum they would be as loud as any other. `observe`: of
+    `waveforms.pieces_of_each`. Raises UserError where the file cannot be read or all of it is
+    silent.
     """
     wanted = [(spec.frontend.sample_rate_hz, spec.clip_seconds) for spec in specs]
-    return _windows(waveforms.pieces_of_each(path, wanted), path, specs)
+    return _windows(waveforms.pieces_of_each(path, wanted, observe), path, specs)
 
 
-def reader(failures: Mapping[Path, str]) -> Reader:
-    """Returns `file_windows` that raises UserError for paths whose failure is already known."""
+def reader(
+    failures: Mapping[Path, str], observer: Callable[[Path], decoding.Observe] | None = None
+) -> Reader:
+    """Returns `file_windows` that raises UserError for paths whose failure is already known.
+
+    observer: returns what observes the decoding of a file.
+    """
 
     def read(path: Path, specs: Sequence[Spec]) -> Iterator[tuple[int, Windows]]:
         if path in failures:
             raise UserError(failures[path])
-        return file_windows(path, specs)
+        return file_windows(path, specs, observer(path) if observer else None)
 
     return read
 

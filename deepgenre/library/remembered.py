@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from deepgenre.files import json_lines, replacing
-from deepgenre.inference.prediction_files.rows import Networks, Prediction, Result, Row
+from deepgenre.inference.prediction_files.rows import Layout, Prediction, Result, Row
 from deepgenre.inference.prediction_files.text import JSON_LINES, json_row
 from deepgenre.library.folder_scan import State
 from deepgenre.library.tag_fields import Values
@@ -53,11 +53,11 @@ class Remembered:
 
         Raises UserError where a line is not a prediction of these classes.
         """
-        self._path, self._networks = path, {"": classes}
+        self._path, self._layout = path, Layout({"": classes})
         self._by_path: dict[Path, dict[State, Entry]] = {}
         self._paths_by_state: dict[State, set[Path]] = {}
         if path.exists():
-            _compact(path, self._networks)
+            _compact(path, self._layout)
             with path.open(encoding="utf-8") as stream:
                 for line in stream:
                     entry = _entry(json.loads(line), classes)
@@ -74,7 +74,7 @@ class Remembered:
         """Adds an entry, at once on disk."""
         results = () if entry.scores is None else (Result(entry.scores, entry.tags),)
         prediction = Prediction(entry.path, entry.fingerprint, results, entry.error)
-        row = json_row(prediction, self._networks)
+        row = json_row(prediction, self._layout)
         row |= {} if entry.seconds is None else {"seconds": entry.seconds}
         row |= {} if entry.written is None else {"written": dict(entry.written)}
         row |= {} if entry.state == entry.fingerprint else {"stamp": entry.stamp}
@@ -132,14 +132,14 @@ def _agree(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     return bool(np.abs(first - second).max() <= SAME_SCORES)
 
 
-def _compact(path: Path, networks: Networks) -> None:
+def _compact(path: Path, layout: Layout) -> None:
     """Keeps the last complete line of each file and state."""
 
     def key(row: Row) -> tuple[str, State]:
         return row.name, row.fingerprint
 
     with replacing(path) as temporary:
-        JSON_LINES.copy(path, temporary, networks, key)
+        JSON_LINES.copy(path, temporary, layout, key)
 
 
 def _completed(entry: Entry, earlier: Entry | None) -> Entry:

@@ -209,7 +209,12 @@ def test_pieces_of_several_rates_equal_those_of_each_from_one_decoding(
     wanted = [(22_050, 2.0), (16_000, 1.1), (44_100, 3.0), (16_000, 7.0)]
     expected = [list(waveforms.pieces(path, *one)) for one in wanted]
     opened, blocks = [], decoding.blocks
-    monkeypatch.setattr(decoding, "blocks", lambda path: opened.append(path) or blocks(path))
+
+    def recorded(path, **options):
+        opened.append(path)
+        return blocks(path, **options)
+
+    monkeypatch.setattr(decoding, "blocks", recorded)
     found: list[list[np.ndarray]] = [[] for _ in wanted]
     seconds = [0.0] * len(wanted)
     for index, piece in waveforms.pieces_of_each(path, wanted):

@@ -1,5 +1,6 @@
 """Mode `predict`: its options, as a user calls it, and runs that are killed and resumed."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -197,6 +198,47 @@ def listed(folder: Path, path: Path) -> Path:
     return folder / "list.txt"
 
 
+def test_descriptors_come_with_the_tags(predict, tones, tmp_path):
+    output = tmp_path / "o.jsonl"
+    song = tmp_path / "song.wav"
+    samples, rate_hz = soundfile.read(tones / "mid" / "000.wav")
+    soundfile.write(song, np.tile(samples, 10), rate_hz)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    assert predict(song, f"--output={output}")[0] == 0
+    (plain,) = lines(output)
+    describe = "--describe=loudness,key,tempo"
+    code, table, _ = predict(song, tmp_path / "empty.wav", f"--output={output}", describe)
+    failed, described = sorted(lines(output), key=lambda line: line["path"])
+    assert code == 1 and "error" in failed and "loudness_lufs" not in failed
+    added = ["tempo_bpm", "key", "loudness_lufs", "true_peak_dbtp", "replaygain_db"]
+    assert [*described] == ["path", "bytes", "mtime_ns", *added, "tags", "scores"]
+    assert described["scores"] == plain["scores"]
+    # A sine of 0.3 at 880 Hz in one channel: -0.691 + 10 lg(0.3 ** 2 / 2), filters within 0.5 dB.
+    assert described["loudness_lufs"] == pytest.approx(-14.16, abs=0.6)
+    assert described["replaygain_db"] == pytest.approx(-18 - described["loudness_lufs"], abs=0.02)
+    assert f"{described['loudness_lufs']:.1f} LUFS" in table
+    code, _, errors = predict(song, f"--output={output}", "--resume")
+    assert code == 1 and "made with other settings (describe: " in errors
+
+
+def test_descriptors_side_by_side_are_those_of_the_file(predict, trained, other_weights, tmp_path):
+    """Also of files that are streamed, and whose beginning is decoded twice."""
+    songs = [tmp_path / "song.wav", tmp_path / "empty.wav"]
+    soundfile.write(songs[0], np.tile(tiny.tone(440, 7.0, 1), 50), 22_050)
+    songs[1].write_bytes(b"")
+    alone, both = tmp_path / "alone.csv", tmp_path / "both.csv"
+    flags = ["--describe=key,loudness,tempo,fingerprint", "--top_k=1"]
+    pair = f"{trained},{other_weights}"
+    assert predict(*songs, f"--output={alone}", *flags)[0] == 1
+    code, table, _ = predict(*songs, f"--output={both}", *flags, weights=pair)
+    assert code == 1
+    assert len(table.splitlines()) == 1 and " LUFS  " in table
+    with alone.open(newline="") as one, both.open(newline="") as two:
+        for first, second in zip(csv.reader(one), csv.reader(two), strict=True):
+            assert first[4:10] == second[4:10]
+            assert len(first[8]) != 0 or second[3]  # a value, or an error
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -205,6 +247,7 @@ def listed(folder: Path, path: Path) -> Path:
         (["--hop_seconds=-1"], "--hop_seconds: must be 0 to"),
         (["--aggregate=attention"], "has no attention over windows, only attention has"),
         (["--aggregate=median"], "should be one of <mean|max|attention>"),
+        (["--describe=tempo,mood"], "--describe: 'mood' is unknown"),
         (["--resume"], "--resume: needs the --output"),
         (["--resume", "--output=o.xml"], "--output suffix: '.xml' is unknown"),
         (["--mode=calibrate", "--output=x.jsonl"], "ending in .safetensors"),

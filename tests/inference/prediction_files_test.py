@@ -16,10 +16,11 @@ from hypothesis import given, settings
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import identity, writer
-from deepgenre.inference.prediction_files.rows import Prediction, Result, encodable
+from deepgenre.inference.prediction_files.rows import Layout, Prediction, Result, encodable
 from deepgenre.inference.prediction_files.text import FORMULA_PREFIXES
 
 CLASSES = ("rock", "=jazz", "ä, b", "path")
+LAYOUT = Layout({"": CLASSES})
 MADE_WITH = {"weights": "vgg 1", "threshold": 0.5}
 SUFFIXES = pytest.mark.parametrize("suffix", writer.FORMATS)
 # Names as file systems allow them, including bytes that are not UTF-8 (surrogates in Python).
@@ -36,7 +37,7 @@ def prediction(path: str | Path, *, fingerprint=(10, 20), error: str = "") -> Pr
 
 
 def write(output: Path, *predictions: Prediction) -> None:
-    with writer.open_new(output, {"": CLASSES}, MADE_WITH, {}) as (_, add):
+    with writer.open_new(output, LAYOUT, MADE_WITH, {}) as (_, add):
         for prediction in predictions:
             add(prediction)
 
@@ -45,7 +46,7 @@ def resume(
     output: Path, fingerprints, *, count: int | None = None, made_with=MADE_WITH
 ) -> list[Path]:
     """Resumes an output with `count` of its missing files; returns all that were missing."""
-    with writer.open_resumed(output, {"": CLASSES}, made_with, fingerprints) as (todo, add):
+    with writer.open_resumed(output, LAYOUT, made_with, fingerprints) as (todo, add):
         for path in todo[:count]:
             add(prediction(path, fingerprint=fingerprints[path]))
     return todo
@@ -189,7 +190,7 @@ def test_parquet_of_other_classes_is_an_error(tmp_path):
     write(tmp_path / "o.parquet", prediction("a"))
     with (
         pytest.raises(UserError, match="its columns are not those of these weights"),
-        writer.open_resumed(tmp_path / "o.parquet", {"": ("rock", "pop")}, MADE_WITH, {}),
+        writer.open_resumed(tmp_path / "o.parquet", Layout({"": ("rock", "pop")}), MADE_WITH, {}),
     ):
         pass
 
@@ -217,7 +218,7 @@ def test_parquet_without_pyarrow_is_an_error(tmp_path, monkeypatch):
 def test_resume_requires_an_output():
     with (
         pytest.raises(UserError, match="--resume"),
-        writer.open_resumed(None, {"": CLASSES}, MADE_WITH, {}),
+        writer.open_resumed(None, LAYOUT, MADE_WITH, {}),
     ):
         pass
 
@@ -259,12 +260,12 @@ def test_new_output_replaces_the_identity_only_when_it_is_complete(tmp_path, suf
     write(output, prediction("a"))
     with (
         pytest.raises(ZeroDivisionError),
-        writer.open_new(output, {"": CLASSES}, other, {}) as (_, add),
+        writer.open_new(output, LAYOUT, other, {}) as (_, add),
     ):
         add(prediction("b"))
         raise ZeroDivisionError
     assert resume(output, {Path("a"): (10, 20)}) == []
-    with writer.open_new(output, {"": CLASSES}, other, {}) as (_, add):
+    with writer.open_new(output, LAYOUT, other, {}) as (_, add):
         add(prediction("b"))
     with pytest.raises(UserError, match="weights: 'vgg 2' -> 'vgg 1'"):
         resume(output, {})
@@ -309,7 +310,7 @@ def test_second_run_on_an_output_is_refused_by_name(tmp_path, suffix):
     refused = pytest.raises(
         UserError, match=rf"o{suffix}: is being updated by process {os.getpid()}"
     )
-    with writer.open_resumed(output, {"": CLASSES}, MADE_WITH, {Path("a"): (10, 20)}) as (_, add):
+    with writer.open_resumed(output, LAYOUT, MADE_WITH, {Path("a"): (10, 20)}) as (_, add):
         with refused:
             resume(output, {})
         with refused:
@@ -335,12 +336,12 @@ with updating(pathlib.Path(sys.argv[1])):
 @SUFFIXES
 def test_networks_side_by_side_have_their_own_columns(tmp_path, suffix):
     output = tmp_path / f"o{suffix}"
-    networks = {"gtzan": ("rock", "tags"), "mtt": ("rock",)}
+    layout = Layout({"gtzan": ("rock", "tags"), "mtt": ("rock",)})
     both = (
         Result(np.array([0.75, 0.25], np.float32), ("rock", "tags")),
         Result(np.array([0.5], np.float32), ()),
     )
-    with writer.open_new(output, networks, MADE_WITH, {}) as (_, add):
+    with writer.open_new(output, layout, MADE_WITH, {}) as (_, add):
         add(Prediction(Path("a"), (10, 20), both))
         add(Prediction(Path("b"), (10, 20), (), "bad"))
     first, second = written_rows(output)
@@ -357,10 +358,41 @@ def test_networks_side_by_side_have_their_own_columns(tmp_path, suffix):
         assert (float(first["gtzan:rock"]), float(first["mtt:rock"])) == (0.75, 0.5)
     assert second["error"] == "bad"
     fingerprints = dict.fromkeys(map(Path, "ab"), (10, 20))
-    with writer.open_resumed(output, networks, MADE_WITH, fingerprints) as (todo, _):
+    with writer.open_resumed(output, layout, MADE_WITH, fingerprints) as (todo, _):
         assert todo == [Path("b")]
     with (
         pytest.raises(UserError, match="give another --output"),
-        writer.open_resumed(output, {"gtzan": ("rock",)}, MADE_WITH, fingerprints),
+        writer.open_resumed(output, Layout({"gtzan": ("rock",)}), MADE_WITH, fingerprints),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_descriptors_are_written_and_resumed(tmp_path: Path, suffix: str):
+    output = tmp_path / f"o{suffix}"
+    columns = ("tempo_bpm", "key")
+    row = dataclasses.replace(
+        prediction("a.mp3", fingerprint=(1, 2)), descriptors={"tempo_bpm": 120.5}
+    )
+    layout, made_with = Layout({"": CLASSES}, columns), {**MADE_WITH, "describe": [*columns]}
+    with writer.open_new(output, layout, made_with, {}) as (_, add):
+        add(row)
+    fingerprints = {Path("a.mp3"): (1, 2), Path("b.mp3"): (3, 4)}
+    with writer.open_resumed(output, layout, made_with, fingerprints) as (todo, add):
+        assert todo == [Path("b.mp3")]
+        add(
+            dataclasses.replace(
+                prediction("b.mp3", fingerprint=(3, 4)), descriptors={"key": "A minor"}
+            )
+        )
+    first, second = written_rows(output)
+    assert [*first][4:7] == ["tempo_bpm", "key", "tags"] or suffix == ".jsonl"
+    assert float(first["tempo_bpm"]) == 120.5 and not first["key"]
+    assert not second["tempo_bpm"] and second["key"] == "A minor"
+    with (
+        pytest.raises(UserError, match=r"describe: \['tempo_bpm', 'key'\] -> \['key'\]"),
+        writer.open_resumed(
+            output, Layout({"": CLASSES}, ("key",)), {**MADE_WITH, "describe": ["key"]}, {}
+        ),
     ):
         pass

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deepgenre.audio.describe import TEXT_COLUMNS
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Key, Networks, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
 ROWS_PER_GROUP = 1000  # kept in memory
 
@@ -19,11 +20,11 @@ def name(path: Path) -> str:
 
 @contextlib.contextmanager
 def writing(
-    path: Path, networks: Networks, old: Path | None = None, key: Key = lambda row: row.name
+    path: Path, layout: Layout, old: Path | None = None, key: Key = lambda row: row.name
 ) -> Iterator[Write]:
     """Yields the function that adds a row to a new file, after the last of each key of `old`."""
     arrow, parquet = _pyarrow()
-    schema = _schema(networks)
+    schema = _schema(layout)
     pending: list[list[Any]] = []
 
     def flush() -> None:
@@ -36,7 +37,7 @@ def writing(
             pending.clear()
 
     def write(prediction: Prediction) -> None:
-        values = rows.cells(prediction, networks)
+        values = rows.cells(prediction, layout)
         pending.append([rows.encodable(v) if isinstance(v, str) else v for v in values])
         if len(pending) == ROWS_PER_GROUP:
             flush()
@@ -74,14 +75,15 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(row["path"], fingerprint, bool(row["error"]))
 
 
-def _schema(networks: Networks) -> Any:
+def _schema(layout: Layout) -> Any:
     arrow, _ = _pyarrow()
     integers = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
-    tags = [rows.prefixed(network, rows.TAGS) for network in networks]
-    texts = dict.fromkeys(("path", "error", *tags), arrow.string())
+    tags = [rows.prefixed(network, rows.TAGS) for network in layout.networks]
+    described = TEXT_COLUMNS.intersection(layout.described)
+    texts = dict.fromkeys(("path", "error", *described, *tags), arrow.string())
     types = {**integers, **texts}
     return arrow.schema(
-        [(column, types.get(column, arrow.float32())) for column in rows.columns(networks)]
+        [(column, types.get(column, arrow.float32())) for column in rows.columns(layout)]
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of prediction files: a file's scores and tags, or why it could not be processed.
+"""Rows of prediction files: a file's descriptors, scores and tags, or why it has none.
 
 Of several networks side by side, each has its own columns of tags and scores, whose names begin
 with the name of the network and a colon.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deepgenre.audio.describe import Descriptor
 from deepgenre.files import Fingerprint
 
 FILE_COLUMNS = ("path", "bytes", "mtime_ns", "error")  # before those of the networks
@@ -18,6 +19,14 @@ TAGS, SCORES = "tags", "scores"  # of each network
 
 # The classes of each network by its name; the name of the only network of a file is ''.
 Networks = Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What determines the columns of a prediction file."""
+
+    networks: Networks
+    described: Sequence[str] = ()  # columns of descriptors, see `audio.describe`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Prediction:
     fingerprint: Fingerprint | None  # None: the file does not exist
     results: tuple[Result, ...]  # empty with an error
     error: str = ""
+    descriptors: Mapping[str, Descriptor] = dataclasses.field(default_factory=dict)  # by column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,23 +67,25 @@ def prefixed(network: str, column: str) -> str:
     return f"{network}:{column}" if network else column
 
 
-def columns(networks: Networks) -> list[str]:
+def columns(layout: Layout) -> list[str]:
     """Returns the names of all columns; a class named like another column gets a prefix."""
-    names = [*FILE_COLUMNS]
-    for network, classes in networks.items():
-        scores = (f"score_{name}" if name in (*FILE_COLUMNS, TAGS) else name for name in classes)
+    names = [*FILE_COLUMNS, *layout.described]
+    taken = {*names, TAGS}
+    for network, classes in layout.networks.items():
+        scores = (f"score_{name}" if name in taken else name for name in classes)
         names += [prefixed(network, column) for column in (TAGS, *scores)]
     return names
 
 
-def cells(prediction: Prediction, networks: Networks) -> list[Any]:
+def cells(prediction: Prediction, layout: Layout) -> list[Any]:
     """Returns the values of the columns; None where a value is missing."""
     size_and_time = prediction.fingerprint or (None, None)
     values = [str(prediction.path), *size_and_time, prediction.error]
+    values += [prediction.descriptors.get(name) for name in layout.described]
     for result in prediction.results:
         values += ["|".join(result.tags), *rounded(result.scores)]
     if not prediction.results:
-        for classes in networks.values():
+        for classes in layout.networks.values():
             values += ["", *[None] * len(classes)]
     return values
 

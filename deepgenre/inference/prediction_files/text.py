@@ -1,9 +1,9 @@
 """Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
-A row contains path, size in bytes and modification time of the file, and for each network its tags
-(best first) and a score per class; or the error. JSON lines contain names exactly. CSV is for
-spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line breaks are
-quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
+A row contains path, size in bytes and modification time of the file, its descriptors, and for each
+network its tags (best first) and a score per class; or the error. JSON lines contain names exactly.
+CSV is for spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line
+breaks are quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
-from deepgenre.inference.prediction_files.rows import Key, Networks, Prediction, Row, Write
+from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
 # Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -30,61 +30,63 @@ class TextFormat:
     """A format of consecutive rows, to which rows can be appended."""
 
     name: Callable[[Path], str]
-    header: Callable[[Networks], str]
-    line: Callable[[Prediction, Networks], str]
-    rows: Callable[[Path, Networks], Iterator[tuple[Row, str]]]  # complete ones, with text
+    header: Callable[[Layout], str]
+    line: Callable[[Prediction, Layout], str]
+    rows: Callable[[Path, Layout], Iterator[tuple[Row, str]]]  # complete ones, with text
 
     @contextlib.contextmanager
-    def writing(self, path: Path, networks: Networks) -> Iterator[Write]:
+    def writing(self, path: Path, layout: Layout) -> Iterator[Write]:
         """Yields the function that writes a row to a new file."""
         with _open(path, "wb") as stream:
-            stream.write(self.header(networks).encode())
-            yield lambda prediction: _write(stream, self.line(prediction, networks))
+            stream.write(self.header(layout).encode())
+            yield lambda prediction: _write(stream, self.line(prediction, layout))
 
     @contextlib.contextmanager
-    def appending(self, path: Path, networks: Networks) -> Iterator[Write]:
+    def appending(self, path: Path, layout: Layout) -> Iterator[Write]:
         """Yields the function that appends a row to a file and flushes it."""
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
-                _write(stream, self.line(prediction, networks))
+                _write(stream, self.line(prediction, layout))
                 stream.flush()
 
             yield write
 
-    def copy(self, old: Path, new: Path, networks: Networks, key: Key) -> None:
+    def copy(self, old: Path, new: Path, layout: Layout, key: Key) -> None:
         """Writes a new file with the last row of each key of an old one, if it exists."""
 
         def old_rows() -> Iterator[tuple[Row, str]]:
-            return self.rows(old, networks) if old.exists() else iter(())
+            return self.rows(old, layout) if old.exists() else iter(())
 
         last = rows.last_of_each(key(row) for row, _ in old_rows())
         with _open(new, "wb") as stream:
-            stream.write(self.header(networks).encode())
+            stream.write(self.header(layout).encode())
             for index, (_, text) in enumerate(old_rows()):
                 if index in last:
                     _write(stream, text)
 
 
-def json_row(prediction: Prediction, networks: Networks) -> dict[str, Any]:
+def json_row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
     """Returns the object of a line of JSON."""
     line: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.fingerprint:
         line |= dict(zip(("bytes", "mtime_ns"), prediction.fingerprint, strict=True))
     if not prediction.results:
         line["error"] = prediction.error
-    for result, (network, classes) in zip(prediction.results, networks.items(), strict=False):
+        return line
+    line |= {name: prediction.descriptors.get(name) for name in layout.described}
+    for result, (network, classes) in zip(prediction.results, layout.networks.items(), strict=True):
         scores = zip(classes, rows.rounded(result.scores), strict=True)
         line[rows.prefixed(network, rows.TAGS)] = result.tags
         line[rows.prefixed(network, rows.SCORES)] = dict(scores)
     return line
 
 
-def _json_line(prediction: Prediction, networks: Networks) -> str:
-    return json.dumps(json_row(prediction, networks), ensure_ascii=False) + "\n"
+def _json_line(prediction: Prediction, layout: Layout) -> str:
+    return json.dumps(json_row(prediction, layout), ensure_ascii=False) + "\n"
 
 
-def _json_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:
+def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
     with _open(path, "rb") as stream:
         for number, raw in enumerate(stream, 1):
             if not raw.endswith(b"\n"):
@@ -95,7 +97,7 @@ def _json_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:
                 row = Row(line["path"], fingerprint, "error" in line)
                 fits = row.failed or all(
                     [*line[rows.prefixed(network, rows.SCORES)]] == [*classes]
-                    for network, classes in networks.items()
+                    for network, classes in layout.networks.items()
                 )
             except (ValueError, TypeError, KeyError) as error:
                 raise _resume_error(path, f"line {number} is not a prediction") from error
@@ -118,8 +120,8 @@ def _csv_row(values: Iterable[Any]) -> str:
     return text.getvalue()
 
 
-def _csv_rows(path: Path, networks: Networks) -> Iterator[tuple[Row, str]]:
-    header = [csv_cell(name) for name in rows.columns(networks)]
+def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
+    header = [csv_cell(name) for name in rows.columns(layout)]
     last_line = ""
 
     def remember(line: str) -> str:
@@ -165,10 +167,10 @@ def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
         raise
 
 
-JSON_LINES = TextFormat(str, lambda networks: "", _json_line, _json_rows)
+JSON_LINES = TextFormat(str, lambda layout: "", _json_line, _json_rows)
 CSV = TextFormat(
     lambda path: csv_cell(str(path)),
-    lambda networks: _csv_row(map(csv_cell, rows.columns(networks))),
-    lambda prediction, networks: _csv_row(map(csv_cell, rows.cells(prediction, networks))),
+    lambda layout: _csv_row(map(csv_cell, rows.columns(layout))),
+    lambda prediction, layout: _csv_row(map(csv_cell, rows.cells(prediction, layout))),
     _csv_rows,
 )

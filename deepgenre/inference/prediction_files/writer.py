@@ -11,7 +11,7 @@ from deepgenre.errors import UserError, look_up
 from deepgenre.files import Fingerprint, replacing, updating
 from deepgenre.inference.prediction_files import identity, parquet, text
 from deepgenre.inference.prediction_files.identity import Identity
-from deepgenre.inference.prediction_files.rows import Networks, Row, Write
+from deepgenre.inference.prediction_files.rows import Layout, Row, Write
 
 FORMATS = {".jsonl": text.JSON_LINES, ".csv": text.CSV, ".parquet": parquet}
 
@@ -19,7 +19,7 @@ FORMATS = {".jsonl": text.JSON_LINES, ".csv": text.CSV, ".parquet": parquet}
 @contextlib.contextmanager
 def open_new(
     output: Path | None,
-    networks: Networks,
+    layout: Layout,
     made_with: Identity,
     fingerprints: Mapping[Path, Fingerprint | None],
 ) -> Iterator[tuple[list[Path], Write]]:
@@ -30,7 +30,7 @@ def open_new(
     output_format = look_up(FORMATS, output.suffix.lower(), "--output suffix")
     with updating(output):
         with replacing(output) as temporary:
-            with output_format.writing(temporary, networks) as write:
+            with output_format.writing(temporary, layout) as write:
                 yield list(fingerprints), write
             identity.remove(output)
         identity.write(output, made_with)
@@ -39,7 +39,7 @@ def open_new(
 @contextlib.contextmanager
 def open_resumed(
     output: Path | None,
-    networks: Networks,
+    layout: Layout,
     made_with: Identity,
     fingerprints: Mapping[Path, Fingerprint | None],
 ) -> Iterator[tuple[list[Path], Write]]:
@@ -73,14 +73,14 @@ def open_resumed(
             identity.remove(output)
         if isinstance(output_format, text.TextFormat):
             with replacing(output) as temporary:
-                output_format.copy(output, temporary, networks, key)
+                output_format.copy(output, temporary, layout, key)
             identity.write(output, made_with)
-            with output_format.appending(output, networks) as write:
+            with output_format.appending(output, layout) as write:
                 yield missing(), write
         else:
             with (
                 replacing(output) as temporary,
-                output_format.writing(temporary, networks, output, key) as write,
+                output_format.writing(temporary, layout, output, key) as write,
             ):
                 yield missing(), write
             identity.write(output, made_with)
