@@ -61,7 +61,19 @@ def warning(message: str, *values: object) -> None:
     Control characters in values, such as file names, become escapes.
     """
     safe = tuple(v if isinstance(v, int | float) else escape_controls(v) for v in values)
-    tqdm.write(message % safe if values else message, file=sys.stderr)
+    _write_line(message % safe if values else message, sys.stderr)
+
+
+def result(line: str) -> None:
+    """Prints a line of results to standard output, above the progress line."""
+    _write_line(line, sys.stdout)
+
+
+def _write_line(line: str, stream: TextIO) -> None:
+    if sys.stderr.isatty():
+        tqdm.write(line, file=stream)  # clears the progress line and draws it again
+    else:
+        print(line, file=stream)
 
 
 def escape_controls(text: object) -> str:

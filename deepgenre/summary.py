@@ -66,7 +66,7 @@ class Batch:
 def batch(mode: str, path: Path | None, *, unit: str = "song") -> Iterator[Batch]:
     """Yields what to count in; prints and writes the summary at the end or when stopped.
 
-    path: of the JSON file, if one is wanted.
+    path: of the JSON file, if one is requested.
     """
     if path and path.is_dir():
         raise UserError(f"--summary: {path} is a folder; give the name of a file to write")

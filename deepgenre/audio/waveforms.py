@@ -48,9 +48,9 @@ def pieces(path: Path, sample_rate_hz: int, piece_seconds: float) -> Iterator[np
 
 
 def pieces_of_each(
-    path: Path, wanted: Sequence[tuple[int, float]], observe: decoding.Observe | None = None
+    path: Path, requested: Sequence[tuple[int, float]], observe: decoding.Observe | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index, piece): the `pieces` of each wanted (rate in Hz, length in s), decoded once.
+    """Yields (index, piece): `pieces` of each requested (rate in Hz, length in s), decoded once.
 
     In the order of time, so that a streamed file is at most a piece ahead for one of them.
     `observe` receives the decoded blocks; those of the beginning of a streamed file twice.
@@ -68,21 +68,21 @@ def pieces_of_each(
         _check_unchanged(path, before)
         mono = _joined(start)
         resampled = {
-            hz: resample(mono, rate_hz, hz) for hz in dict.fromkeys(hz for hz, _ in wanted)
+            hz: resample(mono, rate_hz, hz) for hz in dict.fromkeys(hz for hz, _ in requested)
         }
         yield from _by_time(
-            [iter(cut(resampled[hz], length * hz)) for hz, length in wanted], wanted
+            [iter(cut(resampled[hz], length * hz)) for hz, length in requested], requested
         )
         return
     del start, mono
     declared = max(_declared_samples(path), round(seconds * rate_hz))
     decoded = (mono for mono, _ in decoding.blocks(path, observe=observe))
-    streams = _copies(decoded, len(wanted))
+    streams = _copies(decoded, len(requested))
     each = []
-    for stream, (to_hz, length) in zip(streams, wanted, strict=True):
+    for stream, (to_hz, length) in zip(streams, requested, strict=True):
         sizes = _piece_sizes(_resampled_size(declared, rate_hz, to_hz), length * to_hz)
         each.append(_rechunk(_resampled(stream, rate_hz, to_hz), sizes))
-    yield from _by_time(each, wanted)
+    yield from _by_time(each, requested)
     _check_unchanged(path, before)
 
 
@@ -107,7 +107,7 @@ def _copies(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarra
 
 
 def _by_time(
-    each: Sequence[Iterator[np.ndarray]], wanted: Sequence[tuple[int, float]]
+    each: Sequence[Iterator[np.ndarray]], requested: Sequence[tuple[int, float]]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, piece) of all iterators, always of the one that is least far in time."""
     reached = [(0.0, index) for index in range(len(each))]  # seconds
@@ -116,7 +116,7 @@ def _by_time(
         piece = next(each[index], None)
         if piece is not None:
             yield index, piece
-            heapq.heappush(reached, (seconds + piece.size / wanted[index][0], index))
+            heapq.heappush(reached, (seconds + piece.size / requested[index][0], index))
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

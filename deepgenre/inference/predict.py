@@ -91,8 +91,7 @@ def process(
                     counts.failed(prediction.error, prediction.path)
                 else:
                     counts.succeeded(seconds)
-                    with bar.external_write_mode():
-                        print(table_line(prediction, classes, options.choice))
+                    log.result(table_line(prediction, classes, options.choice))
                 if stop_requested():
                     break
     counts.results += [path for path in (options.output, options.taggram) if path]

@@ -38,8 +38,8 @@ def file_windows(
     `waveforms.pieces_of_each`. Raises UserError where the file cannot be read or all of it is
     silent.
     """
-    wanted = [(spec.frontend.sample_rate_hz, spec.clip_seconds) for spec in specs]
-    return _windows(waveforms.pieces_of_each(path, wanted, observe), path, specs)
+    requested = [(spec.frontend.sample_rate_hz, spec.clip_seconds) for spec in specs]
+    return _windows(waveforms.pieces_of_each(path, requested, observe), path, specs)
 
 
 def reader(

@@ -78,14 +78,14 @@ def read(path: Path) -> dict[str, Values]:
         return {field: _read_field(path, song, field) for field in FIELDS}
 
 
-def changes(path: Path, wanted: Mapping[str, Combine]) -> list[Change]:
-    """Returns the changes that give the wanted values to the fields, as the format stores them.
+def changes(path: Path, requested: Mapping[str, Combine]) -> list[Change]:
+    """Returns the changes that give the requested values to the fields, as the format stores them.
 
     Raises UserError as `read` does.
     """
     with _user_errors(path):
         song, found = _open(path), []
-        for field, combine in wanted.items():
+        for field, combine in requested.items():
             old = _read_field(path, song, field)
             slashes = _has_slashes(song)
             new = split(field, join(field, combine(old), slashes=slashes), slashes=slashes)

@@ -26,7 +26,7 @@ class Neighbour:
     changed: bool = False  # its file changed since it was indexed
 
 
-Format = Callable[[Sequence[Neighbour], Path], str]  # text of the file; the folder it lies in
+Format = Callable[[Sequence[Neighbour], Path], str]  # text of the file; its folder
 
 
 def write(path: Path, neighbours: Sequence[Neighbour]) -> None:

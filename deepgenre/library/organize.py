@@ -123,14 +123,14 @@ def _write_tags(
         if write:
             record = stack.enter_context(journal.appending(results.journal_path(folder)))
             tag_writer.remove_stale_copies({path.resolve().parent for path in names})
-        for path, wanted in names.items():
+        for path, requested in names.items():
             if stop_requested():
                 raise InterruptedRunError(f"stopped after changing {num_changed} files")
             last = earlier.get(os.path.realpath(path), {}).get(tagging.field)
-            if not wanted and not last:
+            if not requested and not last:
                 continue
             try:
-                changes = results.change_tags(path, wanted, tagging, last, record)
+                changes = results.change_tags(path, requested, tagging, last, record)
                 num_changed += bool(changes)
                 num_kept += not changes
             except UserError as error:

@@ -115,8 +115,8 @@ def change_tags(
     earlier: what deepgenre wrote into the field, see `journal.history`; record: of the journal.
     Raises UserError where the file cannot be written.
     """
-    wanted = {tagging.field: policies.combine(tagging.policy, names, earlier)}
-    changes = tag_writer.changes(path, wanted)
+    requested = {tagging.field: policies.combine(tagging.policy, names, earlier)}
+    changes = tag_writer.changes(path, requested)
     if changes and record:
         tag_writer.rewrite(path, changes, record)
     for change in changes:

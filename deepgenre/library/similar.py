@@ -144,9 +144,9 @@ def _load(
 
 
 def _only(index: SongIndex, library: Sequence[Path]) -> SongIndex:
-    wanted = {*real_paths(library)}
+    requested = {*real_paths(library)}
     reals = real_paths(song.path for song in index.songs)
-    songs = (song for song, real in zip(index.songs, reals, strict=True) if real in wanted)
+    songs = (song for song, real in zip(index.songs, reals, strict=True) if real in requested)
     return SongIndex(index.model, tuple(songs))
 
 

@@ -85,11 +85,11 @@ def _comment_slice(content: bytes | bytearray) -> slice:
 
 def _genre_number(values: Values, old: int) -> int:
     """Returns the number of a genre among the values, `old` where it is one of them."""
-    wanted = [value.casefold() for value in values]
+    requested = [value.casefold() for value in values]
     names = [name.casefold() for name in id3.TCON.GENRES]
-    if old < len(names) and names[old] in wanted:
+    if old < len(names) and names[old] in requested:
         return old
-    return next((names.index(name) for name in wanted if name in names), NO_GENRE)
+    return next((names.index(name) for name in requested if name in names), NO_GENRE)
 
 
 @dataclasses.dataclass(frozen=True)

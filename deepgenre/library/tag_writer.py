@@ -32,14 +32,14 @@ from deepgenre.library.journal import Record
 TEMPORARY = ".deepgenre-"  # prefix of a copy's name, before the process id and the song's suffix
 
 
-def changes(path: Path, wanted: Mapping[str, Combine]) -> list[Change]:
-    """Returns the changes that give the wanted values to the fields of an audio file.
+def changes(path: Path, requested: Mapping[str, Combine]) -> list[Change]:
+    """Returns the changes that give the requested values to the fields of an audio file.
 
     Raises UserError where the file cannot be written.
     """
     with user_errors(path):
         _check_writable(path, path.stat())
-        return file_tags.changes(path, wanted)
+        return file_tags.changes(path, requested)
 
 
 def rewrite(path: Path, requested: Sequence[Change], record: Record) -> None:
@@ -124,7 +124,7 @@ def replace(song: Path, copy: Path, mtime_ns: int | None = None) -> None:
     if mtime_ns is None and before and (after := stamp(copy)):
         try:
             record_retagged(song, before, after)
-        except OSError as error:  # e.g. no home folder; the tags are worth more than the note
+        except OSError as error:  # e.g. no home folder: the file is analysed again, no more
             log.warning("%s: will be analysed again (%s: %s)", song, error.filename, error.strerror)
     copy.replace(song)
     journal.sync_folder(song.parent)

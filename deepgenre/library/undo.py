@@ -115,7 +115,7 @@ def _restore_fields(song: Path, lines: list[Line]) -> str:
             "which stays"
         )
     if ours:
-        wanted = [Change(field, now[field], back[field]) for field in ours]
-        tag_writer.rewrite(song, wanted, lambda line: None)
+        requested = [Change(field, now[field], back[field]) for field in ours]
+        tag_writer.rewrite(song, requested, lambda line: None)
     note = f"only its {', '.join(ours)}: another program changed the file since"
     return f"{note}, also its {', '.join(edited)}, which stays" if edited else note

@@ -65,12 +65,12 @@ def test_long_files_are_described_once(tmp_path: Path, monkeypatch: pytest.Monke
     """Their beginning is decoded twice, and the describer is given both."""
     path = tmp_path / "song.wav"
     soundfile.write(path, song(20), 44_100)
-    wanted = [(16_000, 5.0), (22_050, 3.0)]
+    requested = [(16_000, 5.0), (22_050, 3.0)]
     streamed, whole = describe.Describer(ALL), describe.Describer(ALL)
-    list(waveforms.pieces_of_each(path, wanted, whole.observe))
+    list(waveforms.pieces_of_each(path, requested, whole.observe))
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 6)
     monkeypatch.setattr(waveforms.decoding, "BLOCK_SAMPLES", 1 << 16)
-    list(waveforms.pieces_of_each(path, wanted, streamed.observe))
+    list(waveforms.pieces_of_each(path, requested, streamed.observe))
     assert streamed.values() == whole.values()
 
 

@@ -206,8 +206,8 @@ def test_pieces_of_several_rates_equal_those_of_each_from_one_decoding(
     soundfile.write(path, noise(7.3, 44_100), 44_100)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", loaded_seconds)
     monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 10_000)
-    wanted = [(22_050, 2.0), (16_000, 1.1), (44_100, 3.0), (16_000, 7.0)]
-    expected = [list(waveforms.pieces(path, *one)) for one in wanted]
+    requested = [(22_050, 2.0), (16_000, 1.1), (44_100, 3.0), (16_000, 7.0)]
+    expected = [list(waveforms.pieces(path, *one)) for one in requested]
     opened, blocks = [], decoding.blocks
 
     def recorded(path, **options):
@@ -215,12 +215,12 @@ def test_pieces_of_several_rates_equal_those_of_each_from_one_decoding(
         return blocks(path, **options)
 
     monkeypatch.setattr(decoding, "blocks", recorded)
-    found: list[list[np.ndarray]] = [[] for _ in wanted]
-    seconds = [0.0] * len(wanted)
-    for index, piece in waveforms.pieces_of_each(path, wanted):
+    found: list[list[np.ndarray]] = [[] for _ in requested]
+    seconds = [0.0] * len(requested)
+    for index, piece in waveforms.pieces_of_each(path, requested):
         assert seconds[index] == min(seconds) or found[index] == []
         found[index].append(piece)
-        seconds[index] += piece.size / wanted[index][0]
+        seconds[index] += piece.size / requested[index][0]
     assert len(opened) == (1 if loaded_seconds > 7 else 2)  # the start of long files once more
     for ours, theirs in zip(found, expected, strict=True):
         for one, other in zip(ours, theirs, strict=True):

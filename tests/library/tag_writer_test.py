@@ -210,8 +210,8 @@ songs = sorted((folder / "songs").iterdir())
 with journal.appending(folder / "journal.jsonl") as record:
     print("started", flush=True)
     for song in songs:
-        wanted = {"genre": lambda old: (sys.argv[2],), "tags": lambda old: ("x" * 20_000,)}
-        if changes := tag_writer.changes(song, wanted):
+        requested = {"genre": lambda old: (sys.argv[2],), "tags": lambda old: ("x" * 20_000,)}
+        if changes := tag_writer.changes(song, requested):
             tag_writer.rewrite(song, changes, record)
 print("done")
 """
