@@ -21,7 +21,14 @@ from deepgenre.library.tag_fields import Values
 FFMPEG_SUFFIXES = [".m4a", ".wma", ".wv", ".tta"]
 BYTES_SUFFIXES = [".dsf", ".ape"]  # made byte by byte, decoded by ffmpeg
 SUFFIXES = [".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", *FFMPEG_SUFFIXES, *BYTES_SUFFIXES]
-FIELDS = {"genre": ("hip hop & ç",), "tags": ("guitar", "no vocals")}
+FIELDS = {
+    "genre": ("hip hop & ç",),
+    "tags": ("guitar", "no vocals"),
+    "tempo": ("128",),
+    "key": ("F#m",),
+    "gain": ("-6.50 dB",),
+    "peak": ("0.988525",),
+}
 COVER = np.random.default_rng(0).bytes(30_000)
 
 

@@ -191,8 +191,15 @@ MODES: Mapping[str, Mode] = {
     "organize": Mode(
         _organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
-        ("files", "output", *_TAGGING, "undo", *_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
-        ("organize songs/ --output=organized/", "organize --undo --output=organized/"),
+        (
+            *("files", "output", *_TAGGING, "describe", "undo"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+        ),
+        (
+            "organize songs/ --output=organized/",
+            "organize songs/ --output=organized/ --write --describe=tempo,key,loudness",
+            "organize --undo --output=organized/",
+        ),
         files=True,
     ),
     "watch": Mode(

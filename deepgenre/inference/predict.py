@@ -152,8 +152,11 @@ def predictions(
             if not error:
                 results = tuple(_results(of_each, networks, names.get(path, ""), options))
                 descriptors = describer.values() if describer else {}
-            prediction = Prediction(path, fingerprints[path], results, error, descriptors)
-            yield of_each[0].seconds, prediction
+            seconds = of_each[0].seconds
+            prediction = Prediction(
+                path, fingerprints[path], results, error, descriptors, None if error else seconds
+            )
+            yield seconds, prediction
 
 
 def _results(

@@ -37,6 +37,7 @@ from deepgenre.library.tag_fields import (
     FIELDS,
     ID3_KEYS,
     MP4_KEYS,
+    MP4_TEMPO,
     VORBIS_KEYS,
     Keys,
     Values,
@@ -240,6 +241,8 @@ def _set_field(song: Any, field: str, values: Values) -> None:
         return
     if isinstance(song, _ID3_LIKE):
         tags.add(tag_blocks.id3_frame(key, texts))
+    elif key == MP4_TEMPO:
+        tags[key] = [int(text) for text in texts]
     else:  # custom fields of MP4 hold bytes
         tags[key] = [text.encode() for text in texts] if key.startswith("----") else texts
 

@@ -1,6 +1,7 @@
 """Mode `organize`: playlists, tags in the files, and a report of a library, see `results`."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from deepgenre import log, summary
+from deepgenre.audio.describe import decode_fingerprint
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import expand_home
 from deepgenre.inference import predict
 from deepgenre.interrupt import stop_requests
-from deepgenre.library import journal, labels, results, tag_writer
+from deepgenre.library import descriptor_fields, duplicates, journal, labels, results, tag_writer
 from deepgenre.library import undo as undo_files
 from deepgenre.library.labels import Labelling
 from deepgenre.library.policies import Tagging
@@ -60,11 +62,14 @@ def _organize(
     files = inputs.files
     songs, failures = _read_predictions(files, predictions, how)
     written, unlistable = results.write_playlists(folder, how.labels, songs)
-    names = {song.path: labels.names_of(song, how) for song in songs}
-    failures += [*unlistable, *_write_tags(folder, names, how.tagging, write=write)]
-    duplicates = [*_same_file(inputs), *_same_content(files)]
+    fields = {
+        song.path: {how.tagging.field: labels.names_of(song, how), **song.fields} for song in songs
+    }
+    failures += [*unlistable, *_write_tags(folder, fields, how.tagging, write=write)]
+    copies = _same_recording(songs) or _same_content(files)
     messages = [message for _, message in failures]
-    results.write_report(folder, how, songs, written, messages, duplicates)
+    same = [*_same_file(inputs), *copies]
+    results.write_report(folder, how, songs, written, messages, same)
     log.info("wrote %d playlists and report.md to %s", len(written), folder)
     counted = {*itertools.chain(*counts.failures.values())}  # those of predictions
     for path, message in failures:
@@ -100,19 +105,23 @@ def _read_predictions(
             if "error" in line:
                 raise UserError(line["error"])
             scores = np.array([line["scores"][name] for name in how.spec.classes])
-            songs.append(labels.labelled(path, labels.seconds_of(path), scores, how))
+            seconds = line["seconds"] if "seconds" in line else labels.seconds_of(path)
+            song = labels.labelled(path, seconds, scores, how)
+            fields = descriptor_fields.values_of(line)
+            fingerprint = line.get("acoustic_fingerprint") or ""
+            songs.append(dataclasses.replace(song, fields=fields, fingerprint=fingerprint))
         except UserError as error:
             failures.append((path, escape_controls(error)))
     return songs, failures
 
 
 def _write_tags(
-    folder: Path, names: Mapping[Path, Values], tagging: Tagging, *, write: bool
+    folder: Path, fields: Mapping[Path, Mapping[str, Values]], tagging: Tagging, *, write: bool
 ) -> list[Failure]:
     """Prints the changes of each file and, with `write`, applies them; returns the errors.
 
-    names: to write, by file; none for a song without labels, from which those written earlier are
-    taken back.
+    fields: to write, by file and field; none for a song without labels, from which those written
+    earlier are taken back.
     """
     failures: list[Failure] = []
     num_changed, num_kept = 0, 0
@@ -122,12 +131,13 @@ def _write_tags(
         record = None
         if write:
             record = stack.enter_context(journal.appending(results.journal_path(folder)))
-            tag_writer.remove_stale_copies({path.resolve().parent for path in names})
-        for path, requested in names.items():
+            tag_writer.remove_stale_copies({path.resolve().parent for path in fields})
+        for path, values in fields.items():
             if stop_requested():
                 raise InterruptedRunError(f"stopped after changing {num_changed} files")
-            last = earlier.get(os.path.realpath(path), {}).get(tagging.field)
-            if not requested and not last:
+            last = earlier.get(os.path.realpath(path), {})
+            requested = {name: v for name, v in values.items() if v or name in last}
+            if not requested:
                 continue
             try:
                 changes = results.change_tags(path, requested, tagging, last, record)
@@ -148,6 +158,12 @@ def _write_tags(
 def _same_file(inputs: Found) -> list[list[Path]]:
     """Returns groups of paths that lead to the same file, e.g. by a link."""
     return results.groups(inputs.paths, os.path.realpath)
+
+
+def _same_recording(songs: Sequence[Song]) -> list[list[Path]]:
+    """Returns groups of files whose acoustic fingerprints match, where these are known."""
+    known = {song.path: decode_fingerprint(song.fingerprint) for song in songs if song.fingerprint}
+    return duplicates.groups(known)
 
 
 def _same_content(files: Sequence[Path]) -> list[list[Path]]:

@@ -40,16 +40,21 @@ class Tagging:
     field: str = ""  # genre, grouping, mood, comment or tags
     policy: str = ""  # of POLICIES
     mapping: Path | None = None  # file of names for classes, see `mapping`
+    descriptor_policy: str = ""  # of tempo, key and gain: fill, or replace where that is chosen
 
 
 def resolve(tagging: Tagging, *, multi_label: bool) -> Tagging:
     """Returns the tagging with its defaults: genre for genres, the own field for tags.
 
-    Own tags are replaced; fields that belong to the owner are only filled.
+    Own tags are replaced; fields that belong to the owner are only filled. Nothing is added to
+    numbers.
     """
     field = tagging.field or (OWN_FIELD if multi_label else "genre")
     policy = tagging.policy or ("replace" if field == OWN_FIELD else "fill")
-    return dataclasses.replace(tagging, field=field, policy=policy)
+    of_descriptors = "replace" if tagging.policy == "replace" else "fill"
+    return dataclasses.replace(
+        tagging, field=field, policy=policy, descriptor_policy=of_descriptors
+    )
 
 
 def combine(policy: str, predicted: Values, earlier: Change | None) -> Combine:

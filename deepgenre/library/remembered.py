@@ -1,10 +1,9 @@
 """What mode `watch` knows about files, in the file of predictions that mode `organize` reads too.
 
-A line is a prediction (see `prediction_files.text`), with three more keys: "seconds", the length of
-the song; "written", the names by field that were written into the file, or found in it, or left to
-the owner who changed them; and "stamp", size and time of the file where tags changed them since.
-Lines are only appended; the last one of a file, as it is or was before its tags, is the one that
-counts.
+A line is a prediction (see `prediction_files.text`), with two more keys: "written", the names by
+field that were written into the file, or found in it, or left to the owner who changed them; and
+"stamp", size and time of the file where tags changed them since. Lines are only appended; the last
+one of a file, as it is or was before its tags, is the one that counts.
 """
 
 import dataclasses
@@ -73,9 +72,10 @@ class Remembered:
     def append(self, entry: Entry) -> None:
         """Adds an entry, at once on disk."""
         results = () if entry.scores is None else (Result(entry.scores, entry.tags),)
-        prediction = Prediction(entry.path, entry.fingerprint, results, entry.error)
+        prediction = Prediction(
+            entry.path, entry.fingerprint, results, entry.error, seconds=entry.seconds
+        )
         row = json_row(prediction, self._layout)
-        row |= {} if entry.seconds is None else {"seconds": entry.seconds}
         row |= {} if entry.written is None else {"written": dict(entry.written)}
         row |= {} if entry.state == entry.fingerprint else {"stamp": entry.stamp}
         with self._path.open("ab") as stream:

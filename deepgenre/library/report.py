@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from deepgenre.library.tag_fields import Values
 from deepgenre.log import escape_controls
 
 
@@ -19,6 +20,8 @@ class Song:
     labels: tuple[str, ...]
     best_label: str
     best_score: float
+    fields: Mapping[str, Values] = dataclasses.field(default_factory=dict)  # of descriptors
+    fingerprint: str = ""  # acoustic, as `audio.describe` encodes it, where it is known
 
 
 @dataclasses.dataclass(frozen=True)

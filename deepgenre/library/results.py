@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
+from deepgenre.audio import describe
 from deepgenre.errors import UserError
 from deepgenre.files import replacing
 from deepgenre.inference import predict, thresholds
@@ -26,7 +27,7 @@ from deepgenre.library.journal import Record
 from deepgenre.library.labels import Labelling
 from deepgenre.library.policies import Tagging
 from deepgenre.library.report import Report, Song, to_markdown
-from deepgenre.library.tag_fields import SEPARATOR, Values
+from deepgenre.library.tag_fields import DESCRIPTOR_FIELDS, SEPARATOR, Values
 from deepgenre.log import escape_controls
 from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
@@ -59,10 +60,11 @@ def scoring(options: predict.Options, predictions: Path) -> predict.Options:
 
 
 def _scores_digest(weights: Weights, options: predict.Options) -> str:
-    """Returns eight hexadecimal digits, a digest of everything that determines a song's scores."""
+    """Returns eight hexadecimal digits, a digest of everything that determines a prediction."""
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     spec = weights.spec
     fields = [model_digest(weights), options.aggregation, spec.temperature, spec.classes]
+    fields += [describe.columns(options.describe)] if options.describe else []
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
 
 
@@ -107,21 +109,32 @@ def write_report(
 
 
 def change_tags(
-    path: Path, names: Values, tagging: Tagging, earlier: Change | None, record: Record | None
+    path: Path,
+    fields: Mapping[str, Values],
+    tagging: Tagging,
+    earlier: Mapping[str, Change],
+    record: Record | None,
 ) -> list[Change]:
-    """Prints and returns the changes that give a file these names; applies them with a `record`.
+    """Prints and returns the changes that give a file these values; applies them with a `record`.
 
-    names: none for a song without labels, from which those written earlier are taken back.
-    earlier: what deepgenre wrote into the field, see `journal.history`; record: of the journal.
-    Raises UserError where the file cannot be written.
+    fields: by field; without values, e.g. of a song without labels, those written earlier are
+    taken back. earlier: what deepgenre wrote, by field, see `journal.history`; record: of the
+    journal. Raises UserError where the file cannot be written.
     """
-    requested = {tagging.field: policies.combine(tagging.policy, names, earlier)}
+    requested = {
+        field: policies.combine(_policy(field, tagging), values, earlier.get(field))
+        for field, values in fields.items()
+    }
     changes = tag_writer.changes(path, requested)
     if changes and record:
         tag_writer.rewrite(path, changes, record)
     for change in changes:
-        print(_change_line(path, change, taken_back=not names))
+        print(_change_line(path, change, taken_back=not fields[change.field]))
     return changes
+
+
+def _policy(field: str, tagging: Tagging) -> str:
+    return tagging.descriptor_policy if field in DESCRIPTOR_FIELDS else tagging.policy
 
 
 def _change_line(path: Path, change: Change, *, taken_back: bool) -> str:

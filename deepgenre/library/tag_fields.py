@@ -6,6 +6,9 @@
     mood       TMOO                 MOOD              ----:com.apple.iTunes:MOOD    Mood, WM/Mood
     comment    COMM, no description COMMENT           ©cmt                          Comment, ...
     tags       TXXX:DEEPGENRE_TAGS  DEEPGENRE_TAGS    ----:deepgenre:tags           DEEPGENRE_TAGS
+    tempo      TBPM                 BPM               tmpo (a whole number)         BPM, ...
+    key        TKEY                 INITIALKEY        ----:...:initialkey           INITIALKEY, ...
+    gain, peak TXXX:REPLAYGAIN_TRACK_GAIN and ..._PEAK, the same names in all formats
 
 These are the keys of Picard and of most players (https://picard-docs.musicbrainz.org, appendix
 "Tag Mapping"). Several values are stored as several: separated by a null in ID3v2.4 and APEv2,
@@ -19,7 +22,10 @@ from collections.abc import Iterable, Mapping
 Values = tuple[str, ...]
 
 SEPARATOR = "; "  # in texts that hold several values, on the terminal and in comments
-FIELDS = ("genre", "grouping", "mood", "comment", "tags")
+LABEL_FIELDS = ("genre", "grouping", "mood", "comment", "tags")
+DESCRIPTOR_FIELDS = ("tempo", "key", "gain", "peak")  # see `descriptor_fields`
+FIELDS = (*LABEL_FIELDS, *DESCRIPTOR_FIELDS)
+MP4_TEMPO = "tmpo"  # holds numbers, all other keys texts
 Keys = Mapping[str, tuple[str, ...]]  # by field: the key to write, then others that mean the same
 
 ID3_KEYS: Keys = {
@@ -28,6 +34,10 @@ ID3_KEYS: Keys = {
     "mood": ("TMOO", "TXXX:MOOD"),
     "comment": ("COMM::eng",),  # or of another language
     "tags": ("TXXX:DEEPGENRE_TAGS",),
+    "tempo": ("TBPM",),
+    "key": ("TKEY",),
+    "gain": ("TXXX:REPLAYGAIN_TRACK_GAIN",),
+    "peak": ("TXXX:REPLAYGAIN_TRACK_PEAK",),
 }
 VORBIS_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -35,6 +45,10 @@ VORBIS_KEYS: Keys = {
     "mood": ("MOOD",),
     "comment": ("COMMENT", "DESCRIPTION"),
     "tags": ("DEEPGENRE_TAGS",),
+    "tempo": ("BPM", "TEMPO"),
+    "key": ("INITIALKEY", "KEY"),
+    "gain": ("REPLAYGAIN_TRACK_GAIN",),
+    "peak": ("REPLAYGAIN_TRACK_PEAK",),
 }
 MP4_KEYS: Keys = {
     "genre": ("\xa9gen",),
@@ -42,6 +56,10 @@ MP4_KEYS: Keys = {
     "mood": ("----:com.apple.iTunes:MOOD",),
     "comment": ("\xa9cmt",),
     "tags": ("----:deepgenre:tags",),
+    "tempo": (MP4_TEMPO,),
+    "key": ("----:com.apple.iTunes:initialkey", "----:com.apple.iTunes:KEY"),
+    "gain": ("----:com.apple.iTunes:replaygain_track_gain",),
+    "peak": ("----:com.apple.iTunes:replaygain_track_peak",),
 }
 APE_KEYS: Keys = {
     "genre": ("Genre",),
@@ -49,6 +67,10 @@ APE_KEYS: Keys = {
     "mood": ("Mood",),
     "comment": ("Comment",),
     "tags": ("DEEPGENRE_TAGS",),
+    "tempo": ("BPM",),
+    "key": ("INITIALKEY",),
+    "gain": ("REPLAYGAIN_TRACK_GAIN",),
+    "peak": ("REPLAYGAIN_TRACK_PEAK",),
 }
 ASF_KEYS: Keys = {
     "genre": ("WM/Genre",),
@@ -56,6 +78,10 @@ ASF_KEYS: Keys = {
     "mood": ("WM/Mood",),
     "comment": ("Description",),
     "tags": ("DEEPGENRE_TAGS",),
+    "tempo": ("WM/BeatsPerMinute",),
+    "key": ("WM/InitialKey",),
+    "gain": ("REPLAYGAIN_TRACK_GAIN",),
+    "peak": ("REPLAYGAIN_TRACK_PEAK",),
 }
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
@@ -219,18 +219,18 @@ def _tag(job: Job, library: Library, stop_requested: StopRequested) -> None:
         for path in todo:
             if stop_requested():
                 return
-            last = earlier.get(os.path.realpath(path), {}).get(job.how.tagging.field)
+            last = earlier.get(os.path.realpath(path), {})
             _tag_file(job, library, library.untagged.pop(path), last, record)
 
 
 def _tag_file(
-    job: Job, library: Library, entry: Entry, last: Change | None, record: Record | None
+    job: Job, library: Library, entry: Entry, last: Mapping[str, Change], record: Record | None
 ) -> None:
     path, tagging = entry.path, job.how.tagging
     names = labels.names_of(library.songs[path], job.how)
     try:
-        if names or last:
-            results.change_tags(path, names, tagging, last, record)
+        if names or tagging.field in last:
+            results.change_tags(path, {tagging.field: names}, tagging, last, record)
     except UserError as error:
         library.failures.setdefault(path, []).append(str(error))
         library.changed = True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mutagen import apev2, id3, mp3
+from mutagen import apev2, id3, mp3, mp4
 from mutagen.flac import FLAC
 from mutagen.id3 import ID3
 from tag_files import SUFFIXES, add_user_tags, samples_of, undo, write, write_tone, written
@@ -23,6 +23,10 @@ ALL_FIELDS: dict[str, Values] = {
     "mood": ("Zły", "Sad"),
     "comment": ("one", "two"),
     "tags": ("guitar", "no vocals"),
+    "tempo": ("128",),
+    "key": ("F#m",),
+    "gain": ("-6.50 dB",),
+    "peak": ("0.988525",),
 }
 
 
@@ -48,6 +52,34 @@ def test_ffmpeg_finds_the_first_genre(suffix, tmp_path):
     probe = ["ffprobe", "-v", "error", "-show_entries", "format_tags=genre:stream_tags=genre"]
     probed = subprocess.run([*probe, song], check=True, capture_output=True, text=True).stdout
     assert "rock" in probed.lower()
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg", ".m4a", ".wma", ".wv"])
+def test_ffmpeg_finds_tempo_and_gain(suffix, tmp_path):
+    song = write_tone(tmp_path / f"x{suffix}", seconds=0.5)
+    if not ffmpeg.is_installed():
+        pytest.skip("ffmpeg is not installed")
+    file_tags.write(song, ALL_FIELDS)
+    probe = ["ffprobe", "-v", "error", "-show_entries", "format_tags:stream_tags", song]
+    probed = subprocess.run(probe, check=True, capture_output=True, text=True).stdout
+    assert "=128\n" in probed or suffix == ".m4a"  # ffmpeg does not read tmpo
+    assert "replaygain_track_gain=-6.50 db" in probed.lower()
+
+
+def test_the_tempo_of_mp4_is_a_number(tmp_path):
+    song = write_tone(tmp_path / "x.m4a", seconds=0.5)
+    file_tags.write(song, {"tempo": ("128",)})
+    assert mp4.MP4(song)["tmpo"] == [128]
+
+
+def test_replaygain_of_other_programs_is_replaced_whatever_its_case(tmp_path):
+    song = write_tone(tmp_path / "x.mp3", seconds=0.5)
+    tags: Any = ID3()
+    tags.add(id3.TXXX(encoding=3, desc="replaygain_track_gain", text=["-1.00 dB"]))
+    tags.save(song)
+    assert file_tags.read(song)["gain"] == ("-1.00 dB",)
+    file_tags.write(song, {"gain": ("-6.50 dB",)})
+    assert [frame.text for frame in ID3(song).getall("TXXX")] == [["-6.50 dB"]]
 
 
 def test_id3_frames_hold_true_multiple_values(tmp_path):

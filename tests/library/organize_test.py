@@ -379,3 +379,37 @@ def test_written_tags_cost_no_new_analysis_in_any_mode(
     errors = analyse()
     assert "3 of 4 files unchanged, 1 to process" in errors
     assert "3 of 4 files are already in the output" in errors
+
+
+def test_descriptors_are_written_into_empty_fields_and_undone(organize, tmp_path):
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    clicks = np.zeros(10 * tiny.RATE_HZ, np.float32)
+    clicks[:: tiny.RATE_HZ // 2] = 0.9
+    owned, untagged = songs / "owned.mp3", songs / "untagged.flac"
+    for path in (owned, untagged):
+        soundfile.write(path, clicks, tiny.RATE_HZ)
+    file_tags.write(owned, {"tempo": ("99",)})
+    before = contents(songs)
+    code, printed, _ = organize(f"--files={songs}", "--write", "--describe=tempo,loudness")
+    assert code == 0
+    assert file_tags.read(owned)["tempo"] == ("99",)
+    written = file_tags.read(untagged)
+    assert written["tempo"] == ("120",)
+    assert re.fullmatch(r"-?\d+\.\d\d dB", written["gain"][0])
+    assert f"untagged.flac: gain: '' -> '{written['gain'][0]}'" in printed
+    organize(f"--files={songs}", "--write", "--describe=tempo", "--policy=replace")
+    assert file_tags.read(owned)["tempo"] == ("120",)
+    assert file_tags.read(untagged)["gain"] == written["gain"]  # not of this run
+    assert organize("--undo")[0] == 0
+    assert contents(songs) == before
+
+
+def test_fingerprints_find_copies_in_other_formats(organize, library, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 12 * tiny.RATE_HZ)
+    soundfile.write(library / "noise.wav", noise, tiny.RATE_HZ)
+    soundfile.write(library / "noise.ogg", noise / 2, tiny.RATE_HZ)
+    organize(f"--files={library}", "--describe=fingerprint")
+    report = (tmp_path / "out" / "report.md").read_text()
+    duplicates = report.split("## Duplicates")[1]
+    assert re.search(r"noise\.ogg = .*noise\.wav", duplicates)

@@ -46,6 +46,7 @@ class Prediction:
     results: tuple[Result, ...]  # empty with an error
     error: str = ""
     descriptors: Mapping[str, Descriptor] = dataclasses.field(default_factory=dict)  # by column
+    seconds: float | None = None  # length of the song; JSON lines contain it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,6 +74,8 @@ def json_row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
     if not prediction.results:
         line["error"] = prediction.error
         return line
+    if prediction.seconds is not None:
+        line["seconds"] = round(prediction.seconds, 3)
     line |= {name: prediction.descriptors.get(name) for name in layout.described}
     for result, (network, classes) in zip(prediction.results, layout.networks.items(), strict=True):
         scores = zip(classes, rows.rounded(result.scores), strict=True)
