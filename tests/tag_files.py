@@ -13,12 +13,12 @@ import tiny
 from mutagen import flac, id3, mp4
 
 from deepgenre.audio import ffmpeg
-from deepgenre.library import file_tags, journal, tag_writer
+from deepgenre.library import file_tags, journal, matroska, tag_writer
 from deepgenre.library import undo as undo_files
 from deepgenre.library.file_tags import Change
 from deepgenre.library.tag_fields import Values
 
-FFMPEG_SUFFIXES = [".m4a", ".wma", ".wv", ".tta"]
+FFMPEG_SUFFIXES = [".m4a", ".wma", ".wv", ".tta", ".mka", ".webm"]
 BYTES_SUFFIXES = [".dsf", ".ape"]  # made byte by byte, decoded by ffmpeg
 SUFFIXES = [".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", *FFMPEG_SUFFIXES, *BYTES_SUFFIXES]
 FIELDS = {
@@ -80,6 +80,12 @@ def add_user_tags(path: Path) -> None:
         song.add_tags()
     if isinstance(song, file_tags.asf.ASF):
         song["Title"], song["WM/Genre"], song["WM/Publisher"] = ["Zażółć"], ["Polka"], ["a", "b"]
+        song.save()
+        return
+    if isinstance(song, matroska.Matroska):
+        song.set("TITLE", ["Zażółć"])
+        song.set("GENRE", ["Polka"])
+        song.set("ARTIST", ["a", "b"])
         song.save()
         return
     if isinstance(song, file_tags.ID3_FORMATS):

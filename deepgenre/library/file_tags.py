@@ -32,10 +32,12 @@ from mutagen import (
 
 from deepgenre.errors import UserError
 from deepgenre.library import tag_blocks
+from deepgenre.library.matroska import Matroska
 from deepgenre.library.tag_fields import (
     ASF_KEYS,
     FIELDS,
     ID3_KEYS,
+    MATROSKA_KEYS,
     MP4_KEYS,
     MP4_TEMPO,
     VORBIS_KEYS,
@@ -50,6 +52,7 @@ VORBIS_FORMATS = (
     flac.FLAC, oggvorbis.OggVorbis, oggopus.OggOpus, oggflac.OggFLAC, oggspeex.OggSpeex,
 )  # fmt: skip
 APE_FORMATS = (wavpack.WavPack, monkeysaudio.MonkeysAudio)
+MATROSKA_SUFFIXES = {".mka", ".mkv", ".webm"}
 FORMATS = [*ID3_FORMATS, *VORBIS_FORMATS, *APE_FORMATS, mp4.MP4, asf.ASF]
 # What mutagen raises on damaged files, beside its own errors and those of the system.
 DAMAGE = (
@@ -98,6 +101,8 @@ def other_tags(path: Path, fields: Mapping[str, Values]) -> list[str]:
     """Returns all metadata of a file except the given fields, for comparison."""
     with _user_errors(path):
         song = _open(path)
+        if isinstance(song, Matroska):
+            return song.others({MATROSKA_KEYS[field][0] for field in fields})
         tags: Any = song.tags or {}
         ours = {key.casefold() for field in fields for key in _keys(song, field)}
         pairs = list(tags) if isinstance(song, VORBIS_FORMATS) else sorted(tags.items())
@@ -129,11 +134,13 @@ def write(path: Path, fields: Mapping[str, Values]) -> None:
 
 def _open(path: Path) -> Any:
     """Returns the file opened by mutagen, ID3 frames not converted; raises UserError."""
+    if path.suffix.lower() in MATROSKA_SUFFIXES:
+        return Matroska(path)
     opened = mutagen.File(path, options=FORMATS)  # pyright: ignore[reportPrivateImportUsage]
     if opened is None:
         raise UserError(
             f"{path}: tags cannot be written into this format, only into mp3, wav, aiff, flac, "
-            "ogg, opus, spx, m4a, wma, wv, ape, tta and dsf"
+            "ogg, opus, spx, m4a, wma, wv, ape, tta, dsf and mka"
         )
     if not isinstance(opened, ID3_FORMATS):
         return opened
@@ -211,6 +218,8 @@ def _format_keys(song: Any) -> Keys:
 
 def _values(song: Any, field: str) -> Values:
     """Returns the values of a field in the block of the format."""
+    if isinstance(song, Matroska):
+        return split(field, song.texts(MATROSKA_KEYS[field][0]), slashes=False)
     if not song.tags:
         return ()
     if isinstance(song, APE_FORMATS):
@@ -228,6 +237,9 @@ def _values(song: Any, field: str) -> Values:
 
 def _set_field(song: Any, field: str, values: Values) -> None:
     """Sets a field in the block of the format; removes synonyms, which would contradict it."""
+    if isinstance(song, Matroska):
+        song.set(MATROSKA_KEYS[field][0], join(field, values, slashes=False))
+        return
     if isinstance(song, APE_FORMATS):
         tag_blocks.set_ape(song.tags, field, values)
         return

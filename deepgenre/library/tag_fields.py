@@ -10,10 +10,11 @@
     key        TKEY                 INITIALKEY        ----:...:initialkey           INITIALKEY, ...
     gain, peak TXXX:REPLAYGAIN_TRACK_GAIN and ..._PEAK, the same names in all formats
 
-These are the keys of Picard and of most players (https://picard-docs.musicbrainz.org, appendix
-"Tag Mapping"). Several values are stored as several: separated by a null in ID3v2.4 and APEv2,
-repeated elsewhere. ID3v2.3, which knows one value only, gets them joined by '/', as its
-specification does for other lists. A comment is one text everywhere.
+Matroska has names like those of Vorbis comments. These are the keys of Picard and of most players
+(https://picard-docs.musicbrainz.org, appendix "Tag Mapping"). Several values are stored as several:
+separated by a null in ID3v2.4 and APEv2, repeated elsewhere. ID3v2.3, which knows one value only,
+gets them joined by '/', as its specification does for other lists. A comment is one text
+everywhere.
 """
 
 import re
@@ -82,6 +83,17 @@ ASF_KEYS: Keys = {
     "key": ("WM/InitialKey",),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+}
+MATROSKA_KEYS: Keys = {
+    "genre": ("GENRE",),
+    "grouping": ("GROUPING",),
+    "mood": ("MOOD",),
+    "comment": ("COMMENT",),
+    "tags": ("DEEPGENRE_TAGS",),
+    "tempo": ("BPM",),
+    "key": ("INITIAL_KEY",),
+    "gain": ("REPLAYGAIN_GAIN",),
+    "peak": ("REPLAYGAIN_PEAK",),
 }
 
 

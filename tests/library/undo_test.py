@@ -52,7 +52,7 @@ def test_only_our_fields_are_restored_where_another_program_edited_the_file(suff
     others = file_tags.other_tags(song, FIELDS)
     (outcome,) = undo_files.run(tmp_path / "journal.jsonl")
     assert outcome.error == ""
-    assert outcome.note == "only its genre, tags: another program changed the file since"
+    assert outcome.note == f"only its {', '.join(FIELDS)}: another program changed the file since"
     now = file_tags.read(song)
     assert (now["genre"], now["tags"], now["comment"]) == (old_genre, (), ("of the owner",))
     assert file_tags.other_tags(song, FIELDS) == others
