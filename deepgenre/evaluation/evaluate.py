@@ -34,7 +34,7 @@ def _write_report(
     labels: np.ndarray,
     results: metrics.Metrics,
 ) -> None:
-    from deepgenre.evaluation import figures  # matplotlib is slow to import
+    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "metrics.json") as path:
@@ -43,9 +43,10 @@ def _write_report(
         keys = np.array([row.key for row in rows])
         np.savez_compressed(stream, key=keys, classes=spec.classes, scores=scores, labels=labels)
     if spec.multi_label:
-        figures.tag_bars(folder / "tags.png", scores, labels, spec.classes)
+        style.write_both(tags.average_precision(scores, labels, spec.classes), folder / "tags")
     else:
-        figures.confusion_matrix(folder / "confusion.png", scores, labels, spec.classes)
+        counts = metrics.confusion_matrix(scores, labels, len(spec.classes))
+        style.write_both(confusion.confusion_matrix(counts, spec.classes), folder / "confusion")
 
 
 def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:

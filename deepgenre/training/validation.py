@@ -16,6 +16,7 @@ from deepgenre.evaluation.steps import compile_score_step
 from deepgenre.training.optimizer import Schedule, plateau_scale
 from deepgenre.training.plan import Plan
 from deepgenre.weights.checkpoint import Checkpoints
+from deepgenre.weights.spec import merit_name
 from deepgenre.weights.state import State, inference_variables
 
 DIVERGED_ADVICE = (
@@ -98,7 +99,7 @@ class Validation:
 
     def _merit(self, results: Metrics) -> float:
         """Returns the value that selects the best checkpoint; higher is better."""
-        name = merit_name(self.config, self.plan.spec.multi_label)
+        name = merit_name(self.plan.spec)
         if name not in results:
             raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(results)}")
         if np.isnan(results[name]):  # no tag has both positive and negative clips
@@ -107,11 +108,6 @@ class Validation:
                 "clips; choose another split, or --config.select_by=loss"
             )
         return -results[name] if name == "loss" else results[name]
-
-
-def merit_name(config: Config, multi_label: bool) -> str:
-    """Returns the name of the validation metric that selects the best checkpoint."""
-    return config.select_by or ("roc_auc" if multi_label else "accuracy")
 
 
 def num_validations(epochs: int, config: Config) -> int:

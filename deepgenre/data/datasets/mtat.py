@@ -42,10 +42,7 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
       UserError: the annotations are missing or malformed, the clip information is malformed or
         lacks an annotated clip, or none of the mp3s exists.
     """
-    annotations = _find(data_dir, ANNOTATIONS)
-    if annotations is None:
-        raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
-    tags_of = _tags(annotations)
+    tags_of = annotations(data_dir)
     clip_info = _find(data_dir, CLIP_INFO)
     if clip_info is None:
         artist_of = {key: _artist_by_name(key) for key in tags_of}
@@ -62,6 +59,18 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
         for key in sorted(tags_of)
     )
     return Dataset("mtat", clips, multi_label)
+
+
+def annotations(data_dir: Path) -> dict[str, tuple[str, ...]]:
+    """Returns the tags of each clip by key; the audio need not be there.
+
+    Raises:
+      UserError: the annotations are missing or malformed.
+    """
+    path = _find(data_dir, ANNOTATIONS)
+    if path is None:
+        raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
+    return _tags(path)
 
 
 def folders(members: Sequence[splits.Member], seed: int) -> splits.Parts:
