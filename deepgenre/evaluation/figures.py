@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from deepgenre.evaluation import metrics
+from deepgenre.evaluation import genre_metrics, tag_metrics
 from deepgenre.files import replacing
 
 matplotlib.use("Agg")
@@ -25,7 +25,7 @@ def confusion_matrix(
     path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> None:
     """Draws the number of clips per true class (rows) and predicted class (columns)."""
-    counts = metrics.confusion_matrix(scores, labels, len(classes))
+    counts = genre_metrics.confusion_matrix(scores, labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.0 + 0.55 * len(classes)
     figure, axes = plt.subplots(figsize=(size, size), layout="constrained")
@@ -44,8 +44,8 @@ def confusion_matrix(
 
 def tag_bars(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Draws the average precision of each tag, highest first, with its chance level."""
-    evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-    precision = metrics.tag_metrics(scores[:, evaluated], labels[:, evaluated])["average_precision"]
+    evaluated = tag_metrics.evaluated(labels)
+    precision = tag_metrics.per_tag(scores, labels)["average_precision"][evaluated]
     order = np.argsort(precision)
     figure, axes = plt.subplots(figsize=(7, 1.5 + 0.2 * len(evaluated)), layout="constrained")
     axes.barh(
