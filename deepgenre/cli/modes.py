@@ -42,13 +42,35 @@ def _prepare(files: Sequence[str]) -> int:
 
 
 def _eval(files: Sequence[str]) -> int:
+    from deepgenre import log
     from deepgenre.evaluation import evaluate
+    from deepgenre.library import mapping
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    weights = loading.load(*flags.weights())
-    data_dir = flags.data_dir(config_of(weights.spec))
-    return evaluate.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
+    sources = flags.weights_side_by_side()
+    networks = {name: (loading.load(*each), each) for name, each in sources.items()}
+    first = next(iter(networks.values()))[0]
+    config = flags.data_config()
+    if config is None and flags.CONFIG.value is not None:
+        for difference in evaluate.data_differences(flags.config(), first):
+            log.warning(
+                "--config without --weights names the run, whose own data settings are used (%s); "
+                "give --weights as well to use those of --config",
+                difference,
+            )
+    path = Path(flags.MAPPING.value) if flags.MAPPING.value else None
+    options = evaluate.Options(
+        data_dir=flags.data_dir(config_of(first.spec) if config is None else config),
+        part=flags.EVAL_SPLIT.value,
+        config=config,
+        mapping=mapping.read_pairs(path) if path else None,
+        exclude_unknown=flags.EXCLUDE_UNKNOWN.value,
+        output=flags.output(),
+        workdir=Path(flags.WORKDIR.value) if flags.WORKDIR.value else None,
+        near_duplicates=flags.NEAR_DUPLICATES.value,
+    )
+    return evaluate.run(networks, options)
 
 
 def _predict(files: Sequence[str]) -> int:
@@ -257,9 +279,17 @@ MODES: Mapping[str, Mode] = {
     ),
     "eval": Mode(
         _eval,
-        "Evaluates weights on a part of their dataset.",
-        ("data_dir", "eval_split", *_WEIGHTS),
-        ("eval --weights=runs/gtzan --data_dir=FOLDER", "eval --data_dir=FILE --eval_split=valid"),
+        "Evaluates weights on a part of their dataset, or of another.",
+        (
+            *("data_dir", "eval_split", "output", "mapping", "exclude_unknown"),
+            *("near_duplicates", *_WEIGHTS),
+        ),
+        (
+            "eval --weights=runs/gtzan --data_dir=FOLDER",
+            "eval --data_dir=FILE --eval_split=valid",
+            "eval --weights=gtzan --config=folder --data_dir=FOLDER --eval_split=all",
+            "eval --weights=runs/seed0,runs/seed1,runs/seed2 --data_dir=FOLDER",
+        ),
     ),
     "report": Mode(
         _report,

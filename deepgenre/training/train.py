@@ -1,14 +1,17 @@
 """Mode `train`: prepares the data, trains, and evaluates the best checkpoint."""
 
-import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from deepgenre import devices, log
 from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
-from deepgenre.evaluation import evaluate, run_record
+from deepgenre.evaluation import evaluation_files, run_record
+from deepgenre.evaluation.assess import assess
+from deepgenre.evaluation.clips import of_parts
+from deepgenre.files import strict_json
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.weights import checkpoint
@@ -19,7 +22,7 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains, evaluates, and prints the metrics as one JSON object; returns exit code 0."""
     results = train(config, data_dir, workdir)
     if devices.is_main_process():
-        print(json.dumps(results))
+        print(strict_json(results))
     return 0
 
 
@@ -91,9 +94,20 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     }
     for part in ("valid", "test"):
         if part in plan.parts:
-            results[part] = evaluate.evaluate(
-                best, plan.store, plan.parts[part], workdir / f"eval-{part}"
-            )
+            results[part] = _evaluate_part(best, plan, workdir, part)
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
     log.info("a page about the run: deepgenre report --workdir=%s", shlex.quote(str(workdir)))
     return results
+
+
+def _evaluate_part(best: Weights, plan: Plan, workdir: Path, part: str) -> dict[str, float]:
+    """Returns the metrics of a part; replaces the run's own evaluation of an earlier step."""
+    folder = workdir / f"eval-{part}"
+
+    def choose(evaluation: dict[str, Any]) -> Path:
+        if other := evaluation_files.holds_other(folder, evaluation):
+            log.info("%s: replacing the evaluation of %s", folder, other)
+        return folder
+
+    clips = of_parts(plan.spec, plan.store, plan.parts, part)
+    return assess(best, clips, choose, source=str(workdir))[0]

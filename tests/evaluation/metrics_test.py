@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from deepgenre.evaluation import metrics
+from deepgenre.evaluation import genre_metrics, metrics, tag_metrics
 
 
 def test_genre_metrics_by_hand():
@@ -33,6 +33,7 @@ def test_tag_metrics_by_hand():
     assert results["tags_evaluated"] == 2
     # Top tags are 0, 3, 1, 2; the first positive tags are 0, 1, 0, 3.
     assert results["argmax_accuracy"] == 0.25
+    assert results["untagged_clips"] == 0
     assert results["top1_hit"] == 0.75
     assert results["roc_auc_chance"] == 0.5
 
@@ -53,7 +54,7 @@ def test_wilson_interval_of_published_example():
 
 def test_confusion_matrix_rows_are_true_classes():
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    assert metrics.confusion_matrix(scores, np.array([0, 0, 1]), 2).tolist() == [[1, 1], [1, 0]]
+    assert genre_metrics.confusion_matrix(scores, np.array([0, 0, 1])).tolist() == [[1, 1], [1, 0]]
 
 
 @pytest.mark.parametrize("decimals", [1, 8])  # 1: most scores tie
@@ -65,7 +66,7 @@ def test_tag_metrics_equal_scikit_learn(decimals: int):
         np.arange(60) != 7,
     )  # one positive, one negative
     scores = rng.random((60, 9), np.float32).round(decimals)
-    results = metrics.tag_metrics(scores, labels)
+    results = tag_metrics.per_tag(scores, labels)
     for tag in range(9):
         truth, score = labels[:, tag], scores[:, tag]
         assert results["roc_auc"][tag] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)

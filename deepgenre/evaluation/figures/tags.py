@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from deepgenre.evaluation import metrics
+from deepgenre.evaluation import tag_metrics
 from deepgenre.evaluation.figures import style
 
 ROWS_PER_COLUMN = 50
@@ -55,8 +55,8 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, classes: Sequence[
 
     Of tags that have both a positive and a negative clip.
     """
-    evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-    precision = metrics.tag_metrics(scores[:, evaluated], labels[:, evaluated])["average_precision"]
+    evaluated = tag_metrics.evaluated(labels)
+    precision = tag_metrics.per_tag(scores, labels)["average_precision"][evaluated]
     order = np.argsort(-precision, kind="stable")
     names = [classes[evaluated[i]] for i in order]
     figure = style.new(6.5, 1.3 + 0.19 * max(1, len(names)))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from sklearn.metrics import label_ranking_average_precision_score
 
-from deepgenre.evaluation.report.evaluations import Evaluation
+from deepgenre.evaluation.evaluation_files import Scored
 
 PER_LIST = 6
 
@@ -28,15 +28,15 @@ class ClipList:
     clips: list[Shown]
 
 
-def clip_lists(evaluation: Evaluation) -> list[ClipList]:
+def clip_lists(scored: Scored) -> list[ClipList]:
     """Returns the most confident errors, the worst and the best clips."""
-    if evaluation.multi_label:
-        return _of_tags(evaluation)
-    return _of_genres(evaluation)
+    if scored.multi_label:
+        return _of_tags(scored)
+    return _of_genres(scored)
 
 
-def _of_genres(evaluation: Evaluation) -> list[ClipList]:
-    scores, labels = evaluation.scores, evaluation.labels
+def _of_genres(scored: Scored) -> list[ClipList]:
+    scores, labels = scored.scores, scored.labels
     of_label = scores[np.arange(len(labels)), labels]
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
@@ -45,18 +45,15 @@ def _of_genres(evaluation: Evaluation) -> list[ClipList]:
         ClipList(
             "Most confident errors",
             "Highest score of a class that is not the label.",
-            [
-                Shown(int(i), float(scores[i].max()), evaluation.classes[predicted[i]])
-                for i in errors
-            ],
+            [Shown(int(i), float(scores[i].max()), scored.classes[predicted[i]]) for i in errors],
         ),
         _ranked("Worst clips", "Lowest score of the true class.", of_label),
         _ranked("Best clips", "Highest score of the true class.", of_label, best=True),
     ]
 
 
-def _of_tags(evaluation: Evaluation) -> list[ClipList]:
-    scores, labels = evaluation.scores, evaluation.labels
+def _of_tags(scored: Scored) -> list[ClipList]:
+    scores, labels = scored.scores, scored.labels
     false = np.where(labels == 1, -np.inf, scores)
     highest = false.max(axis=1)
     errors = [i for i in np.argsort(-highest, kind="stable")[:PER_LIST] if highest[i] > -np.inf]
@@ -68,10 +65,7 @@ def _of_tags(evaluation: Evaluation) -> list[ClipList]:
         ClipList(
             "Most confident errors",
             "Highest score of a tag that the clip does not carry.",
-            [
-                Shown(int(i), float(highest[i]), evaluation.classes[false[i].argmax()])
-                for i in errors
-            ],
+            [Shown(int(i), float(highest[i]), scored.classes[false[i].argmax()]) for i in errors],
         ),
         _ranked("Worst clips", f"Lowest {of_clip}", quality),
         _ranked("Best clips", f"Highest {of_clip}", quality, best=True),

@@ -4,6 +4,7 @@ import base64
 import datetime
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def _environment() -> jinja2.Environment:
         "visible": visible,
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
+        "interval": interval,
         "sort_value": lambda value: "" if _is_undefined(value) else value,
         "clock": lambda seconds: f"{seconds // 60:.0f}:{seconds % 60:02.0f}",
     }
@@ -73,6 +75,13 @@ def number(value: Any) -> str:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and value > 1):
         return f"{value:,.0f}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def interval(metric: Mapping[str, Any]) -> str:
+    """Returns '0.670 to 0.793', '' of a metric without an interval."""
+    if metric.get("low") is None:
+        return ""
+    return f"{number(metric['low'])} to {number(metric['high'])}"
 
 
 def _is_undefined(value: Any) -> bool:

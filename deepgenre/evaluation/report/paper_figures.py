@@ -158,9 +158,9 @@ def _run(workdir: Path, spec: Spec | None) -> Figures:
         yield "training", curves.training_curves(log.read_metrics(workdir), merit)
     for folder in evaluations.folders(workdir):
         one = evaluations.read(folder)
-        if one.confusion is None:
-            figure = tags.average_precision(one.scores, one.labels, one.classes)
-            yield f"tags-{one.part}", figure
+        scored, confused = one.scored, one.confusion
+        if confused is None:
+            figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
+            yield f"tags-{one.name}", figure
         else:
-            figure = confusion.confusion_matrix(one.confusion, one.classes)
-            yield f"confusion-{one.part}", figure
+            yield f"confusion-{one.name}", confusion.confusion_matrix(confused, scored.classes)

@@ -13,6 +13,7 @@ from deepgenre import log
 from deepgenre.data.clip import Clip
 from deepgenre.errors import UserError
 from deepgenre.evaluation import run_record
+from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.figures import confusion, curves, network, style, tags
 from deepgenre.evaluation.report import clips, evaluations, media, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
@@ -21,6 +22,7 @@ from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec
 
 TOP_SCORES = 4  # shown of a clip
+COUNTS = ("clips", "tags_evaluated", "untagged_clips")  # of evaluation, not how good
 PARTS = {"train": 0, "valid": 1, "test": 2}  # in this order, others after them
 
 
@@ -120,7 +122,7 @@ def _summary(
     for evaluation in found:
         for name in ("accuracy", "roc_auc", "average_precision"):
             if name in evaluation.values:
-                facts.append((f"{name.replace('_', ' ')}, {evaluation.part}",
+                facts.append((f"{name.replace('_', ' ')}, {evaluation.name}",
                               with_interval(evaluation.values[name])))  # fmt: skip
     return facts
 
@@ -128,9 +130,9 @@ def _summary(
 def with_interval(metric: Mapping[str, Any]) -> str:
     """Returns '0.736 (0.670 to 0.793; chance 0.147)', with what is known of it."""
     more = []
-    if "low" in metric:
-        more.append(f"{pages.number(metric['low'])} to {pages.number(metric['high'])}")
-    if "chance" in metric:
+    if metric.get("low") is not None:
+        more.append(pages.interval(metric))
+    if metric.get("chance") is not None:
         more.append(f"chance {pages.number(metric['chance'])}")
     value = pages.number(metric["value"])
     return f"{value} ({'; '.join(more)})" if more else value
@@ -154,41 +156,48 @@ def _part(
     notes: list[str],
 ) -> dict[str, Any]:
     """Returns the values of an evaluation's section."""
-    if evaluation.multi_label:
-        figure = tags.average_precision(evaluation.scores, evaluation.labels, evaluation.classes)
+    scored, details, confused = evaluation.scored, evaluation.details, evaluation.confusion
+    if confused is None:
+        figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
         caption = "Average precision of each tag, and its chance level (the share of clips)."
     else:
-        figure = confusion.confusion_matrix(evaluation.confusion, evaluation.classes)
+        figure = confusion.confusion_matrix(confused, scored.classes)
         caption = "Confusion matrix: clips by true and predicted class."
-    lists = []
-    with_audio: set[int] = set()
-    for place, chosen in enumerate(clips.clip_lists(evaluation)):
+    lists, with_audio = [], set()
+    for place, chosen in enumerate(clips.clip_lists(scored)):
         cards = [
-            _card(f"{anchor}-{place}-{rank}", shown, evaluation, spec, sources, notes, with_audio)
+            _card(f"{anchor}-{place}-{rank}", shown, scored, spec, sources, notes, with_audio)
             for rank, shown in enumerate(chosen.clips)
         ]
         lists.append({"title": chosen.title, "explanation": chosen.explanation, "cards": cards})
+    by_group = details.get("metrics_by_group_bootstrap") or {}
     return {
         "anchor": anchor,
-        "name": evaluation.part,
+        "name": evaluation.name,
         "facts": _part_facts(evaluation),
-        "metrics": {k: m for k, m in evaluation.values.items() if k != "clips"},
+        "metrics": {name: m for name, m in evaluation.values.items() if name not in COUNTS},
+        "by_group": by_group,
+        "tracks": details.get("tracks") or {},
+        "num_tracks": details.get("num_tracks"),
         "figure": Markup(style.svg_element(figure, anchor)),
         "caption": caption,
         "columns": columns_of(evaluation.per_class),
         "per_class": evaluation.per_class,
         "lists": lists,
-        "leakage": _flat(evaluation.details.get("leakage") or {}),
+        "leakage": _flat(details.get("leakage") or {}),
     }
 
 
 def _part_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Returns what makes the scores comparable."""
     details = evaluation.details
-    facts = [("clips", f"{len(evaluation.keys):,}")]
-    for name in ("dataset", "split", "excluded_clips"):
+    facts = [("clips", f"{len(evaluation.scored.key):,}")]
+    for name in ("dataset", "split", "part", "num_tracks", "num_groups", "untagged_clips"):
         if details.get(name) not in (None, ""):
-            facts.append((name.replace("_", " "), str(details[name])))
-    return facts + _flat(details.get("weights") or {}, "weights ")
+            facts.append((name.replace("_", " ").removeprefix("num "), str(details[name])))
+    for name in ("excluded_clips", "f1_thresholds", "weights"):
+        facts += _flat(details.get(name) or {}, f"{name.replace('_', ' ')}, ")
+    return facts
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -207,7 +216,7 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             pairs += _flat(value, f"{shown}, ")
         elif isinstance(value, list):
-            pairs.append((shown, ", ".join(map(str, value)) or "none"))
+            pairs.append((shown, f"{len(value):,} listed in evaluation.json" if value else "none"))
         else:
             pairs.append((shown, pages.number(value)))
     return pairs
@@ -216,23 +225,23 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _card(
     prefix: str,
     shown: clips.Shown,
-    evaluation: Evaluation,
+    scored: Scored,
     spec: Spec | None,
     sources: Mapping[str, Clip],
     notes: list[str],
     with_audio: set[int],
 ) -> dict[str, Any]:
     """Returns the values of a clip's card; its audio only in the first list that shows it."""
-    index, key = shown.index, evaluation.keys[shown.index]
-    labels = evaluation.labels[index]
-    true = [evaluation.classes[i] for i in (labels.nonzero()[0] if labels.ndim else [labels])]
-    order = (-evaluation.scores[index]).argsort(kind="stable")[:TOP_SCORES]
+    index, key = shown.index, str(scored.key[shown.index])
+    labels, scores = scored.labels[index], scored.scores[index]
+    true = [scored.classes[i] for i in (labels.nonzero()[0] if labels.ndim else [labels])]
+    order = (-scores).argsort(kind="stable")[:TOP_SCORES]
     card: dict[str, Any] = {
         "key": key,
         "true": true,
         "predicted": shown.predicted,
         "value": shown.value,
-        "top": [(evaluation.classes[i], float(evaluation.scores[index, i])) for i in order],
+        "top": [(scored.classes[i], float(scores[i])) for i in order],
         "spectrogram": "",
         "audio": None,
         "shown_above": index in with_audio,
