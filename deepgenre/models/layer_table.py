@@ -47,30 +47,44 @@ def layers(module: nn.Module, frames: int, bands: int) -> list[Layer]:
     variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), features)
     kept = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
     calls: dict[str, tuple[nn.Module, tuple[int, ...]]] = {}
+    within: dict[str, str] = {}  # layers that another one calls, such as the cell of an RNN
+    active: list[str] = []
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        result = call(*args, **kwargs)
         path = context.module.path
-        if len(path) == 1 and context.method_name == "__call__":
-            calls.setdefault(path[0], (context.module, _output_shape(result)))
+        if len(path) != 1 or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        if active:
+            within[path[0]] = active[0]
+        active.append(path[0])
+        try:
+            result = call(*args, **kwargs)
+        finally:
+            active.pop()
+        calls.setdefault(path[0], (context.module, _output_shape(result)))
         return result
 
     with nn.intercept_methods(record):
         graph = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(kept, features)
-    names = [name for name, (called, _) in calls.items() if not isinstance(called, nn.Dropout)]
+    names = [name for name, (called, _) in calls.items()
+             if name not in within and not isinstance(called, nn.Dropout)]  # fmt: skip
     sources = _sources(graph.jaxpr, names)
     params = kept.get("params", {})
-    rows = [
-        Layer(
-            name=name,
-            kind=type(calls[name][0]).__name__,
-            options=_options(calls[name][0]),
-            shape=calls[name][1],
-            num_parameters=_count(params.get(name, {})),
-            sources=tuple(sorted(names.index(s) if s else INPUT for s in sources[name])),
+    rows = []
+    for name in names:
+        called, shape = calls[name]
+        inner = [one for one, outer in within.items() if outer == name]
+        parts = [called, *(calls[one][0] for one in inner)]
+        rows.append(
+            Layer(
+                name=name,
+                kind=" of ".join(type(part).__name__ for part in parts),
+                options=", ".join(filter(None, map(_options, parts))),
+                shape=shape,
+                num_parameters=_count({one: params.get(one, {}) for one in (name, *inner)}),
+                sources=tuple(sorted(names.index(s) if s else INPUT for s in sources[name])),
+            )
         )
-        for name in names
-    ]
     own = _count({name: leaf for name, leaf in params.items() if name not in calls})
     if own:
         rows.append(Layer("", type(module).__name__, "own parameters", (), own, ()))

@@ -3,12 +3,14 @@
 No other module outside this package needs to import matplotlib.
 """
 
+import bisect
 import io
-import re
+import itertools
 import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 from cycler import cycler
@@ -33,6 +35,9 @@ PAGE_COLOURS = {
     GREEN: "var(--green)",
 }
 
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
 matplotlib.rcParams.update(
     {
@@ -89,21 +94,41 @@ def svg_element(figure: Figure, prefix: str) -> str:
     """
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    # Only within attributes: a class may be named like a colour.
-    for colour, variable in PAGE_COLOURS.items():
-        svg = re.sub(rf"((?:fill|stroke): ){colour}\b", rf"\g<1>{variable}", svg)
-    return svg
+    root = ElementTree.fromstring(text.getvalue())
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            element.set(name, _for_page(name, value, prefix))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _for_page(name: str, value: str, prefix: str) -> str:
+    """Returns an attribute with ids made unique, and colours that are variables of the page."""
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name.endswith("href") and value.startswith("#"):
+        return f"#{prefix}-{value[1:]}"
+    value = value.replace("url(#", f"url(#{prefix}-")
+    for colour, variable in PAGE_COLOURS.items() if name in ("style", "fill", "stroke") else ():
+        value = value.replace(colour, variable)
+    return value
 
 
 def label(name: str, length: int = 40) -> str:
-    """Returns a name as one line that can be drawn: visible escapes, cut at `length` characters."""
+    """Returns a name as one line that can be drawn: visible escapes, cut at `length` columns.
+
+    A letter of East Asian scripts takes two columns.
+    """
     shown = visible(name)
-    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
+    ends = list(itertools.accumulate(map(_columns, shown)))
+    if not ends or ends[-1] <= length:
+        return shown
+    return f"{shown[: bisect.bisect_right(ends, length - 1)]}…"
+
+
+def _columns(letter: str) -> int:
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def labels(names: Sequence[str]) -> list[str]:

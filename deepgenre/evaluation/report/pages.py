@@ -56,6 +56,8 @@ def _environment() -> jinja2.Environment:
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
         "interval": interval,
+        "signed": lambda value: "–" if _is_undefined(value) else f"{value:+.3f}",
+        "p_value": p_value,
         "sort_value": lambda value: "" if _is_undefined(value) else value,
         "clock": lambda seconds: f"{seconds // 60:.0f}:{seconds % 60:02.0f}",
     }
@@ -82,6 +84,13 @@ def interval(metric: Mapping[str, Any]) -> str:
     if metric.get("low") is None:
         return ""
     return f"{number(metric['low'])} to {number(metric['high'])}"
+
+
+def p_value(value: float | None) -> str:
+    """Returns a p-value with two significant digits, '< 0.001' below that."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _is_undefined(value: Any) -> bool:
