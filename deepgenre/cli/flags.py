@@ -60,7 +60,7 @@ EXCLUDE_UNKNOWN = flags.DEFINE_bool(
 NEAR_DUPLICATES = flags.DEFINE_bool(
     "near_duplicates",
     None,
-    "Compare the audio of the clips with that of the training clips; default up to 3000 clips",
+    "Compare the audio of the clips with that of the training clips; default up to 2000 clips",
 )
 WORKDIR = _define_path(
     "workdir", "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"

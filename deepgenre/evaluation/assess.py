@@ -118,8 +118,8 @@ def _leakage(weights: Weights, clips: Clips, near_duplicates: bool | None) -> di
     compared = few if near_duplicates is None else near_duplicates
     if clips.train is None or clips.part == "train" or not compared:
         return {**report, "near_duplicates": None}
-    dtype = weights.spec.frontend.stored_dtype
-    found = leakage.near_duplicates(clips.store, clips.rows, clips.train, dtype)
+    frontend = weights.spec.frontend
+    found = leakage.compare_audio(clips.store, clips.rows, clips.train, frontend)
     return {**report, "near_duplicates": found}
 
 

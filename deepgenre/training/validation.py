@@ -58,12 +58,15 @@ class Validation:
         patience = num_validations(self.config.plateau_epochs, self.config)
         return plateau_scale(self.losses, patience, self.config.plateau_factor)
 
-    def log_training(self, step: int, losses: list[jax.Array]) -> float:
-        """Logs and returns the mean of the losses of the steps up to `step`.
+    def log_training(self, step: int, scalars: list[dict[str, jax.Array]]) -> float:
+        """Logs loss and accuracy over the steps up to `step`; returns the mean loss.
 
-        Raises UserError with the first step that has a loss that is not finite.
+        The accuracy is that of training: of augmented crops, with dropout. It has the name of the
+        validation metric that it is to be compared with. Raises UserError with the first step that
+        has a loss that is not finite.
         """
-        values = np.array(jax.device_get(losses))
+        on_host = jax.device_get(scalars)
+        values = np.array([one["loss"] for one in on_host])
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise UserError(
@@ -73,7 +76,10 @@ class Validation:
         loss = float(values.mean())
         rate = float(self.schedule(step - 1)) * self.rate_scale()
         epoch = step / self.plan.steps_per_epoch
-        self.write(step, "train", {"epoch": epoch, "loss": loss, "learning_rate": rate})
+        hits, judged = (sum(float(one[name]) for one in on_host) for name in ("hits", "judged"))
+        name = "argmax_accuracy" if self.plan.spec.multi_label else "accuracy"
+        accuracy = {name: hits / judged} if judged else {}  # no clip has a tag
+        self.write(step, "train", {"epoch": epoch, "loss": loss, **accuracy, "learning_rate": rate})
         return loss
 
     def validate(self, step: int, state: State) -> None:
