@@ -52,13 +52,23 @@ DATA_DIR = _define_path(
 EVAL_SPLIT = flags.DEFINE_string(
     "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid"
 )
+EXCLUDE_UNKNOWN = flags.DEFINE_bool(
+    "exclude_unknown",
+    None,
+    "Leave out, and count, clips of classes that the weights do not know; default with --config",
+)
+NEAR_DUPLICATES = flags.DEFINE_bool(
+    "near_duplicates",
+    None,
+    "Compare the audio of the clips with that of the training clips; default up to 2000 clips",
+)
 WORKDIR = _define_path(
     "workdir", "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
 )
 WEIGHTS = _define_paths(
     "weights",
     f"Workdir, .safetensors file or name; default --workdir, else {SHIPPED}. Repeated: an "
-    "ensemble. For predict, several with commas in between: side by side",
+    "ensemble. For predict and eval, several with commas in between: side by side",
 )
 FILES = _define_paths(
     "files",
@@ -68,7 +78,8 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "copies (.jsonl), embeddings (.npz), weights (.safetensors). For organize and watch: a folder",
+    "copies (.jsonl), embeddings (.npz), weights (.safetensors), page (.html; default in the "
+    "workdir). For eval, organize, watch and figures: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -146,7 +157,9 @@ FIELD = flags.DEFINE_enum(
     "many tags: tags",
 )
 MAPPING = _define_path(
-    "mapping", "File of lines 'class = name to write', or JSON; an empty name drops the class"
+    "mapping",
+    "File of lines 'class = name to write', or JSON; an empty name drops the class. For eval: "
+    "'label of the data = class'",
 )
 UNDO = flags.DEFINE_bool(
     "undo",
@@ -194,6 +207,11 @@ def config() -> "Config":
     return CONFIG.value
 
 
+def data_config() -> "Config | None":
+    """Returns the config of the data to evaluate on; None where --config only names the run."""
+    return config() if CONFIG.value is not None and (WEIGHTS.value or WORKDIR.value) else None
+
+
 def data_dir(config: "Config") -> Path:
     """Returns the folder, or file, of the dataset."""
     return Path(DATA_DIR.value or f"data/{config.dataset}")
@@ -214,8 +232,8 @@ def weights() -> Sequence[str]:
     """
     if [*weights_side_by_side()] != [""]:
         raise UserError(
-            "--weights: only predict uses several weights side by side; give one, or repeat "
-            "--weights for an ensemble"
+            "--weights: only predict and eval use several weights side by side; give one, or "
+            "repeat --weights for an ensemble"
         )
     return weights_side_by_side()[""]
 

@@ -46,7 +46,7 @@ def overview() -> str:
 def of_mode(name: str) -> str:
     """Returns the usage, examples and flags of a mode."""
     mode = MODES[name]
-    files = " FILES" if mode.files else ""
+    files = f" {mode.arguments}" if mode.files else ""
     parts = [
         f"Usage: deepgenre {name} [FLAGS]{files}\n\n{mode.summary}",
         "Examples:\n" + "\n".join(f"  deepgenre {example}" for example in mode.examples),

@@ -20,6 +20,7 @@ class Mode:
     flags: tuple[str, ...]  # names, in the order of the help
     examples: tuple[str, ...]  # without the program's name
     files: bool = False  # takes files as arguments
+    arguments: str = "FILES"  # what they are called in the help
     default_config: str = ""  # config where none is given
 
     @property
@@ -41,13 +42,35 @@ def _prepare(files: Sequence[str]) -> int:
 
 
 def _eval(files: Sequence[str]) -> int:
+    from deepgenre import log
     from deepgenre.evaluation import evaluate
+    from deepgenre.library import mapping
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    weights = loading.load(*flags.weights())
-    data_dir = flags.data_dir(config_of(weights.spec))
-    return evaluate.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
+    sources = flags.weights_side_by_side()
+    networks = {name: (loading.load(*each), each) for name, each in sources.items()}
+    first = next(iter(networks.values()))[0]
+    config = flags.data_config()
+    if config is None and flags.CONFIG.value is not None:
+        for difference in evaluate.data_differences(flags.config(), first):
+            log.warning(
+                "--config without --weights names the run, whose own data settings are used (%s); "
+                "give --weights as well to use those of --config",
+                difference,
+            )
+    path = Path(flags.MAPPING.value) if flags.MAPPING.value else None
+    options = evaluate.Options(
+        data_dir=flags.data_dir(config_of(first.spec) if config is None else config),
+        part=flags.EVAL_SPLIT.value,
+        config=config,
+        mapping=mapping.read_pairs(path) if path else None,
+        exclude_unknown=flags.EXCLUDE_UNKNOWN.value,
+        output=flags.output(),
+        workdir=Path(flags.WORKDIR.value) if flags.WORKDIR.value else None,
+        near_duplicates=flags.NEAR_DUPLICATES.value,
+    )
+    return evaluate.run(networks, options)
 
 
 def _predict(files: Sequence[str]) -> int:
@@ -125,6 +148,29 @@ def _duplicates(files: Sequence[str]) -> int:
     from deepgenre.library import duplicates
 
     return duplicates.run(expand(files), flags.output(), flags.summary())
+
+
+def _report(files: Sequence[str]) -> int:
+    from deepgenre.evaluation.report import report
+
+    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    return report.run(flags.workdir(), data_dir, flags.output())
+
+
+def _compare(files: Sequence[str]) -> int:
+    from deepgenre.evaluation.report import compare
+
+    return compare.run([*map(Path, files)], flags.EVAL_SPLIT.value, flags.output())
+
+
+def _figures(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.evaluation.report import paper_figures
+
+    config = flags.config() if flags.CONFIG.value else None
+    workdir = flags.workdir() if flags.WORKDIR.value or not config else None
+    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    return paper_figures.run(config, workdir, data_dir, expand(files), flags.output())
 
 
 def _calibrate(files: Sequence[str]) -> int:
@@ -240,9 +286,42 @@ MODES: Mapping[str, Mode] = {
     ),
     "eval": Mode(
         _eval,
-        "Evaluates weights on a part of their dataset.",
-        ("data_dir", "eval_split", *_WEIGHTS),
-        ("eval --weights=runs/gtzan --data_dir=FOLDER", "eval --data_dir=FILE --eval_split=valid"),
+        "Evaluates weights on a part of their dataset, or of another.",
+        (
+            *("data_dir", "eval_split", "output", "mapping", "exclude_unknown"),
+            *("near_duplicates", *_WEIGHTS),
+        ),
+        (
+            "eval --weights=runs/gtzan --data_dir=FOLDER",
+            "eval --data_dir=FILE --eval_split=valid",
+            "eval --weights=gtzan --config=folder --data_dir=FOLDER --eval_split=all",
+            "eval --weights=runs/seed0,runs/seed1,runs/seed2 --data_dir=FOLDER",
+        ),
+    ),
+    "report": Mode(
+        _report,
+        "Writes one HTML page about a run: scores, figures, clips with audio, reproduction.",
+        ("workdir", "config", "data_dir", "output"),
+        ("report --workdir=runs/gtzan", "report --workdir=runs/gtzan --output=gtzan.html"),
+    ),
+    "compare": Mode(
+        _compare,
+        "Compares runs on the same clips, with paired differences; writes one HTML page.",
+        ("eval_split", "output"),
+        ("compare runs/a runs/b", "compare runs/a runs/b --eval_split=valid --output=ab.html"),
+        files=True,
+        arguments="RUN RUN...",
+    ),
+    "figures": Mode(
+        _figures,
+        "Draws a dataset's classes, spectrograms, a network and a run, as .png and .svg.",
+        ("config", "data_dir", "workdir", "output"),
+        (
+            "figures --config=mtat --data_dir=FOLDER --output=figures",
+            "figures --workdir=runs/gtzan --data_dir=FOLDER",
+            "figures --config=gtzan song.mp3 --output=figures",
+        ),
+        files=True,
     ),
     "prepare": Mode(
         _prepare,

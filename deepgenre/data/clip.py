@@ -14,6 +14,7 @@ class Clip:
     group: str  # artist or recording: clips of one group belong in one part of a split
     split: str = ""  # part assigned by the dataset's author; '' where none is given
     row: int = -1  # row in an .npz; -1 where the file is one clip
+    track: str = ""  # song that the clip is cut from; '' where each clip is a song of its own
 
     @property
     def precomputed(self) -> bool:

@@ -45,29 +45,18 @@ def split_rows(
     return _rows_of(split(kept, config.seed), kept)
 
 
-def part_rows(
-    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool, part: str
-) -> list[Row]:
-    """Returns the rows of one part, for evaluation.
-
-    The part is one of the config's split or, failing that, one assigned by the dataset's author.
-    '' is 'test' where the split has it, else 'valid'; 'all' is every clip.
+def parts_for_evaluation(
+    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
+) -> Split:
+    """Returns the rows of each part: of the config's split, and of the author's where it has none.
 
     Raises:
-      UserError: a clip has a label that is not among the classes `names`, or the part is unknown.
+      UserError: the dataset has no such split, or the split cannot be made.
     """
-    for row in rows:
-        if not multi_label and not set(row.labels) <= set(names):
-            raise UserError(
-                f"{row.key}: label {row.labels[0]!r} is not among the classes of these weights: "
-                f"{', '.join(names)}"
-            )
-    if part == "all":
-        return list(rows)
     parts = split_rows(config, rows, names, multi_label)
-    if part not in parts and any(row.split for row in rows):
+    if any(row.split for row in rows):
         parts = {**_rows_of(as_given(rows, config.seed), rows), **parts}
-    return look_up(parts, part or ("test" if "test" in parts else "valid"), "--eval_split")
+    return parts
 
 
 def _rows_of(parts: Parts, rows: Sequence[Row]) -> Split:

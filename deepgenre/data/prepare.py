@@ -62,9 +62,9 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     ]
     measured = store.read_measured(folder)
     rows = [
-        Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key])
+        Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key], clip.track)
         for clip in dataset.clips
-        if clip.key in measured and _is_current(clip, measured[clip.key])
+        if clip.key in measured and is_current(clip, measured[clip.key])
     ]
     if not rows:
         raise UserError(
@@ -118,7 +118,7 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
     return Path("data") / "store" / f"{config.dataset}-{identity}"
 
 
-def _is_current(clip: Clip, measured: Measured) -> bool:
+def is_current(clip: Clip, measured: Measured) -> bool:
     """Returns whether a record is up to date with the clip's source file."""
     try:
         status = clip.path.stat()
@@ -136,7 +136,7 @@ def _missing(dataset: Dataset, folder: Path) -> list[Clip]:
     return [
         clip
         for clip in dataset.clips
-        if clip.key not in measured or not _is_current(clip, measured[clip.key])
+        if clip.key not in measured or not is_current(clip, measured[clip.key])
     ]
 
 

@@ -11,6 +11,7 @@ complete shards and a complete index.
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Row:
     group: str
     split: str
     measured: Measured
+    track: str = ""  # song that the clip is cut from; '' where each clip is a song of its own
 
 
 def write_shard(
@@ -109,10 +111,16 @@ def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
 
 
 def write_index(store: Path, rows: Sequence[Row]) -> None:
-    """Writes the index atomically, unless it is up to date: the store may be read-only."""
-    path, lines = store / "index.jsonl", [dataclasses.asdict(row) for row in rows]
-    if not path.exists() or path.read_bytes() != json_lines(lines):
-        write_json_lines(path, lines)
+    """Writes the index atomically, unless it is up to date, or one is in a read-only store."""
+    path, lines = store / "index.jsonl", [_line(row) for row in rows]
+    if path.exists() and (path.read_bytes() == json_lines(lines) or not os.access(store, os.W_OK)):
+        return
+    write_json_lines(path, lines)
+
+
+def _line(row: Row) -> dict[str, Any]:
+    line = dataclasses.asdict(row)
+    return line if row.track else {name: line[name] for name in line if name != "track"}
 
 
 def read_index(store: Path) -> list[Row]:
@@ -124,6 +132,7 @@ def read_index(store: Path) -> list[Row]:
             group=line["group"],
             split=line["split"],
             measured=Measured(**line["measured"]),
+            track=line.get("track", ""),
         )
         for line in _read_json_lines(store / "index.jsonl")
     ]

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepgenre import log
-from deepgenre.data.parts import part_rows
-from deepgenre.data.prepare import prepare
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError
 from deepgenre.evaluation import metrics
@@ -21,10 +19,11 @@ from deepgenre.evaluation.calibration import (
     fit_temperature,
     negative_log_likelihood,
 )
+from deepgenre.evaluation.clips import own_clips
 from deepgenre.evaluation.scoring import score_rows
 from deepgenre.weights import weight_file
 from deepgenre.weights.export import check_output
-from deepgenre.weights.spec import Weights, config_of
+from deepgenre.weights.spec import Weights
 
 PART = "valid"
 
@@ -32,12 +31,10 @@ PART = "valid"
 def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> int:
     """Writes the weights with a temperature, prints the report as JSON; returns exit code 0."""
     output = check_output(output)
-    config = config_of(weights.spec)
-    prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, PART)
-    calibrated, report = with_fitted_temperature(weights, prepared.folder, rows)
+    clips = own_clips(weights.spec, data_dir, PART, exclude_unknown=False)
+    calibrated, report = with_fitted_temperature(weights, clips.store, clips.rows)
     weight_file.write(output, calibrated, dtype=dtype)
-    log.info("calibrated on %d clips; wrote %s", len(rows), output)
+    log.info("calibrated on %d clips; wrote %s", len(clips.rows), output)
     print(json.dumps(report))
     return 0
 

@@ -60,11 +60,23 @@ def calibration_error(scores: np.ndarray, labels: np.ndarray, *, multi_label: bo
     Genres: the difference between the highest score and the accuracy. Tags: the difference between
     a score and the share of positive pairs of song and tag.
     """
+    gaps = calibration_gaps(scores, labels, multi_label=multi_label).sum(axis=0)
+    return float(np.abs(gaps).sum() / (scores.size if multi_label else len(scores)))
+
+
+def calibration_gaps(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Returns the sum over each song's scores in a bin of 1 (correct) or 0 minus the score.
+
+    float64 (songs, BINS). For genres a song has one score, its highest.
+    """
     if multi_label:
-        confidence, correct = scores.ravel(), np.asarray(labels).ravel() == 1
+        confidence, correct = scores.astype(np.float64), np.asarray(labels) == 1
     else:
-        confidence, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
-    confidence = confidence.astype(np.float64)
+        confidence = scores.max(axis=1, keepdims=True).astype(np.float64)
+        correct = (scores.argmax(axis=1) == labels)[:, None]
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / confidence.size)
+    cells = bins + BINS * np.arange(len(bins))[:, None]
+    gaps = np.bincount(
+        cells.ravel(), weights=(correct - confidence).ravel(), minlength=BINS * len(bins)
+    )
+    return gaps.reshape(len(bins), BINS)

@@ -1,62 +1,169 @@
-"""Mode `eval`: scores, metrics and figures of weights on one part of a dataset."""
+"""Mode `eval`: evaluates weights, or several side by side, on one part of a dataset."""
 
-import json
-from collections.abc import Sequence
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from deepgenre import log
-from deepgenre.data.parts import part_rows
-from deepgenre.data.prepare import prepare
-from deepgenre.data.store import Row
+from deepgenre.config import Config
+from deepgenre.data.settings import DataSettings
 from deepgenre.errors import UserError
-from deepgenre.evaluation import metrics
-from deepgenre.evaluation.scoring import score_rows
-from deepgenre.files import replacing
-from deepgenre.weights.spec import Spec, Weights, config_of
+from deepgenre.evaluation import evaluation_files
+from deepgenre.evaluation.assess import Choose, assess
+from deepgenre.evaluation.clips import Clips, other_clips, own_clips
+from deepgenre.evaluation.metrics import Metrics
+from deepgenre.files import expand_home, replacing, strict_json
+from deepgenre.weights.spec import Weights, config_of
+
+PLACE = Path("evaluations")  # of weights that are not a run's
+NOT_SPREAD = ("clips", "tags_evaluated", "untagged_clips")  # what is evaluated, not how well
+MAX_NAME = 100  # letters in the name of a folder
 
 
-def evaluate(weights: Weights, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
-    """Returns the metrics of the weights on these rows; writes metrics, scores and figures."""
-    spec = weights.spec
-    scores, labels = score_rows(weights, store, rows)
-    results = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
-    _write_report(folder, spec, rows, scores, labels, results)
-    return results
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to evaluate on, and where to write."""
+
+    data_dir: Path
+    part: str = ""  # '': test where the split has it, else valid
+    config: Config | None = None  # reads and splits the data; None: the weights' own config
+    mapping: Mapping[str, str] | None = None  # class by label of the data; with `config` only
+    exclude_unknown: bool | None = None  # None: with `config` only
+    output: Path | None = None
+    workdir: Path | None = None  # where given: the folder of evaluations, else the weights' run
+    near_duplicates: bool | None = None  # None: where the clips are few
 
 
-def _write_report(
-    folder: Path,
-    spec: Spec,
-    rows: Sequence[Row],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    results: metrics.Metrics,
-) -> None:
-    from deepgenre.evaluation import figures  # matplotlib is slow to import
+def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options) -> int:
+    """Evaluates each of the weights and prints the metrics as JSON; returns exit code 0.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
-        keys = np.array([row.key for row in rows])
-        np.savez_compressed(stream, key=keys, classes=spec.classes, scores=scores, labels=labels)
-    if spec.multi_label:
-        figures.tag_bars(folder / "tags.png", scores, labels, spec.classes)
-    else:
-        figures.confusion_matrix(folder / "confusion.png", scores, labels, spec.classes)
-
-
-def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
-    """Evaluates weights on a part of a dataset; prints the metrics as JSON; returns exit code 0."""
-    config = config_of(weights.spec)
-    prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, part)
-    if not rows:
-        raise UserError(f"--eval_split: part {part!r} contains no clips; choose another part")
-    folder = workdir / f"eval-{part or 'default'}"
-    results = evaluate(weights, prepared.folder, rows, folder)
-    log.info("evaluated step %d on %d clips; wrote %s", weights.step, len(rows), folder)
-    print(json.dumps(results))
+    networks: weights and their sources (several: an ensemble) by name; '' for weights alone.
+    Several: prints mean and spread as well.
+    """
+    results, folders = {}, {}
+    for name, (weights, sources) in networks.items():
+        clips = _clips(weights, options)
+        results[name], folders[name] = assess(
+            weights,
+            clips,
+            _chooser(sources, clips, options, name),
+            source=" + ".join(sources),
+            near_duplicates=options.near_duplicates,
+        )
+        log.info(
+            "evaluated step %d on %d clips (%s, part %s); wrote %s",
+            *(weights.step, len(clips.rows), clips.dataset, clips.part, folders[name]),
+        )
+    if len(networks) == 1:
+        (only,) = results.values()
+        print(strict_json(only))
+        return 0
+    summary = {"spread": spread(list(results.values())), "weights": results}
+    path = _summary_path(folders, options)
+    with replacing(path) as temporary:
+        temporary.write_text(strict_json(summary, indent=1) + "\n", encoding="utf-8")
+    for name, one in summary["spread"].items():
+        log.info(
+            "  %s  %.4f +- %.4f  (n = %d)", name.ljust(24), one["mean"], one["spread"], one["n"]
+        )
+    log.info("wrote %s", path)
+    print(strict_json(summary))
     return 0
+
+
+def spread(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:
+    """Returns, by metric, 'mean', 'spread' and 'n' over several seeds or checkpoints.
+
+    spread: the standard deviation with n - 1. Values that are undefined are left out and counted
+    by n.
+    """
+    names = [
+        name
+        for name in results[0]
+        if name not in NOT_SPREAD and not name.endswith(("_chance", "_low", "_high"))
+    ]
+    summary = {}
+    for name in names:
+        values = [one[name] for one in results if name in one and math.isfinite(one[name])]
+        if values:
+            deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+            summary[name] = {
+                "mean": statistics.fmean(values), "spread": deviation, "n": len(values)
+            }  # fmt: skip
+    return summary
+
+
+def data_differences(config: DataSettings, weights: Weights) -> list[str]:
+    """Returns 'field: own, not given' of data settings in which a config differs from the run's."""
+    own = config_of(weights.spec)
+    fields = ("dataset", "split", "seed", "top_tags", "keep_untagged")
+    return [
+        f"{name}: {own[name]!r}, not {getattr(config, name)!r}"
+        for name in fields
+        if name in own and own[name] != getattr(config, name)
+    ]
+
+
+def _clips(weights: Weights, options: Options) -> Clips:
+    if options.config is None:
+        if options.mapping is not None:
+            raise UserError("--mapping: is for other data; give their config with --config")
+        exclude = bool(options.exclude_unknown)
+        return own_clips(weights.spec, options.data_dir, options.part, exclude_unknown=exclude)
+    return other_clips(
+        weights.spec,
+        options.config,
+        options.data_dir,
+        options.part,
+        mapping=options.mapping,
+        exclude_unknown=options.exclude_unknown is not False,
+    )
+
+
+def _chooser(sources: Sequence[str], clips: Clips, options: Options, name: str) -> Choose:
+    """Returns the function that chooses the folder to write, without overwriting another."""
+    if options.output:
+        folder = options.output / name if name else options.output
+
+        def given(evaluation: dict[str, Any]) -> Path:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"--output: {folder} is a file; give a folder")
+            if other := evaluation_files.holds_other(folder, evaluation):
+                raise UserError(f"--output: {folder} holds another evaluation ({other})")
+            return folder
+
+        return given
+    kind = "" if options.config is None else f"{clips.dataset}-"
+    wanted = _place(sources, options, name) / f"eval-{kind}{clips.part}"
+
+    def free(evaluation: dict[str, Any]) -> Path:
+        folder = evaluation_files.free_folder(wanted, evaluation)
+        if folder != wanted:
+            log.info("%s holds another evaluation: writing to %s", wanted, folder)
+        return folder
+
+    return free
+
+
+def _place(sources: Sequence[str], options: Options, name: str) -> Path:
+    """Returns the folder of evaluations: the workdir given, the run of the weights, or PLACE."""
+    if options.workdir:
+        return options.workdir / name
+    path = expand_home(sources[0])
+    if len(sources) == 1 and path.is_dir():
+        is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
+        return path.parent.parent / f"step-{path.name}" if is_checkpoint else path
+    names = "+".join(expand_home(one).name.removesuffix(".safetensors") for one in sources)
+    return PLACE / names[:MAX_NAME]
+
+
+def _summary_path(folders: Mapping[str, Path], options: Options) -> Path:
+    """Returns the file of mean and spread: one that names all weights, or in the folder given."""
+    part = next(iter(folders.values())).name
+    place = options.output or (options.workdir / "several" if options.workdir else None)
+    if place:
+        return place / "spread.json"
+    return PLACE / ",".join(folders).replace("/", "-")[:MAX_NAME] / part / "spread.json"

@@ -1,85 +1,75 @@
-"""Metrics of scores against labels, computed on the host with numpy and scikit-learn."""
+"""Metrics of scores against labels, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deepgenre.errors import UserError
+from deepgenre.evaluation import bootstrap, genre_metrics, tag_metrics
+
 Metrics = dict[str, float]
-EPSILON = 1e-7  # scores are clipped to this distance from 0 and 1 before a logarithm
 
 
-def evaluate(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> Metrics:
-    """Returns the metrics, by name, of scores, float32 (clips, classes).
+def evaluate(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    multi_label: bool,
+    thresholds: np.ndarray | float = tag_metrics.THRESHOLD,
+) -> Metrics:
+    """Returns the metrics, by name, of scores, float32 (clips, classes), with levels of chance.
 
     labels: class indices, int32 (clips,), or, for tags, 0 and 1, uint8 (clips, classes).
+    thresholds: for the F1 of tags. Raises UserError where there is no clip, or scores are NaN.
     """
-    return _tag_metrics(scores, labels) if multi_label else _genre_metrics(scores, labels)
+    check(scores)
+    compute = resampled(scores, labels, multi_label=multi_label, thresholds=thresholds)
+    values = {name: float(one[0]) for name, one in compute(bootstrap.once(len(scores))).items()}
+    levels = {f"{name}_chance": level for name, level in chance(labels, multi_label).items()}
+    return {**values, **levels, **_counts(scores, labels, multi_label)}
 
 
-def _genre_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Returns accuracy, its chance level (the share of the most frequent class), and loss."""
-    of_label = scores[np.arange(len(labels)), labels]
-    hits = scores.argmax(axis=1) == labels
-    low, high = wilson_interval(int(hits.sum()), len(labels))
-    return {
-        "accuracy": float(hits.mean()),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "accuracy_chance": float(np.bincount(labels).max() / len(labels)),
-        "loss": float(-np.log(np.maximum(of_label, EPSILON)).mean()),
-        "clips": len(labels),
-    }
+def _counts(scores: np.ndarray, labels: np.ndarray, multi_label: bool) -> Metrics:
+    """Returns what the clips are, and the interval of the accuracy."""
+    if multi_label:
+        return {
+            "tags_evaluated": int(tag_metrics.evaluated(labels).size),
+            "untagged_clips": int((~labels.any(axis=1)).sum()),
+            "clips": len(labels),
+        }
+    hits = int((scores.argmax(axis=1) == labels).sum())
+    low, high = wilson_interval(hits, len(labels))
+    return {"accuracy_low": low, "accuracy_high": high, "clips": len(labels)}
 
 
-def _tag_metrics(scores: np.ndarray, labels: np.ndarray) -> Metrics:
-    """Returns macro averages over the tags that have both a positive and a negative clip.
-
-    `argmax_accuracy`: the argmax of the scores equals the argmax of the 0/1 labels (the first
-    positive tag in class order), probably the accuracy that the paper reports. `top1_hit`: the tag
-    with the highest score is positive.
-    """
-    clipped = np.clip(scores, EPSILON, 1 - EPSILON)
-    entropy = -np.where(labels == 1, np.log(clipped), np.log(1 - clipped))
-    evaluated = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-    per_tag = tag_metrics(scores[:, evaluated], labels[:, evaluated])
-    top = scores.argmax(axis=1)
-    return {
-        "roc_auc": float(per_tag["roc_auc"].mean()) if evaluated.size else float("nan"),
-        "roc_auc_chance": 0.5,
-        "average_precision": float(per_tag["average_precision"].mean())
-        if evaluated.size
-        else float("nan"),
-        "average_precision_chance": float(labels[:, evaluated].mean()) if evaluated.size else 0.0,
-        "argmax_accuracy": float((top == labels.argmax(axis=1)).mean()),
-        "top1_hit": float(labels[np.arange(len(labels)), top].mean()),
-        "loss": float(entropy.mean()),
-        "tags_evaluated": int(evaluated.size),
-        "clips": len(labels),
-    }
+def resampled(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    multi_label: bool,
+    thresholds: np.ndarray | float = tag_metrics.THRESHOLD,
+) -> Callable[[np.ndarray], bootstrap.Metrics]:
+    """Returns the function from counts of clips in resamples to the metrics of each resample."""
+    if multi_label:
+        return lambda counts: tag_metrics.compute(scores, labels, counts, thresholds)
+    return lambda counts: genre_metrics.compute(scores, labels, counts)
 
 
-def tag_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns 'roc_auc' and 'average_precision', float64 (tags,), of arrays (clips, tags).
-
-    Each tag must have a positive and a negative clip.
-    """
-    # Slow to import, and not needed for training steps and predictions.
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    columns = list(zip(labels.T, scores.T, strict=True))
-    return {
-        "roc_auc": np.array([roc_auc_score(truth, score) for truth, score in columns]),
-        "average_precision": np.array(
-            [average_precision_score(truth, score) for truth, score in columns]
-        ),
-    }
+def chance(labels: np.ndarray, multi_label: bool) -> Metrics:
+    """Returns the values that scores without information have, of the metrics that have one."""
+    return tag_metrics.chance(labels) if multi_label else genre_metrics.chance(labels)
 
 
-def confusion_matrix(scores: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns counts of clips, int64 (true class, predicted class)."""
-    counts = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
-    return counts
+def check(scores: np.ndarray) -> None:
+    """Raises UserError where there is no clip, or a score is not finite."""
+    if not len(scores):
+        raise UserError("no clip to evaluate; choose another part")
+    bad = int((~np.isfinite(scores)).any(axis=1).sum())
+    if bad:
+        raise UserError(
+            f"the scores of {bad} of {len(scores)} clips are not finite; the weights are damaged "
+            "or their training diverged: use an earlier checkpoint"
+        )
 
 
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:

@@ -8,8 +8,6 @@ import numpy as np
 
 from deepgenre.files import replacing
 from deepgenre.inference.infer import FileOutputs
-from deepgenre.inference.prediction_files.rows import encodable
-from deepgenre.log import escape_controls
 from deepgenre.weights.spec import Spec
 
 MAX_NAME_BYTES = 180  # file systems allow 255, of which number and suffix take some
@@ -39,7 +37,7 @@ def write(folder: Path, name: str, outputs: FileOutputs, spec: Spec) -> None:
     The .npz contains 'times', float64 (windows,): starts of the windows in seconds; 'scores',
     float32 (windows, classes), not calibrated; 'classes' (classes,); and 'window_seconds'.
     """
-    from deepgenre.evaluation import figures  # matplotlib takes a second to import
+    from deepgenre.evaluation.figures import over_time, style  # matplotlib: a second to import
 
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
     with replacing(folder / f"{name}.npz") as path, path.open("wb") as stream:
@@ -50,11 +48,11 @@ def write(folder: Path, name: str, outputs: FileOutputs, spec: Spec) -> None:
             classes=np.array(spec.classes),
             window_seconds=window_seconds,
         )
-    figures.taggram(
-        folder / f"{name}.png",
+    figure = over_time.taggram(
         outputs.start_seconds,
         window_seconds,
         outputs.scores,
         spec.classes,
-        title=escape_controls(encodable(outputs.path.name)),
+        title=outputs.path.name,
     )
+    style.write(figure, folder / f"{name}.png")

@@ -55,6 +55,23 @@ def read(path: Path, classes: Iterable[str]) -> dict[str, str]:
     empty name drops the class. It may serve several weights: classes that these do not have are
     warned of. Raises UserError where a line is wrong or all classes are unknown.
     """
+    names = read_pairs(path)
+    known = {name.casefold() for name in classes}
+    unknown = [label for label in names if label not in known]
+    if names and len(unknown) == len(names):
+        raise UserError(
+            f"{path}: none of its classes is one of these weights: {', '.join(sorted(known))}"
+        )
+    if unknown:
+        log.warning("%s: these weights have no class %s", path, ", ".join(map(repr, unknown)))
+    return names
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """Returns what a mapping file holds, by the left side in lower case.
+
+    Raises UserError where the file cannot be read, or a line is wrong.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -67,14 +84,6 @@ def read(path: Path, classes: Iterable[str]) -> dict[str, str]:
         key = label.casefold()
         if names.setdefault(key, name) != name:
             raise UserError(f"{path}: maps {label!r} to {names[key]!r} and to {name!r}; keep one")
-    known = {name.casefold() for name in classes}
-    unknown = [label for label in names if label not in known]
-    if names and len(unknown) == len(names):
-        raise UserError(
-            f"{path}: none of its classes is one of these weights: {', '.join(sorted(known))}"
-        )
-    if unknown:
-        log.warning("%s: these weights have no class %s", path, ", ".join(map(repr, unknown)))
     return names
 
 

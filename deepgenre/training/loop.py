@@ -105,13 +105,13 @@ def _loop(
         ) as bar,
         _stop_requests() as stops_after,
     ):
-        pending: list[jax.Array] = []  # losses that are still on the device
+        pending: list[dict[str, jax.Array]] = []  # scalars that are still on the device
         rate_scale = validation.rate_scale()
         for number in range(start + 1, plan.total_steps + 1):
             state, scalars = step(state, next(batches), rate_scale)
-            pending.append(scalars["loss"])
+            pending.append(scalars)
             if len(pending) > RUN_AHEAD:
-                jax.block_until_ready(pending[-1 - RUN_AHEAD])
+                jax.block_until_ready(pending[-1 - RUN_AHEAD]["loss"])
             bar.update(config.batch_size)
             validating = validation.is_due(number)
             stopping = stops_after(number)

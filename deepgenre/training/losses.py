@@ -26,3 +26,14 @@ def loss_per_clip(logits: jax.Array, targets: jax.Array, *, multi_label: bool) -
     if multi_label:
         return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
     return optax.softmax_cross_entropy(logits, targets)
+
+
+def hits(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the number of clips whose highest logit is their class, and of clips with a class.
+
+    A clip's class is that of its highest target, the first of several. For tags, a clip without any
+    has equal targets, and is not counted.
+    """
+    judged = targets.max(axis=-1) > targets.min(axis=-1)
+    correct = judged & (logits.argmax(axis=-1) == targets.argmax(axis=-1))
+    return correct.sum(), judged.sum()

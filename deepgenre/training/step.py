@@ -42,10 +42,11 @@ def train_step(
     recipe: Recipe,
     axis_name: str | None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Returns the state after one step, and its 'loss' and 'gradient_norm'.
+    """Returns the state after one step, and its scalars.
 
-    Loss and gradients are averaged over the devices of `axis_name`. rate: factor on the learning
-    rate of the schedule.
+    'loss' and 'gradient_norm'; 'judged', the number of clips that have a class, and 'hits', those
+    of them whose highest score is that class, for tags the first one. Loss and gradients are
+    averaged over the devices of `axis_name`. rate: factor on the learning rate of the schedule.
     """
     share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
@@ -73,11 +74,14 @@ def train_step(
             mutable=["batch_stats"],
         )
         loss = losses.loss_per_clip(logits, targets, multi_label=spec.multi_label)
-        return loss.mean(), updates.get("batch_stats", {})
+        return loss.mean(), (updates.get("batch_stats", {}), losses.hits(logits, targets))
 
-    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (loss, (batch_stats, (hits, judged))), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+        state.params
+    )
     if axis_name:
         loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
+        hits, judged = jax.lax.psum((hits, judged), axis_name)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     new_state = State(
@@ -87,7 +91,8 @@ def train_step(
         opt_state=opt_state,
         averages=_averages(state, {"params": params, "batch_stats": batch_stats}, recipe),
     )
-    return new_state, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+    scalars = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+    return new_state, {**scalars, "hits": hits, "judged": judged}
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:

@@ -1,25 +1,28 @@
 """Mode `train`: prepares the data, trains, and evaluates the best checkpoint."""
 
-import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 from deepgenre import devices, log
 from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
-from deepgenre.evaluation import evaluate
+from deepgenre.evaluation import evaluation_files, run_record
+from deepgenre.evaluation.assess import assess
+from deepgenre.evaluation.clips import of_parts
+from deepgenre.files import strict_json
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
-from deepgenre.training.validation import merit_name
 from deepgenre.weights import checkpoint
-from deepgenre.weights.spec import Weights
+from deepgenre.weights.spec import Weights, merit_name
 
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains, evaluates, and prints the metrics as one JSON object; returns exit code 0."""
     results = train(config, data_dir, workdir)
     if devices.is_main_process():
-        print(json.dumps(results))
+        print(strict_json(results))
     return 0
 
 
@@ -33,6 +36,9 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     prepared = _prepare_once(config, data_dir)
     plan = make_plan(config, prepared)
     _describe(plan, prepared)
+    if devices.is_main_process():
+        sizes = {part: len(rows) for part, rows in plan.parts.items()}
+        run_record.append(workdir, data_dir, sizes)
     fit(plan, config, workdir)
     best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
     results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
@@ -76,11 +82,11 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     Without a test part, the metrics of the best epoch are biased, because the same clips selected
     it: report those of the last epoch.
     """
-    from deepgenre.evaluation import figures  # matplotlib is slow to import
+    from deepgenre.evaluation.figures import curves, style  # matplotlib is slow to import
 
     lines = log.read_metrics(workdir)
-    merit = merit_name(config, plan.spec.multi_label)
-    figures.training_curves(workdir / "training.png", lines, merit)
+    merit = merit_name(plan.spec)
+    style.write_both(curves.training_curves(lines, merit), workdir / "training")
     last = next(line for line in reversed(lines) if line["split"] == "valid")
     results: dict[str, object] = {
         "best_step": best.step,
@@ -88,8 +94,20 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     }
     for part in ("valid", "test"):
         if part in plan.parts:
-            results[part] = evaluate.evaluate(
-                best, plan.store, plan.parts[part], workdir / f"eval-{part}"
-            )
+            results[part] = _evaluate_part(best, plan, workdir, part)
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
+    log.info("a page about the run: deepgenre report --workdir=%s", shlex.quote(str(workdir)))
     return results
+
+
+def _evaluate_part(best: Weights, plan: Plan, workdir: Path, part: str) -> dict[str, float]:
+    """Returns the metrics of a part; replaces the run's own evaluation of an earlier step."""
+    folder = workdir / f"eval-{part}"
+
+    def choose(evaluation: dict[str, Any]) -> Path:
+        if other := evaluation_files.holds_other(folder, evaluation):
+            log.info("%s: replacing the evaluation of %s", folder, other)
+        return folder
+
+    clips = of_parts(plan.spec, plan.store, plan.parts, part)
+    return assess(best, clips, choose, source=str(workdir))[0]

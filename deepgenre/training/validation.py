@@ -16,6 +16,7 @@ from deepgenre.evaluation.steps import compile_score_step
 from deepgenre.training.optimizer import Schedule, plateau_scale
 from deepgenre.training.plan import Plan
 from deepgenre.weights.checkpoint import Checkpoints
+from deepgenre.weights.spec import merit_name
 from deepgenre.weights.state import State, inference_variables
 
 DIVERGED_ADVICE = (
@@ -57,12 +58,15 @@ class Validation:
         patience = num_validations(self.config.plateau_epochs, self.config)
         return plateau_scale(self.losses, patience, self.config.plateau_factor)
 
-    def log_training(self, step: int, losses: list[jax.Array]) -> float:
-        """Logs and returns the mean of the losses of the steps up to `step`.
+    def log_training(self, step: int, scalars: list[dict[str, jax.Array]]) -> float:
+        """Logs loss and accuracy over the steps up to `step`; returns the mean loss.
 
-        Raises UserError with the first step that has a loss that is not finite.
+        The accuracy is that of training: of augmented crops, with dropout. It has the name of the
+        validation metric that it is to be compared with. Raises UserError with the first step that
+        has a loss that is not finite.
         """
-        values = np.array(jax.device_get(losses))
+        on_host = jax.device_get(scalars)
+        values = np.array([one["loss"] for one in on_host])
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise UserError(
@@ -72,7 +76,10 @@ class Validation:
         loss = float(values.mean())
         rate = float(self.schedule(step - 1)) * self.rate_scale()
         epoch = step / self.plan.steps_per_epoch
-        self.write(step, "train", {"epoch": epoch, "loss": loss, "learning_rate": rate})
+        hits, judged = (sum(float(one[name]) for one in on_host) for name in ("hits", "judged"))
+        name = "argmax_accuracy" if self.plan.spec.multi_label else "accuracy"
+        accuracy = {name: hits / judged} if judged else {}  # no clip has a tag
+        self.write(step, "train", {"epoch": epoch, "loss": loss, **accuracy, "learning_rate": rate})
         return loss
 
     def validate(self, step: int, state: State) -> None:
@@ -98,7 +105,7 @@ class Validation:
 
     def _merit(self, results: Metrics) -> float:
         """Returns the value that selects the best checkpoint; higher is better."""
-        name = merit_name(self.config, self.plan.spec.multi_label)
+        name = merit_name(self.plan.spec)
         if name not in results:
             raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(results)}")
         if np.isnan(results[name]):  # no tag has both positive and negative clips
@@ -107,11 +114,6 @@ class Validation:
                 "clips; choose another split, or --config.select_by=loss"
             )
         return -results[name] if name == "loss" else results[name]
-
-
-def merit_name(config: Config, multi_label: bool) -> str:
-    """Returns the name of the validation metric that selects the best checkpoint."""
-    return config.select_by or ("roc_auc" if multi_label else "accuracy")
 
 
 def num_validations(epochs: int, config: Config) -> int:

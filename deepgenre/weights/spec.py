@@ -69,6 +69,11 @@ def config_of(spec: Spec) -> Config:
     return ConfigDict(dict(spec.config))
 
 
+def merit_name(spec: Spec) -> str:
+    """Returns the name of the validation metric that selects the best checkpoint."""
+    return spec.config["select_by"] or ("roc_auc" if spec.multi_label else "accuracy")
+
+
 def without_paths(spec: Spec) -> Spec:
     """Returns the spec without the locations of the run's data, which mean nothing elsewhere."""
     config = {name: value for name, value in spec.config.items() if name not in LOCATIONS}

@@ -8,19 +8,19 @@ import numpy as np
 import tiny
 from hypothesis import given
 
-from deepgenre.evaluation import figures
+from deepgenre.evaluation.figures import over_time, style
 from deepgenre.inference import taggram
 from deepgenre.inference.infer import FileOutputs
 
 
 def test_cells_equal_hand_computed_values():
-    edges, cells = figures._cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
+    edges, cells = over_time.cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
     np.testing.assert_allclose(edges, [0, 1.5, 2.5, 4])
     assert list(cells) == [0, 1, 2]
-    edges, cells = figures._cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
+    edges, cells = over_time.cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
     np.testing.assert_allclose(edges, [0, 2, 4, 6, 8])
     assert list(cells) == [0, 1, 3]
-    edges, cells = figures._cells(np.array([3.0]), 2.0)
+    edges, cells = over_time.cells(np.array([3.0]), 2.0)
     np.testing.assert_allclose(edges, [3, 5])
 
 
@@ -31,7 +31,7 @@ def test_cells_equal_hand_computed_values():
 )
 def test_each_window_has_its_own_cell(gaps, first, length):
     starts = first + np.cumsum([0, *gaps])
-    edges, cells = figures._cells(starts, length)
+    edges, cells = over_time.cells(starts, length)
     assert (np.diff(edges) > 0).all()
     assert len(set(cells)) == len(starts)
     assert edges[0] == starts[0]
@@ -54,7 +54,8 @@ def test_figure_with_many_classes_and_a_gap(tmp_path):
     starts = np.array([*np.arange(0, 60, 3.0), *np.arange(90, 200, 3.0)])
     scores = rng.random((len(starts), 50)) * np.linspace(1, 0, 50)
     names = [f"${number} \\frac{{" for number in range(50)]
-    figures.taggram(tmp_path / "x.png", starts, 3.0, scores, names, "song $ 1_2.mp3")
+    figure = over_time.taggram(starts, 3.0, scores, names, "song $ 1_2.mp3")
+    style.write(figure, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 10_000
 
 

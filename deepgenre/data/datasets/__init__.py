@@ -18,6 +18,8 @@ class DatasetKind:
     splits: Mapping[str, SplitFunction]
     multi_label: bool | None = False  # None: set by the config
     clip_seconds: float = 0.0  # length of every clip; 0: lengths differ
+    # data_dir -> labels of each clip by key, also where the audio is missing
+    annotations: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
     # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
 
@@ -26,7 +28,13 @@ OWN_SPLITS: Mapping[str, SplitFunction] = {"group_random": group_random, "as_giv
 
 DATASETS: Mapping[str, DatasetKind] = {
     "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
-    "mtat": DatasetKind(mtat.read, mtat.SPLITS, multi_label=True, clip_seconds=29.12),
+    "mtat": DatasetKind(
+        mtat.read,
+        mtat.SPLITS,
+        multi_label=True,
+        clip_seconds=29.12,
+        annotations=mtat.annotations,
+    ),
     "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None),
     "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),
 }
@@ -35,6 +43,15 @@ DATASETS: Mapping[str, DatasetKind] = {
 def dataset_kind(name: str) -> DatasetKind:
     """Returns the row of a dataset; raises UserError, with the closest name, if it is unknown."""
     return look_up(DATASETS, name, "config.dataset")
+
+
+def read_labels(name: str, data_dir: Path, *, multi_label: bool) -> Mapping[str, tuple[str, ...]]:
+    """Returns the labels of each clip in `data_dir` by key, where possible without the audio."""
+    kind = dataset_kind(name)
+    if kind.annotations and data_dir.is_dir():
+        return kind.annotations(data_dir)
+    dataset = read_dataset(name, data_dir, multi_label=multi_label)
+    return {clip.key: clip.labels for clip in dataset.clips}
 
 
 def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:

@@ -12,6 +12,7 @@ frequent tags, and published scores differ in whether these are tested: report w
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,16 +37,13 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
     Reads the two csv files (or .csv.gz) in `data_dir`; the mp3s are in `data_dir`/mp3/<0-f> or
     `data_dir`/<0-f>. Clips with a missing mp3 are returned too: decoding reports them. A clip
     annotated twice has the tags of both rows. The group is the artist, from the clip information
-    or, without that file, from the name of the mp3.
+    or, without that file, from the name of the mp3; the track is from that name.
 
     Raises:
       UserError: the annotations are missing or malformed, the clip information is malformed or
         lacks an annotated clip, or none of the mp3s exists.
     """
-    annotations = _find(data_dir, ANNOTATIONS)
-    if annotations is None:
-        raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
-    tags_of = _tags(annotations)
+    tags_of = annotations(data_dir)
     clip_info = _find(data_dir, CLIP_INFO)
     if clip_info is None:
         artist_of = {key: _artist_by_name(key) for key in tags_of}
@@ -58,10 +56,22 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
     if root is None:
         raise UserError(f"{data_dir}: contains none of the listed mp3s; {HOW_TO_GET}")
     clips = tuple(
-        Clip(key=key, path=root / key, labels=tags_of[key], group=artist_of[key])
+        Clip(key, root / key, tags_of[key], artist_of[key], track=track_of(key))
         for key in sorted(tags_of)
     )
     return Dataset("mtat", clips, multi_label)
+
+
+def annotations(data_dir: Path) -> dict[str, tuple[str, ...]]:
+    """Returns the tags of each clip by key; the audio need not be there.
+
+    Raises:
+      UserError: the annotations are missing or malformed.
+    """
+    path = _find(data_dir, ANNOTATIONS)
+    if path is None:
+        raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
+    return _tags(path)
 
 
 def folders(members: Sequence[splits.Member], seed: int) -> splits.Parts:
@@ -94,6 +104,15 @@ def _folder_part(member: splits.Member) -> str:
     raise UserError(
         f"split: requires clips in folders 0 to f, not {member.key!r}; choose another split"
     )
+
+
+def track_of(key: str) -> str:
+    """Returns the song of a clip: the name of its mp3 without the seconds where it begins and ends.
+
+    'c_layne-potemkin_villages-01-you_are_the_reason' of
+    '3/c_layne-potemkin_villages-01-you_are_the_reason-0-29.mp3'.
+    """
+    return re.sub(r"-\d+-\d+\.mp3$", "", key.rpartition("/")[2])
 
 
 def _artist_by_name(key: str) -> str:

@@ -17,8 +17,8 @@ def read_npz(path: Path) -> Dataset:
     """Returns the clips of an .npz of spectrograms, each with one label, named after the file.
 
     Arrays: `mel` uint8 (clips, bands, frames), lowest band first, and strings (clips,): `name`, the
-    keys; optionally `label` (default: the name up to its first '.'), `group` (default: the name)
-    and `split`, the part of each clip (default: none).
+    keys; optionally `label` (default: the name up to its first '.'), `group` (default: the name),
+    `split`, the part of each clip (default: none), and `track`, its song (default: none).
 
     Raises:
       UserError: an array is missing, unreadable, or has the wrong shape or type; a name occurs
@@ -34,10 +34,11 @@ def read_npz(path: Path) -> Dataset:
     labels = _strings(path, "label", clips) or [_label_by_name(path, name) for name in names]
     groups = _strings(path, "group", clips) or names
     parts = _strings(path, "split", clips) or [""] * clips
+    tracks = _strings(path, "track", clips) or [""] * clips
     rows = (
-        Clip(key=name, path=path, labels=(label,), group=group, split=part, row=row)
-        for row, (name, label, group, part) in enumerate(
-            zip(names, labels, groups, parts, strict=True)
+        Clip(name, path, (label,), group, split=part, row=row, track=track)
+        for row, (name, label, group, part, track) in enumerate(
+            zip(names, labels, groups, parts, tracks, strict=True)
         )
     )
     return Dataset(path.stem, tuple(sorted(rows, key=lambda clip: clip.key)), multi_label=False)

@@ -1,0 +1,112 @@
+"""The files of an evaluation, in a folder of their own.
+
+    metrics.json      the metrics as one flat object: name -> number
+    evaluation.json   the same with intervals, per class and per track, and what was evaluated
+    scores.npz        key (n,), classes (c,), scores float32 (n, c), labels int32 (n,) or uint8
+                      (n, c), group (n,), track (n,)
+    confusion.png     or tags.png; the same as .svg
+
+Both JSON files are strict: what is undefined is null.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepgenre.errors import UserError
+from deepgenre.evaluation import genre_metrics
+from deepgenre.evaluation.metrics import Metrics
+from deepgenre.files import replacing, strict_json
+
+# What tells two evaluations apart.
+IDENTITY = ("dataset", "split", "part", "clips_digest")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Scores of clips, with all that metrics need; the content of `scores.npz`."""
+
+    key: np.ndarray  # str (clips,)
+    classes: tuple[str, ...]
+    scores: np.ndarray  # float32 (clips, classes)
+    labels: np.ndarray  # int32 (clips,) class indices, or uint8 (clips, classes) tags
+    group: np.ndarray  # str (clips,): artist or recording
+    track: np.ndarray  # str (clips,): song that the clip is cut from
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the classes are tags."""
+        return self.labels.ndim == 2
+
+
+def write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Scored) -> None:
+    """Writes the files of an evaluation, each atomically."""
+    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
+        arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
+        np.savez_compressed(stream, **arrays)
+    for name, content in (("metrics.json", metrics), ("evaluation.json", evaluation)):
+        with replacing(folder / name) as path:
+            path.write_text(
+                strict_json(content, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
+            )
+    if scored.multi_label:
+        figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
+        style.write_both(figure, folder / "tags")
+    else:
+        counts = genre_metrics.confusion_matrix(scored.scores, scored.labels)
+        style.write_both(confusion.confusion_matrix(counts, scored.classes), folder / "confusion")
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Returns the content of `evaluation.json`; raises UserError where it cannot be read."""
+    path = folder / "evaluation.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: contains no evaluation; run deepgenre eval first") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); run deepgenre eval again") from error
+
+
+def read_scores(folder: Path) -> Scored:
+    """Returns the content of `scores.npz`; raises UserError where it cannot be read."""
+    path = folder / "scores.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = {field.name: arrays[field.name] for field in dataclasses.fields(Scored)}
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: contains no scores.npz; run deepgenre eval first") from error
+    except Exception as error:  # damaged headers and zips raise ten different types
+        raise UserError(
+            f"{path}: is damaged or of an earlier version ({error}); run deepgenre eval again"
+        ) from error
+    return Scored(**{**fields, "classes": tuple(fields["classes"].tolist())})
+
+
+def holds_other(folder: Path, evaluation: dict[str, Any]) -> str:
+    """Returns which other evaluation a folder holds, in words; '' where it holds none."""
+    if not (folder / "evaluation.json").exists():
+        return "one of an earlier version" if (folder / "metrics.json").exists() else ""
+    old = read_evaluation(folder)
+    same = [old.get(name) == evaluation[name] for name in IDENTITY]
+    if all(same) and old["weights"]["fingerprint"] == evaluation["weights"]["fingerprint"]:
+        return ""
+    return (
+        f"{old['part']} of {old['dataset']}, split {old['split']}, {old['clips']} clips, by "
+        f"{old['weights']['source']} at step {old['weights']['step']}"
+    )
+
+
+def free_folder(folder: Path, evaluation: dict[str, Any]) -> Path:
+    """Returns the folder, or the first of FOLDER-2, -3 ... without another evaluation in it."""
+    number, free = 1, folder
+    while holds_other(free, evaluation):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

@@ -1,0 +1,1 @@
+"""Pages about runs: evaluations read back, clips chosen and shown, templates filled in."""

@@ -1,0 +1,142 @@
+"""Figures: what is drawn, names that are markup, colours of a page."""
+
+import re
+from xml.etree import ElementTree
+
+import evaluated
+import numpy as np
+import pytest
+import tiny
+from matplotlib.figure import Figure
+
+from deepgenre.audio import frontend as front_end
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.audio.mel import band_centres_hz, mel_filters
+from deepgenre.evaluation.figures import confusion, curves, network, over_time, style, tags
+from deepgenre.models.layer_table import Layer
+
+LINES = [
+    {"split": split, "epoch": epoch, "loss": 1 / epoch, "accuracy": 0.3 * epoch}
+    for epoch in (1, 2, 3)
+    for split in ("train", "valid")
+]
+
+
+def texts(figure: Figure) -> list[str]:
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
+    genres, of_tags = (evaluated.scored(40, names, multi_label=m) for m in (False, True))
+    counts = np.arange(len(names) ** 2).reshape(len(names), -1)
+    levels = np.arange(200 * 16, dtype=np.uint8).reshape(200, 16)
+    layer = Layer("a", names[0], names[1], (3, 4), 12, (-1,))
+    frontend = FrontEnd(n_mels=16, n_mfcc=8)
+    return {
+        "confusion": confusion.confusion_matrix(counts, names),
+        "distribution": tags.distribution(dict.fromkeys(names, 7), 40, 2),
+        "precision": tags.average_precision(of_tags.scores, of_tags.labels, names),
+        "curves": curves.training_curves(LINES, "accuracy"),
+        "compared": curves.compared_curves(dict.fromkeys(names, LINES), "accuracy"),
+        "spectrogram": over_time.spectrogram(levels, frontend, names[0]),
+        "taggram": over_time.taggram(np.arange(40.0), 1.0, genres.scores, names, names[1]),
+        "network": network.network(names[0], [layer], 10, 4),
+    }
+
+
+@pytest.mark.parametrize("names", [evaluated.GENRES, evaluated.HOSTILE])
+def test_every_figure_is_png_and_valid_svg(tmp_path, names):
+    for name, figure in every_figure(names).items():
+        png, svg = style.write_both(figure, tmp_path / f"{name}.v1")
+        assert png.name == f"{name}.v1.png"
+        assert png.read_bytes().startswith(b"\x89PNG")
+        root = ElementTree.parse(svg).getroot()
+        tags_used = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert not tags_used & {"script", "img", "a", "foreignObject"}
+
+
+def test_a_figure_is_the_same_file_each_time(tmp_path):
+    for number in (1, 2):
+        style.write(every_figure(evaluated.GENRES)["confusion"], tmp_path / f"{number}.svg")
+    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
+
+
+def test_elements_of_one_page_share_no_id_and_follow_its_colours():
+    figures = every_figure(evaluated.HOSTILE)
+    pages = [style.svg_element(figures["curves"], prefix) for prefix in ("a", "b")]
+    ids = [{*re.findall(r'\bid="([^"]*)"', page)} for page in pages]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for page, own in zip(pages, ids, strict=True):
+        used = re.findall(r'(?:url\(#|href="#)([^)"]*)', page)
+        assert used
+        assert {*used} <= own
+    assert "var(--ink)" in pages[0]
+    assert style.INK not in pages[0]
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", pages[0])
+
+
+def test_class_named_like_a_colour_or_an_id_keeps_its_name():
+    names = (f"fill:{style.INK}", 'id="x"', "url(#a)")
+    page = style.svg_element(every_figure(names)["confusion"], "p")
+    root = ElementTree.fromstring(page)
+    shown = {element.text for element in root.iter() if element.tag.endswith("text")}
+    assert {*names} <= shown
+
+
+def test_visible_names_have_no_marks_of_direction_or_controls():
+    assert style.visible("a\u202eb\x07\udcff\n") == "a\\u202eb\\x07\\udcff\\n"
+    assert style.visible("Ænima 星 é") == "Ænima 星 é"
+    assert len(style.label("x" * 100)) == 40
+
+
+def test_confusion_matrix_has_true_classes_in_rows():
+    figure = confusion.confusion_matrix(np.array([[5, 2], [0, 3]]), ("a", "b"))
+    shown = texts(figure)
+    assert "8 of 10 clips correct" in shown
+    cells = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}
+    assert cells == {((0, 0), "5"), ((1, 0), "2"), ((1, 1), "3")}  # (column, row)
+
+
+def test_distribution_is_sorted_and_shows_every_class():
+    figure = tags.distribution({"b": 2, "a": 2, "c": 900}, 1000, top=1)
+    assert "3 classes of 1,000 clips, the 1 most frequent in blue" in texts(figure)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["c", "a", "b"]
+    assert figure.axes[0].get_xscale() == "log"
+    many = tags.distribution({f"tag {n}": n + 1 for n in range(188)}, 9000, top=50)
+    assert len(many.axes) == 4
+    assert sum(len(axes.get_yticklabels()) for axes in many.axes) == 188
+
+
+def test_curves_draw_what_is_logged_and_mark_the_best_epoch():
+    figure = curves.training_curves(LINES, "accuracy")
+    loss, accuracy = figure.axes
+    assert [line.get_label() for line in loss.lines] == ["train", "valid"]
+    assert [line.get_label() for line in accuracy.lines] == ["train", "valid", "best: 0.900"]
+    by_loss = curves.training_curves(LINES, "loss")
+    assert by_loss.axes[1].lines[-1].get_label() == "best: 0.333"
+    valid_only = [line for line in LINES if line["split"] == "valid"]
+    assert len(curves.training_curves(valid_only, "accuracy").axes[0].lines) == 1
+    assert curves.training_curves([], "accuracy").axes  # nothing logged yet
+
+
+def test_levels_of_all_kinds_are_drawn_in_decibels():
+    tone = tiny.tone(1000, 1.0, seed=0).astype(np.float32)
+    for kind in ("log_mel", "mfcc", "musicnn", "waveform"):
+        frontend = FrontEnd(kind=kind, n_mels=64)
+        levels = front_end.levels(tone, frontend)
+        decibels, shown_as = over_time.decibels_of(levels, frontend)
+        assert decibels.max() == pytest.approx(0, abs=0.01)
+        seconds = len(decibels) / shown_as.frames_per_second
+        assert seconds == pytest.approx(1.0, abs=0.06)
+        centres = band_centres_hz(shown_as.n_mels, shown_as.fmin_hz, shown_as.top_hz)
+        loudest = centres[decibels.mean(axis=0).argmax()]
+        assert loudest == pytest.approx(1000, rel=0.1), kind
+
+
+def test_band_centres_are_where_the_filters_peak():
+    filters = mel_filters(22_050, 1 << 14, 40, 0.0, 11_025)
+    peaks_hz = filters.argmax(axis=1) * 22_050 / (1 << 14)
+    np.testing.assert_allclose(band_centres_hz(40, 0.0, 11_025), peaks_hz, atol=1.5)
