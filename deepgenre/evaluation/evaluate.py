@@ -54,8 +54,9 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
             near_duplicates=options.near_duplicates,
         )
         log.info(
-            "evaluated step %d on %d clips (%s, part %s); wrote %s",
-            *(weights.step, len(clips.rows), clips.dataset, clips.part, folders[name]),
+            "evaluated step %d on %d clips (%s, split %s, part %s); wrote %s",
+            *(weights.step, len(clips.rows), clips.dataset, clips.split, clips.part),
+            folders[name],
         )
     if len(networks) == 1:
         (only,) = results.values()

@@ -3,8 +3,8 @@
 After J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system" (ISMIR 2002): of each
 clip only the signs of differences between bands and times are kept, which a gain does not change
 and lossy coding changes little. Two clips match where, at some shift of up to a second, their signs
-correlate. On the 709 clips of GTZAN's training and validation parts, copies that Sturm (2013) lists
-correlate by 0.33 or more, other pairs by at most 0.08.
+correlate. Among 709 clips of GTZAN, 45 pairs of the same recording correlate by 0.33 or more, two
+others by 1.0 and 0.23, and the remaining 250,939 pairs by less than 0.09.
 """
 
 from collections.abc import Iterator, Sequence

@@ -113,7 +113,7 @@ def test_tag_averages_equal_scikit_learn():
         "micro_roc_auc": roc_auc_score(labels, scores, average="micro"),
         "average_precision": average_precision_score(labels, scores, average="macro"),
         "micro_average_precision": average_precision_score(labels, scores, average="micro"),
-        "macro_f1": f1_score(labels, predicted, average="macro", zero_division=0),
+        "macro_f1": f1_score(labels, predicted, average="macro"),
         "micro_f1": f1_score(labels, predicted, average="micro"),
         "precision_at_3": np.mean([row[np.argsort(-score)[:3]].mean()
                                    for row, score in zip(labels, scores, strict=True)]),
@@ -139,8 +139,8 @@ def test_genre_averages_equal_scikit_learn():
     assert results["macro_f1"] == pytest.approx(theirs, abs=1e-9)
     error = calibration.calibration_error(scores, labels, multi_label=False)
     assert results["calibration_error"] == pytest.approx(error, abs=1e-9)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=range(5), zero_division=0
+    precision, recall, f1, support = map(
+        np.asarray, precision_recall_fscore_support(labels, predicted, labels=range(5))
     )
     columns = genre_metrics.per_class(scores, labels)
     np.testing.assert_array_equal(columns["support"], support)
