@@ -185,10 +185,13 @@ def names() -> list[str]:
 
 def config() -> "Config":
     """Returns the config of --config; raises UserError where it is not given."""
+    from deepgenre.config import check_fields
+
     if CONFIG.value is None:
         raise UserError("--config: give a config, e.g. --config=gtzan")
     if not isinstance(CONFIG.value, ConfigDict):
         raise UserError("--config: its get_config() must return the config of deepgenre.config")
+    check_fields(CONFIG.value)
     for field in CONFIG_PATHS:
         CONFIG.value[field] = _PathParser().parse(str(CONFIG.value[field]))
     return CONFIG.value
