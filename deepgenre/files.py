@@ -113,23 +113,54 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
     Its name contains the process id, so that processes do not share it. Temporary files of `path`
-    that killed processes left are removed. Raises OSError that names `path` where the disk is full.
+    that killed processes left are removed. Raises OSError that names `path`, not the temporary
+    file, where it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # The lock tells processes elsewhere, which do not see our process id, that we are running.
-        with temporary.open("wb") as stream:
+        with _naming(path, temporary), temporary.open("wb") as stream:
             _try_lock(stream.fileno())
             yield temporary
             temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # e.g. its folder is none: it was not created
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, *others: Path) -> Iterator[None]:
+    """Makes OSErrors name `path`: those about `others`, its folder, or a full disk."""
+    try:
+        yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # a stream's own error does not name its file
+        about = [str(other) for other in (*others, path, path.parent)]
+        # The error of a full disk may be of a stream, which does not name its file.
+        if error.errno == errno.ENOSPC or str(error.filename) in about:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path, flag: str, *, folder: bool | None = None) -> None:
+    """Raises UserError, beginning with the flag, where nothing can be written to `path`.
+
+    folder: whether it is to be a folder; None: either.
+    """
+    if path.is_dir() and folder is False:
+        raise UserError(f"{flag}: {path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_dir() and (folder or not path.is_file()):
+        kind = "a file; give a folder" if path.is_file() else "no regular file; give another name"
+        raise UserError(f"{flag}: {path} is {kind}")
+    place = path if path.is_dir() else path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{flag}: {path} cannot be created, as {place} is a file; give another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{flag}: {path} cannot be written, as the folder {place} is protected")
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -169,7 +200,8 @@ def updating(path: Path) -> Iterator[None]:
     """
     real = Path(os.path.realpath(path))
     held = f"{path}: is being updated by {{holder}}; wait until it ends"
-    with locked(real.with_name(f".{real.name}.lock"), held):
+    lock = real.with_name(f".{real.name}.lock")
+    with _naming(path, lock, real.parent), locked(lock, held):
         yield
 
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepgenre import models
+from deepgenre import log, models
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.config import Config
 from deepgenre.data import store
@@ -118,9 +118,17 @@ def _frames_of_each(rows: Sequence[Row], config: Config) -> int:
 
 def _window(config: Config, frontend: FrontEnd, rows: Sequence[Row]) -> tuple[int, int]:
     """Returns the window's length and its hop, in frames."""
-    requested = round(config.window_seconds * frontend.frames_per_second) or _typical_frames(rows)
-    window_frames = max(requested, models.network(config.model).min_frames)
-    hop_frames = round(config.window_hop_seconds * frontend.frames_per_second)
+    rate, least = frontend.frames_per_second, models.network(config.model).min_frames
+    requested = round(config.window_seconds * rate) or _typical_frames(rows)
+    window_frames = max(requested, least)
+    if config.window_seconds and requested < least:
+        log.warning(
+            "config.window_seconds: %g s is less than %s accepts; windows are %.3g s long",
+            config.window_seconds,
+            config.model,
+            least / rate,
+        )
+    hop_frames = round(config.window_hop_seconds * rate)
     return window_frames, max(1, hop_frames or window_frames)
 
 

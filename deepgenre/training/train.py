@@ -11,7 +11,7 @@ from deepgenre.data import class_counts
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluate
-from deepgenre.files import locked
+from deepgenre.files import check_place, locked
 from deepgenre.training import names
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
@@ -59,6 +59,7 @@ def _sole_run(workdir: Path) -> Iterator[None]:
         f"--workdir: {workdir} is used by another training, {{holder}}; wait until it ends, or use "
         "another --workdir"
     )
+    check_place(workdir, "--workdir", folder=True)
     try:
         with locked(workdir / LOCK, held):
             yield

@@ -51,6 +51,7 @@ def read_manifest(path: Path, *, multi_label: bool, label_separator: str = "") -
     rows = _json_rows(path) if suffix_of(path) == ".jsonl" else _table_rows(path)
     lines: dict[str, int] = {}
     clips: list[Clip] = []
+    written: set[str] = set()  # labels of cells, in which several may be joined
     try:
         for line, row in rows:
             clip = _clip(row, f"{str(path)!r}, line {line}", path.parent, label_separator)
@@ -67,6 +68,7 @@ def read_manifest(path: Path, *, multi_label: bool, label_separator: str = "") -
                     f"{clip.key!r}: keep one, with all its labels."
                 )
             lines[file] = line
+            written.update(() if isinstance(row["labels"], list) else clip.labels)
             clips.append(clip)
     except OSError as error:
         raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
@@ -80,7 +82,7 @@ def read_manifest(path: Path, *, multi_label: bool, label_separator: str = "") -
             "give paths relative to the manifest's folder."
         )
     if not label_separator:
-        _check_separator({label for clip in clips for label in clip.labels}, path)
+        _check_separator(written, path)
     return Dataset("folder", tuple(sorted(clips, key=lambda clip: clip.key)), multi_label)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from deepgenre.audio.frontend import quantise
 from deepgenre.errors import UserError, look_up
 
-# Ranges in dB, of a clip, that no spectrogram in dB has: compressed or standardised values cover
-# less, power covers more.
-LEAST_RANGE_DB, MOST_RANGE_DB = 15.0, 250.0
+LEAST_RANGE_DB = 15.0  # of a clip: compressed or standardised values cover less
+MOST_DB = 250.0  # above a floor of 0: power is larger
 LEAST_MEDIAN = 0.02  # of the maximum: power is far more skewed than dB above a floor of 0
 FLOOR = 1e-10  # of power, before its logarithm, as in librosa
 
@@ -37,9 +36,9 @@ def detect(values: np.ndarray) -> np.ndarray:
     median = float(np.median(values))
     doubt = ""
     if 0 < most - least < LEAST_RANGE_DB:
-        doubt = f"covers {most - least:.3g} only"
-    elif most - least > MOST_RANGE_DB:
-        doubt = f"covers {most - least:.3g}"
+        doubt = f"covers {least:.3g} to {most:.3g} only"
+    elif least >= 0 and most > MOST_DB:
+        doubt = f"covers {least:.3g} to {most:.3g}"
     elif least >= 0 and 0 < median < LEAST_MEDIAN * most:
         doubt = f"is never negative, with a median of {median:.3g} and a maximum of {most:.3g}"
     if doubt:
