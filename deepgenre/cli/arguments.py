@@ -1,5 +1,6 @@
 """From the arguments of the command line to flags, a mode and files."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from deepgenre.log import escape_controls
 
 HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
 VERSION = ("--version", "-version")
+LOCKED_FIELD = re.compile(r'Key "(\w+)" does not exist and cannot be added')
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -124,12 +126,15 @@ def _check_used(mode: str, files: Sequence[str]) -> None:
 def _one_line(error: Exception) -> str:
     """Returns the message; of ml_collections' errors, which contain others, the innermost."""
     reason = error.args[0] if error.args else error
+    config = next((a for a in flags.ARGUMENTS if a.startswith("--config=")), "--config")
+    if locked := LOCKED_FIELD.search(str(error)):  # of a config file
+        hint = str(error).rpartition("Did you mean ")
+        return f"{config}: has no field {locked[1]!r}" + f"; {''.join(hint[1:])}" * bool(hint[1])
     if isinstance(reason, KeyError):
         return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
     lines = str(error).strip().split("\n")
     message = lines[-1] if "Traceback" in str(error) else " ".join(lines)
     expected = (absl_flags.Error, AttributeError, TypeError, ValueError, UserError)
-    config = next((a for a in flags.ARGUMENTS if a.startswith("--config=")), "--config")
     return (
         message if isinstance(error, expected) else f"{config}: {type(error).__name__}: {message}"
     )

@@ -1,6 +1,7 @@
 """The state that training starts from: a checkpoint, transferred, pretrained or fresh weights."""
 
 import dataclasses
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,11 @@ def _member(donor: Weights, spec: Spec) -> Weights:
     offered = dict.fromkeys(
         " ".join(
             [f"--config.model={member['model']}"]
-            + [f"--config.network.{k}={v}" for k, v in member["network"].items() if v is not None]
+            + [
+                f"--config.network.{k}={shlex.quote(str(v))}"
+                for k, v in member["network"].items()
+                if v is not None
+            ]
         )
         for member in members
     )
