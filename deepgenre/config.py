@@ -41,6 +41,8 @@ RANGES = {
     "pretrain_epochs": (0, math.inf),
     "weight_decay": (0, math.inf),
     "clip_norm": (0, math.inf),
+    "focal_gamma": (0, math.inf),
+    "asymmetric_margin": (0, 1),
     "label_smoothing": (0, 1),
     "ema_decay": (0, 1),
     "early_stop_epochs": (0, math.inf),
@@ -159,6 +161,12 @@ def get_config() -> Config:
     config.weight_decay = 0.0  # decoupled, on kernels only
     config.clip_norm = 0.0  # largest norm of the gradient; 0: no clipping
 
+    config.loss = "cross_entropy"  # 'cross_entropy', 'focal' or, for tags, 'asymmetric'
+    config.focal_gamma = 2.0  # focal: exponent of what is missing to a certain prediction
+    config.asymmetric_gammas = (1.0, 4.0)  # likewise, of tags that a clip has, and that it lacks
+    config.asymmetric_margin = 0.05  # scores of tags that a clip lacks count above this only
+    config.class_weights = "none"  # or 'balanced': each class has the same weight in the loss
+    config.sampling = "uniform"  # or 'balanced': each class is drawn as often
     config.label_smoothing = 0.0  # share of a target that is spread over all classes
     config.ema_decay = 0.0  # decay of the running mean of weights that is used; 0: the last weights
     config.early_stop_epochs = 0  # stop after this many epochs without a better loss; 0: never

@@ -1,7 +1,6 @@
 """The state that training starts from: a checkpoint, transferred, pretrained or fresh weights."""
 
 import dataclasses
-import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from deepgenre import log, models
+from deepgenre import log
 from deepgenre.config import Config
 from deepgenre.errors import UserError
-from deepgenre.training import pretrain, resuming
+from deepgenre.training import donors, pretrain, resuming
 from deepgenre.training.plan import Plan
 from deepgenre.weights import loading
 from deepgenre.weights import spec as specs
@@ -71,8 +70,7 @@ def with_donor_weights(state: State, donor: Weights, spec: Spec) -> tuple[State,
     unless donor and `spec` have the same classes in the same order. Raises UserError if no kernel
     matches: a bias alone may match by chance.
     """
-    if donor.spec.model == models.ENSEMBLE:
-        donor = _member(donor, spec)
+    donor = donors.donor(donor, spec)
     skip = () if donor.spec.classes == spec.classes else head_paths(spec)
     params, loaded = transfer(state.params, donor.variables["params"], skip)
     if not any(leaf.ndim > 1 for path, leaf in _leaves(params) if path in loaded):
@@ -82,35 +80,6 @@ def with_donor_weights(state: State, donor: Weights, spec: Spec) -> tuple[State,
         )
     batch_stats, _ = transfer(state.batch_stats, donor.variables["batch_stats"])
     return with_weights(state, params, batch_stats), loaded
-
-
-def _member(donor: Weights, spec: Spec) -> Weights:
-    """Returns the first member of an ensemble whose network and options are those of the spec."""
-    members = donor.spec.network["members"]
-    for index, member in enumerate(members):
-        chosen = {name: value for name, value in member["network"].items() if value is not None}
-        if member["model"] == spec.model and not specs.differences(chosen, spec.network):
-            log.info("config.init_from: member %d of the ensemble of %d", index + 1, len(members))
-            variables = {
-                name: tree.get(f"members_{index}", {}) for name, tree in donor.variables.items()
-            }
-            member_spec = dataclasses.replace(donor.spec, model=spec.model, network=chosen)
-            return dataclasses.replace(donor, spec=member_spec, variables=variables)
-    offered = dict.fromkeys(
-        " ".join(
-            [f"--config.model={member['model']}"]
-            + [
-                f"--config.network.{k}={shlex.quote(str(v))}"
-                for k, v in member["network"].items()
-                if v is not None
-            ]
-        )
-        for member in members
-    )
-    raise UserError(
-        f"config.init_from: is an ensemble, and none of its networks is {spec.model} with these "
-        f"options; train one of them: {'; or '.join(offered)}"
-    )
 
 
 def transfer(

@@ -14,6 +14,7 @@ from deepgenre import devices, log
 from deepgenre.config import Config
 from deepgenre.data import pipeline
 from deepgenre.data.augmentation import Augmentation
+from deepgenre.data.balance import balanced
 from deepgenre.data.device_feed import choose_feed
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records
@@ -21,6 +22,7 @@ from deepgenre.errors import InterruptedRunError
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.training.initialization import starting_state
+from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
 from deepgenre.training.optimizer import make_optimizer, make_schedule
 from deepgenre.training.plan import Plan
 from deepgenre.training.step import Recipe, compile_train_step
@@ -89,7 +91,8 @@ def _loop(
 ) -> None:
     """Runs the remaining steps. Results are read from the device only for logging."""
     start = int(state.step)
-    step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=jax.device_count())
+    recipe = recipe_of(config, _class_weights(plan, config))
+    step = compile_train_step(plan.spec, tx, recipe, num_devices=jax.device_count())
     if jax.device_count() > 1:
         state = devices.replicate(state)
     with (
@@ -160,9 +163,23 @@ def _has_stalled(losses: list[float], config: Config) -> bool:
     return stale >= num_validations(config.early_stop_epochs, config)
 
 
-def recipe_of(config: Config) -> Recipe:
+def _labels(plan: Plan) -> np.ndarray:
+    spec = plan.spec
+    return pipeline.encode_labels(plan.parts["train"], spec.classes, spec.multi_label)
+
+
+def _class_weights(plan: Plan, config: Config) -> ClassWeights | None:
+    if config.class_weights == "none":
+        return None
+    spec = plan.spec
+    return balanced_weights(_labels(plan), len(spec.classes), multi_label=spec.multi_label)
+
+
+def recipe_of(config: Config, class_weights: ClassWeights | None = None) -> Recipe:
     """Returns the options of the training step for this config."""
     return Recipe(
+        focus=LOSSES[config.loss](config),
+        class_weights=class_weights,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         ema_decay=config.ema_decay,
@@ -174,11 +191,13 @@ def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]
     """Yields the batches of the training steps, starting with index `start`."""
     spec, rows = plan.spec, plan.parts["train"]
     records = Records(plan.store, rows, spec.frontend.stored_dtype)
-    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed)
+    labels = _labels(plan)
+    balance = balanced(labels) if config.sampling == "balanced" else None
+    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed, balance)
     read, feed = choose_feed(records, plan.input_frames)
     batches = pipeline.training_batches(
         order,
-        pipeline.encode_labels(rows, spec.classes, spec.multi_label),
+        labels,
         read,
         first_batch=start,
         num_workers=config.num_workers,

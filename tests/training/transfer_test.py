@@ -168,3 +168,11 @@ def test_ensemble_without_such_a_member_names_those_it_has() -> None:
         "train one of them: --config.model=dbn --config.network.hidden_units='(5,)'; or "
         "--config.model=dbn --config.network.hidden_units='(8, 6)'"
     ) in str(info.value)
+
+
+def test_members_of_ensembles_of_ensembles_are_donors() -> None:
+    inner = loading.ensemble({"a": donor_of(spec_of(), 1), "b": donor_of(spec_of(), 2)})
+    other = tiny.spec(model="dbn", network={"hidden_units": (5,)}, window_frames=4)
+    ensemble = loading.ensemble({"one": donor_of(other), "two": inner})
+    state, _ = with_donor_weights(state_of(spec_of(), 3), ensemble, spec_of())
+    assert_equal(state.params, donor_of(spec_of(), 1).variables["params"])
