@@ -70,7 +70,7 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     schedule = optimizer.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
     tx = optimizer.make_optimizer(config, schedule)
     with Checkpoints(flags.workdir()) as checkpoints:
-        state, tx = initialization.starting_state(planned, config, tx, checkpoints)
+        state, tx = initialization.starting_state(planned, config, tx, checkpoints, flags.workdir())
     jax.block_until_ready(state)
     yield "initial weights", time.time()
     batches = loop._batches(planned, config, 0)

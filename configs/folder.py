@@ -3,8 +3,9 @@
     python -m deepgenre.main --config=configs/folder.py --data_dir=FOLDER
     python -m deepgenre.main --config=configs/folder.py:tags --data_dir=manifest.csv
 
-`:tags` is for clips with any number of labels. No artist or album is in more than one part of the
-split. Training uses short random crops, so songs may have any duration.
+`:tags` is for clips with any number of labels. Where a manifest has a column `split`, it is used;
+else no artist or album is in more than one part of the split. Training uses short random crops, so
+songs may have any duration.
 """
 
 from deepgenre import config as defaults
@@ -18,7 +19,7 @@ def get_config(task: str = "genre") -> Config:
         raise UserError(f"configs/folder.py:{task}: the task is 'genre' or 'tags'")
     config = defaults.get_config()
     config.dataset = "folder"
-    config.split = "group_random"
+    config.split = "given_or_random"
     config.multi_label = task == "tags"
     config.model = "paper_1d_norm"
     config.window_seconds = 20.0

@@ -1,13 +1,14 @@
 """Every default of deepgenre, in one place: unit, range and meaning of each field.
 
 A file in `configs/` calls `get_config()` and changes a few lines; the command line overrides with
-`--config.FIELD=VALUE`. The config is locked (a misspelt field is an error) and travels with every
-checkpoint.
+`--config.FIELD=VALUE`. The config is locked from the start (a misspelt field is an error, also in a
+config file) and travels with every checkpoint.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict, config_dict
 from deepgenre import models
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data.augmentation import Augmentation
-from deepgenre.errors import UserError, unknown_name
+from deepgenre.errors import UserError, look_up, unknown_name
 
 # A locked ConfigDict. ml_collections types every field as a union of all types, which is useless
 # to a type checker; `get_config` below defines the types.
@@ -25,6 +26,7 @@ Config = Any
 MAX_SECONDS = 3600  # longest window: anything above is a mistake
 # Minimum and maximum. `frontend` and `augment` check their own fields, the tables check names.
 RANGES = {
+    "clip_seconds": (0, MAX_SECONDS),
     "top_tags": (0, math.inf),
     "seed": (0, 2**32 - 1),
     "network.dropout": (0, 1),
@@ -39,6 +41,8 @@ RANGES = {
     "pretrain_epochs": (0, math.inf),
     "weight_decay": (0, math.inf),
     "clip_norm": (0, math.inf),
+    "focal_gamma": (0, math.inf),
+    "asymmetric_margin": (0, 1),
     "label_smoothing": (0, 1),
     "ema_decay": (0, 1),
     "early_stop_epochs": (0, math.inf),
@@ -51,8 +55,52 @@ RANGES = {
 DTYPES = {"float32", "bfloat16"}
 
 
+def check_fields(config: Config) -> None:
+    """Raises UserError naming a field that `get_config` lacks, or that is missing.
+
+    A config file may have unlocked its config, or written one of its own.
+    """
+    known, given = _leaves(get_config().to_dict()), _leaves(config.to_dict())
+    for name in given:
+        if name not in known:
+            raise unknown_name("config", name, known)
+    for name in known:
+        if name not in given:
+            raise UserError(
+                f"config.{name}: is missing; begin with deepgenre.config.get_config() and change "
+                "its fields"
+            )
+
+
+def complete(saved: Mapping[str, Any]) -> Config:
+    """Returns a config that was saved, also by an earlier version: defaults for fields it lacks."""
+    return ConfigDict(merged(get_config().to_dict(), saved))
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the defaults with the given values, field by field at every level."""
+    both = dict(defaults)
+    for name, value in given.items():
+        old = both.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merged(old, value)
+        both[name] = value
+    return both
+
+
+def _leaves(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in fields.items():
+        nested = isinstance(value, Mapping)
+        leaves |= _leaves(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return leaves
+
+
 def check(config: Config) -> None:
-    """Raises UserError naming a field that is out of range."""
+    """Raises UserError naming a field that is out of range, or a name that no table has."""
+    from deepgenre.data.datasets import dataset_kind  # slow to import, not needed for predictions
+    from deepgenre.data.datasets.spectrogram_levels import SCALES
+
     for name, (least, most) in RANGES.items():
         value = functools.reduce(getattr, name.split("."), config)
         if value is not None and not least <= value <= most:  # not: NaN is out of range too
@@ -61,16 +109,23 @@ def check(config: Config) -> None:
     if config.dtype not in DTYPES:
         raise unknown_name("config.dtype", config.dtype, DTYPES)
     Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
+    look_up(SCALES, config.spectrogram_scale, "config.spectrogram_scale")
+    look_up(dataset_kind(config.dataset).splits, config.split, "config.split")
+    models.build(config.model, 2, config.network.to_dict())
 
 
 def get_config() -> Config:
-    """Returns the defaults, unlocked: the paper's 1D network and settings on GTZAN."""
+    """Returns the defaults, locked: the paper's 1D network and settings on GTZAN."""
     config = ConfigDict()
 
     # Data
     config.dataset = "gtzan"  # a name in deepgenre/data/datasets
     config.split = "paper_random"  # a name in the dataset's table of splits
     config.multi_label = False  # dataset 'folder' only: True where a clip has a set of tags
+    config.label_separator = ""  # 'folder': between labels in a manifest; '': '|', others are asked
+    # Of precomputed spectrograms in floats: 'db' or 'power'; '': dB, and refused if it cannot be.
+    config.spectrogram_scale = ""
+    config.clip_seconds = 0.0  # length of each precomputed spectrogram; 0: as its file states
     config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags
     config.keep_untagged = False  # multi-label: keep clips that carry none of the classes
     config.seed = 0  # split, initial weights, order, crops, dropout
@@ -106,6 +161,12 @@ def get_config() -> Config:
     config.weight_decay = 0.0  # decoupled, on kernels only
     config.clip_norm = 0.0  # largest norm of the gradient; 0: no clipping
 
+    config.loss = "cross_entropy"  # 'cross_entropy', 'focal' or, for tags, 'asymmetric'
+    config.focal_gamma = 2.0  # focal: exponent of what is missing to a certain prediction
+    config.asymmetric_gammas = (1.0, 4.0)  # likewise, of tags that a clip has, and that it lacks
+    config.asymmetric_margin = 0.05  # scores of tags that a clip lacks count above this only
+    config.class_weights = "none"  # or 'balanced': each class has the same weight in the loss
+    config.sampling = "uniform"  # or 'balanced': each class is drawn as often
     config.label_smoothing = 0.0  # share of a target that is spread over all classes
     config.ema_decay = 0.0  # decay of the running mean of weights that is used; 0: the last weights
     config.early_stop_epochs = 0  # stop after this many epochs without a better loss; 0: never
@@ -124,4 +185,4 @@ def get_config() -> Config:
     config.select_by = ""  # validation metric of the best checkpoint; '': accuracy or roc_auc
     config.eval_every_epochs = 1  # validate and checkpoint
     config.log_every_steps = 20  # steps between two log lines of the training loss
-    return config
+    return config.lock()

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,23 +114,54 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
     Its name contains the process id, so that processes do not share it. Temporary files of `path`
-    that killed processes left are removed. Raises OSError that names `path` where the disk is full.
+    that killed processes left are removed. Raises OSError that names `path`, not the temporary
+    file, where it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # The lock tells processes elsewhere, which do not see our process id, that we are running.
-        with temporary.open("wb") as stream:
+        with _naming(path, temporary), temporary.open("wb") as stream:
             _try_lock(stream.fileno())
             yield temporary
             temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # e.g. its folder is none: it was not created
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, *others: Path) -> Iterator[None]:
+    """Makes OSErrors name `path`: those about `others`, its folder, or a full disk."""
+    try:
+        yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # a stream's own error does not name its file
+        about = [str(other) for other in (*others, path, path.parent)]
+        # The error of a full disk may be of a stream, which does not name its file.
+        if error.errno == errno.ENOSPC or str(error.filename) in about:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path, flag: str, *, folder: bool | None = None) -> None:
+    """Raises UserError, beginning with the flag, where nothing can be written to `path`.
+
+    folder: whether it is to be a folder; None: either.
+    """
+    if path.is_dir() and folder is False:
+        raise UserError(f"{flag}: {path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_dir() and (folder or not path.is_file()):
+        kind = "a file; give a folder" if path.is_file() else "no regular file; give another name"
+        raise UserError(f"{flag}: {path} is {kind}")
+    place = path if path.is_dir() else path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{flag}: {path} cannot be created, as {place} is a file; give another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{flag}: {path} cannot be written, as the folder {place} is protected")
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -146,7 +178,7 @@ def _remove_abandoned(path: Path) -> None:
     for match, entry in matches:
         if match and entry.is_file(follow_symlinks=False) and not process_runs(int(match[1])):
             with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
-                if _try_lock(stream.fileno()):
+                if _try_lock(stream.fileno()) is not False:
                     Path(entry.path).unlink()
 
 
@@ -165,21 +197,36 @@ def process_runs(process_id: int) -> bool:
 def updating(path: Path) -> Iterator[None]:
     """Lets one process at a time update `path`: raises UserError where another one is doing so.
 
-    The lock is on a file beside it, `.NAME.lock`, because an update replaces the file itself. The
-    system releases it when the process ends, even by SIGKILL; a lock file that remains is harmless.
+    The lock is on a file beside it, `.NAME.lock`, because an update replaces the file itself.
     """
     real = Path(os.path.realpath(path))
-    real.parent.mkdir(parents=True, exist_ok=True)
+    held = f"{path}: is being updated by {{holder}}; wait until it ends"
     lock = real.with_name(f".{real.name}.lock")
+    with _naming(path, lock, real.parent), locked(lock, held):
+        yield
+
+
+@contextlib.contextmanager
+def locked(lock: Path, held: str) -> Iterator[None]:
+    """Holds the lock file `lock`; raises UserError(held) where another process holds it.
+
+    `held` names '{holder}', which becomes the process and its host. The system releases the lock
+    when the process ends, even by SIGKILL; a lock file that remains is harmless. On a file system
+    without locks, such as some network drives, the process that the file names counts: one of this
+    host that has ended does not hold it, one of another host does, until somebody removes the file.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with lock.open("a+b", buffering=0) as stream:
-            if not _try_lock(stream.fileno()):
-                raise UserError(f"{path}: is being updated by {_holder(lock)}; wait until it ends")
+            state = _try_lock(stream.fileno())
+            if state is False or (state is None and _named_process_runs(lock)):
+                advice = "" if state is False else f" (if it has ended, remove {lock})"
+                raise UserError(held.replace("{holder}", _holder(lock) + advice))
             if not _is_open_at(lock, stream.fileno()):  # its last holder removed it meanwhile
                 continue
             stream.truncate(0)
             with contextlib.suppress(OSError):  # a full disk: messages do not name this process
-                stream.write(str(os.getpid()).encode())
+                stream.write(f"{os.getpid()} {socket.gethostname()}".encode())
             try:
                 yield
             finally:
@@ -187,21 +234,42 @@ def updating(path: Path) -> Iterator[None]:
             return
 
 
-def _try_lock(descriptor: int) -> bool:
-    """Locks an open file until it is closed; returns False where another process locks it."""
+def _try_lock(descriptor: int) -> bool | None:
+    """Locks an open file until it is closed; returns False where another process locks it.
+
+    Returns None on a file system without locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
-        return True
+    except OSError:
+        return None
     return True
 
 
 def _holder(lock: Path) -> str:
+    """Returns the process that a lock file names, and its host."""
+    process_id, host = _named_process(lock)
+    if not process_id:
+        return "another process"
+    return f"process {process_id}" + (f" on {host}" if host else "")
+
+
+def _named_process(lock: Path) -> tuple[int, str]:
+    """Returns process id and host in a lock file; 0 and '' where it has none."""
     with contextlib.suppress(OSError, ValueError):
-        return f"process {int(lock.read_text(encoding='ascii'))}"
-    return "another process"
+        number, _, host = lock.read_text(encoding="utf-8").partition(" ")
+        return int(number), host
+    return 0, ""
+
+
+def _named_process_runs(lock: Path) -> bool:
+    """Returns whether the process that a lock file names may be running; it is not this one."""
+    process_id, host = _named_process(lock)
+    if not process_id or (process_id == os.getpid() and host == socket.gethostname()):
+        return False
+    return process_runs(process_id) if host in ("", socket.gethostname()) else True
 
 
 def _is_open_at(path: Path, descriptor: int) -> bool:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre import log
-from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import replacing
+from deepgenre.errors import InterruptedRunError
+from deepgenre.files import check_place, replacing
 from deepgenre.log import escape_controls
 
 QUOTED_NAME = re.compile(r"""(?:^|(?<= ))(['"])(?:\\.|(?!\1).)*\1:? """)  # as repr() quotes
@@ -68,8 +68,8 @@ def batch(mode: str, path: Path | None, *, unit: str = "song") -> Iterator[Batch
 
     path: of the JSON file, if one is requested.
     """
-    if path and path.is_dir():
-        raise UserError(f"--summary: {path} is a folder; give the name of a file to write")
+    if path:
+        check_place(path, "--summary", folder=False)
     counts, start = Batch(mode, unit), time.monotonic()
 
     def report(*, complete: bool) -> None:

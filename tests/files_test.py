@@ -1,7 +1,9 @@
 """Atomic writes, removal of what killed writers left, and one writer at a time."""
 
+import errno
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ import tiny
 
 from deepgenre import files
 from deepgenre.errors import UserError
+
+HOST = socket.gethostname()
 
 
 @pytest.fixture
@@ -135,15 +139,93 @@ def test_one_process_updates_at_a_time_and_a_killed_one_lets_go(tmp_path, ends):
     holder = start(UPDATE, path)
     ends.append(holder)
     for name in (path, tmp_path / "link.npz"):
-        refusal = f"is being updated by process {holder.pid}; wait until it ends"
+        refusal = f"is being updated by process {holder.pid} on {HOST}; wait until it ends"
         with pytest.raises(UserError, match=refusal), files.updating(name):
             pass
     holder.kill()
     holder.wait()
     assert (tmp_path / ".v.npz.lock").exists()
     with files.updating(path):
-        assert (tmp_path / ".v.npz.lock").read_text() == str(os.getpid())
+        assert (tmp_path / ".v.npz.lock").read_text() == f"{os.getpid()} {HOST}"
     assert not (tmp_path / ".v.npz.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "refusal"),
+    [
+        ("{ended} {host}", ""),  # killed: its lock file is stale
+        ("{running} {host}", "process {running} on {host} (if it has ended, remove "),
+        ("{ended} elsewhere", "process {ended} on elsewhere (if it has ended, remove "),
+        ("{running}", "process {running} (if it has ended, remove "),  # of an earlier version
+        ("", ""),
+        ("damaged", ""),
+    ],
+)
+def test_without_locks_of_the_file_system_the_named_process_counts(
+    content, refusal, tmp_path, ended_pid, monkeypatch
+):
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    known = {"ended": ended_pid, "running": os.getppid(), "host": HOST}
+    lock = tmp_path / ".run.lock"
+    lock.write_text(content.format(**known))
+    if not refusal:
+        with files.locked(lock, "held by {holder}"):
+            assert lock.read_text() == f"{os.getpid()} {HOST}"
+        assert not lock.exists()
+        return
+    with pytest.raises(UserError) as info, files.locked(lock, "held by {holder}"):
+        pass
+    assert f"held by {refusal.format(**known)}{lock})" in str(info.value)
+    assert lock.exists()
+
+
+def test_errors_name_the_file_that_was_to_be_written_and_not_the_temporary_one(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path in (Path("/proc/x.csv"), tmp_path / "file/x.csv", tmp_path / "folder"):
+        for writing in (files.replacing, files.updating):
+            if path.is_dir() and writing is files.updating:
+                continue  # only its lock file is written
+            with pytest.raises(OSError) as info, writing(path):
+                pass
+            assert info.value.filename == str(path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "reason"),
+    [
+        ("folder", False, "is a folder; give the name of a file to write"),
+        ("file", True, "is a file; give a folder"),
+        ("file/x.csv", None, "cannot be created, as {root}/file is a file"),
+        ("file/deep/x.csv", False, "cannot be created, as {root}/file is a file"),
+        ("pipe", False, "is no regular file; give another name"),
+        ("folder", None, ""),
+        ("file", False, ""),
+        ("new/deep/x.csv", False, ""),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused(name, folder, reason, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    if not reason:
+        files.check_place(tmp_path / name, "--output", folder=folder)
+        return
+    with pytest.raises(UserError) as info:
+        files.check_place(tmp_path / name, "--output", folder=folder)
+    assert str(info.value).startswith(f"--output: {tmp_path / name} ")
+    assert reason.format(root=tmp_path) in str(info.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_protected_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="is protected"):
+        files.check_place(tmp_path / "x.csv", "--output")
 
 
 def test_real_paths_agree_for_all_paths_to_a_file(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """From the arguments of the command line to flags, a mode and files."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from deepgenre.log import escape_controls
 
 HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
 VERSION = ("--version", "-version")
+LOCKED_FIELD = re.compile(r'Key "(\w+)" does not exist and cannot be added')
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -22,7 +24,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     `predict song.mp3` equals `--mode=predict song.mp3`. Help and version are printed here, and end
     the program. Raises UserError where an argument is wrong.
     """
-    program, *arguments = argv
+    program, *arguments = _with_flag_files(argv)
     switches = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if any(argument in VERSION for argument in switches):
         print(f"deepgenre {deepgenre.__version__}")
@@ -34,12 +36,22 @@ def parse(argv: Sequence[str]) -> list[str]:
     if not arguments:
         print(help_text.overview())
         raise SystemExit(2)
-    sys.argv = [program, *_with_config_paths(arguments)]  # where ml_collections reads overrides
-    _, *rest = _parse_flags(sys.argv)
+    flags.ARGUMENTS[:] = [program, *_with_config_paths(arguments)]
+    _, *rest = _parse_flags(flags.ARGUMENTS)
     mode, files = _mode_and_files(rest)
     absl_flags.FLAGS.mode = mode
     _check_used(mode, files)
     return [program, *files]
+
+
+def _with_flag_files(argv: Sequence[str]) -> list[str]:
+    """Returns the arguments with the lines of a file in place of each --flagfile=FILE."""
+    try:
+        return absl_flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+    except absl_flags.Error as error:
+        raise UserError(f"--flagfile: {_one_line(error).removeprefix('ERROR:: ')}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--flagfile: is no text file of flags ({error})") from error
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -48,7 +60,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     if first and not has_config:
         raise UserError(f"{first}: give the config as well, e.g. --config=gtzan {first}")
     try:
-        return absl_flags.FLAGS(argv)
+        return absl_flags.FLAGS(list(argv))
     except Exception as error:  # a config file is code of the user, which may raise anything
         raise UserError(_one_line(error)) from error
 
@@ -114,12 +126,15 @@ def _check_used(mode: str, files: Sequence[str]) -> None:
 def _one_line(error: Exception) -> str:
     """Returns the message; of ml_collections' errors, which contain others, the innermost."""
     reason = error.args[0] if error.args else error
+    config = next((a for a in flags.ARGUMENTS if a.startswith("--config=")), "--config")
+    if locked := LOCKED_FIELD.search(str(error)):  # of a config file
+        hint = str(error).rpartition("Did you mean ")
+        return f"{config}: has no field {locked[1]!r}" + f"; {''.join(hint[1:])}" * bool(hint[1])
     if isinstance(reason, KeyError):
         return f"--config has no field {'; '.join(str(reason.args[0]).splitlines())}"
     lines = str(error).strip().split("\n")
     message = lines[-1] if "Traceback" in str(error) else " ".join(lines)
     expected = (absl_flags.Error, AttributeError, TypeError, ValueError, UserError)
-    config = next((a for a in sys.argv if a.startswith("--config=")), "--config")
     return (
         message if isinstance(error, expected) else f"{config}: {type(error).__name__}: {message}"
     )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from deepgenre.cli import configs
 from deepgenre.errors import UserError
+from deepgenre.files import check_place
 
 if TYPE_CHECKING:
     from deepgenre.config import Config
@@ -18,14 +20,23 @@ if TYPE_CHECKING:
     from deepgenre.library.policies import Tagging
 
 SHIPPED = "gtzan"  # the weights that come with the program
+# Of files that --output names; other names may be folders, see `files.check_place`.
+FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8")
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
 
 
+def _expand(path: str) -> str:
+    """Returns the path with '~' expanded, which shells leave as it is after '='."""
+    return os.path.expanduser(path)  # noqa: PTH111 (Path's fails for unknown users)
+
+
 class _PathParser(flags.ArgumentParser[str]):
-    """Expands '~', which shells leave as it is after '='."""
+    """Expands '~'; refuses an empty value, such as that of a variable that is not set."""
 
     def parse(self, argument: str) -> str:
-        return os.path.expanduser(argument)  # noqa: PTH111 (Path's fails for unknown users)
+        if not argument.strip():
+            raise ValueError("is empty; give a value, or leave the flag out")
+        return _expand(argument)
 
     def flag_type(self) -> str:
         return "string"
@@ -40,10 +51,15 @@ def _define_paths(name: str, help_text: str) -> Any:
     return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, [], help_text)
 
 
+# Where ml_collections looks for overrides. `arguments.parse` fills it before flags are parsed;
+# sys.argv instead would be read now, with a traceback where its --flagfile does not exist.
+ARGUMENTS: list[str] = []
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Config by name (gtzan) or path (mine.py); --config.FIELD=VALUE overrides a field",
+    "Config by name (gtzan), path (mine.py) or of a run (runs/x/config.json); "
+    "--config.FIELD=VALUE overrides a field",
+    sys_argv=ARGUMENTS,
 )
 MODE = flags.DEFINE_string("mode", None, "The mode; may be given as the first argument instead")
 DATA_DIR = _define_path(
@@ -198,12 +214,15 @@ def names() -> list[str]:
 
 def config() -> "Config":
     """Returns the config of --config; raises UserError where it is not given."""
+    from deepgenre.config import check_fields
+
     if CONFIG.value is None:
         raise UserError("--config: give a config, e.g. --config=gtzan")
     if not isinstance(CONFIG.value, ConfigDict):
         raise UserError("--config: its get_config() must return the config of deepgenre.config")
+    check_fields(CONFIG.value)
     for field in CONFIG_PATHS:
-        CONFIG.value[field] = _PathParser().parse(str(CONFIG.value[field]))
+        CONFIG.value[field] = _expand(str(CONFIG.value[field]))
     return CONFIG.value
 
 
@@ -221,8 +240,10 @@ def workdir() -> Path:
     """Returns the run's folder."""
     if WORKDIR.value:
         return Path(WORKDIR.value)
-    named = config_flags.get_config_filename(flags.FLAGS["config"]) if CONFIG.value else "default"
-    return Path("runs") / Path(named).stem
+    if not CONFIG.value:
+        return Path("runs/default")
+    named = config_flags.get_config_filename(flags.FLAGS["config"])
+    return configs.run_of(named) or Path("runs") / Path(named).stem
 
 
 def weights() -> Sequence[str]:
@@ -247,7 +268,7 @@ def weights_side_by_side() -> dict[str, list[str]]:
     if not WEIGHTS.value:
         return {"": [str(workdir()) if WORKDIR.value or CONFIG.value else SHIPPED]}
     given = [
-        [value] if Path(value).exists() else [*map(_PathParser().parse, value.split(","))]
+        [value] if Path(value).exists() else [*map(_expand, value.split(","))]
         for value in WEIGHTS.value
     ]
     if all(len(sources) == 1 for sources in given):
@@ -268,8 +289,15 @@ def weights_side_by_side() -> dict[str, list[str]]:
 
 
 def output() -> Path | None:
-    """Returns the path of --output, None where it is not given."""
-    return Path(OUTPUT.value) if OUTPUT.value else None
+    """Returns the path of --output, None where it is not given.
+
+    Raises UserError where nothing can be written there.
+    """
+    if not OUTPUT.value:
+        return None
+    path = Path(OUTPUT.value)
+    check_place(path, "--output", folder=False if path.suffix in FILE_SUFFIXES else None)
+    return path
 
 
 def summary() -> Path | None:
@@ -292,7 +320,7 @@ def predict_options(default: "Choice") -> "Options":
     return predict.Options(
         output=output(),
         resume=RESUME.value,
-        taggram=Path(TAGGRAM.value) if TAGGRAM.value else None,
+        taggram=_taggram(),
         window_seconds=WINDOW_SECONDS.value,
         hop_seconds=HOP_SECONDS.value,
         aggregation=AGGREGATE.value,
@@ -300,6 +328,12 @@ def predict_options(default: "Choice") -> "Options":
         describe=DESCRIBE.value,
         summary=summary(),
     )
+
+
+def _taggram() -> Path | None:
+    if TAGGRAM.value:
+        check_place(Path(TAGGRAM.value), "--taggram", folder=True)
+    return Path(TAGGRAM.value) if TAGGRAM.value else None
 
 
 def _choice(default: "Choice") -> "Choice":

@@ -36,8 +36,10 @@ def _train(files: Sequence[str]) -> int:
 
 
 def _prepare(files: Sequence[str]) -> int:
+    from deepgenre import config
     from deepgenre.data import prepare
 
+    config.check(flags.config())
     return prepare.run(flags.config(), flags.data_dir(flags.config()), flags.summary())
 
 

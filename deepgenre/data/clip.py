@@ -1,6 +1,7 @@
 """The table of clips that every dataset reader returns. No audio is opened here."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -30,6 +31,9 @@ class Dataset:
     clips: tuple[Clip, ...]
     multi_label: bool  # False: each clip has exactly one label (genre); True: a set of tags
     failures: tuple[str, ...] = ()  # one line per folder that could not be read
+    notes: tuple[str, ...] = ()  # one line on each kind of thing that was left out or adapted
+    # Fields of the front end that precomputed spectrograms state, e.g. {'hop_length': 512}.
+    frontend: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def precomputed(self) -> bool:

@@ -32,6 +32,13 @@ def choose_classes(config: DataSettings, rows: Sequence[Row], multi_label: bool)
     return names
 
 
+def split_in_use(config: DataSettings, rows: Sequence[Row]) -> str:
+    """Returns the name of the config's split; of 'given_or_random', the one that it is here."""
+    if config.split != "given_or_random":
+        return config.split
+    return "as_given" if any(row.split for row in rows) else "group_random"
+
+
 def split_rows(
     config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
 ) -> Split:

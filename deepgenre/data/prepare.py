@@ -22,7 +22,7 @@ from deepgenre import log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
-from deepgenre.data import store
+from deepgenre.data import class_counts, store
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
 from deepgenre.data.settings import DataSettings
@@ -39,6 +39,7 @@ class Prepared:
 
     folder: Path
     dataset: Dataset
+    frontend: FrontEnd  # with the fields that precomputed spectrograms state
     rows: list[Row]
     failures: list[str]  # one line per clip that could not be prepared
     num_kept: int  # clips that the store contained already
@@ -52,13 +53,16 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
       UserError: the dataset cannot be read, or no clip could be prepared.
     """
     _compose(config, data_dir)
-    dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
-    frontend = FrontEnd(**config.frontend)
-    folder = store_folder(config, data_dir) / frontend.store_id
+    dataset = read_dataset(config, data_dir)
+    for note in dataset.notes:
+        log.warning("%s", note)
+    frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
+    scale = config.spectrogram_scale if dataset.precomputed else ""
+    folder = store_folder(config, data_dir) / "-".join(filter(None, (frontend.store_id, scale)))
     missing = _missing(dataset, folder)
     failures = [
         *dataset.failures,
-        *_prepare_missing(missing, folder, frontend, config.prepare_workers),
+        *_prepare_missing(missing, folder, frontend, scale, config.prepare_workers),
     ]
     measured = store.read_measured(folder)
     rows = [
@@ -78,7 +82,7 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     frames = sum(measured[clip.key].frames for clip in missing if clip.key in measured)
     seconds = frames / frontend.frames_per_second
     num_kept = len(dataset.clips) - len(missing)
-    return Prepared(folder, dataset, rows, failures, num_kept, seconds)
+    return Prepared(folder, dataset, frontend, rows, failures, num_kept, seconds)
 
 
 def _compose(config: DataSettings, data_dir: Path) -> None:
@@ -101,6 +105,9 @@ def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) 
     with summary.batch("prepare", summary_path, unit="clip") as counts:
         prepared = prepare(config, data_dir)
         dataset = prepared.dataset
+        log.info("classes: %s", class_counts.counts_line(prepared.rows))
+        for warning in class_counts.name_warnings({n for row in prepared.rows for n in row.labels}):
+            log.warning("%s", warning)
         counts.files, counts.kept = len(dataset.clips) + len(dataset.failures), prepared.num_kept
         counts.processed = counts.files - counts.kept
         counts.audio_seconds = prepared.seconds
@@ -141,7 +148,7 @@ def _missing(dataset: Dataset, folder: Path) -> list[Clip]:
 
 
 def _prepare_missing(
-    missing: Sequence[Clip], folder: Path, frontend: FrontEnd, num_workers: int
+    missing: Sequence[Clip], folder: Path, frontend: FrontEnd, scale: str, num_workers: int
 ) -> list[str]:
     if not missing:
         return []
@@ -155,7 +162,8 @@ def _prepare_missing(
         log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
     ):
         futures = {
-            pool.submit(prepare_shard, folder, clips, frontend): len(clips) for clips in shards
+            pool.submit(prepare_shard, folder, clips, frontend, scale): len(clips)
+            for clips in shards
         }
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -172,12 +180,14 @@ def _prepare_missing(
     return sorted(failures)
 
 
-def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> list[str]:
+def prepare_shard(
+    folder: Path, clips: Sequence[Clip], frontend: FrontEnd, scale: str = ""
+) -> list[str]:
     """Writes one shard of the clips that can be read; returns one line per clip that cannot."""
     prepared, failures = [], []
     for clip in clips:
         try:
-            levels = clip_levels(clip, frontend)
+            levels = clip_levels(clip, frontend, scale)
             prepared.append((store.measure(clip.key, levels, clip.path), levels))
         except UserError as error:
             failures.append(str(error))
@@ -209,11 +219,12 @@ def _start_worker() -> None:
     threadpool_limits(1)  # with one process per core, more threads would compete for cores
 
 
-def clip_levels(clip: Clip, frontend: FrontEnd) -> np.ndarray:
+def clip_levels(clip: Clip, frontend: FrontEnd, scale: str = "") -> np.ndarray:
     """Returns the stored levels of a clip: (frames, stored_bands) of the front end's type.
 
     Audio is decoded and transformed by the front end; spectrograms (a row of an .npz, or a .npy)
-    are used as they are, regardless of the front end.
+    are used as they are, regardless of the front end. scale: of spectrograms in floats, a name in
+    `spectrogram_levels.SCALES`.
 
     Raises:
       UserError: the file cannot be read, or it is a spectrogram and the front end requires audio.
@@ -223,10 +234,11 @@ def clip_levels(clip: Clip, frontend: FrontEnd) -> np.ndarray:
             f"{clip.path}: contains log-mel spectrograms, but config.frontend.kind "
             f"{frontend.kind!r} requires audio; give audio files, or use kind 'log_mel'"
         )
+    bands, range_db = frontend.n_mels, frontend.dynamic_range_db
     if clip.row >= 0:
-        return spectrograms.npz_levels(clip.path, clip.row)
-    if clip.precomputed:
-        return spectrograms.npy_levels(
-            clip.path, num_bands=frontend.n_mels, range_db=frontend.dynamic_range_db
+        return spectrograms.npz_levels(
+            clip.path, clip.row, num_bands=bands, range_db=range_db, scale=scale
         )
+    if clip.precomputed:
+        return spectrograms.npy_levels(clip.path, num_bands=bands, range_db=range_db, scale=scale)
     return front_end.levels(waveforms.load(clip.path, frontend.sample_rate_hz), frontend)

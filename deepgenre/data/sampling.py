@@ -10,15 +10,21 @@ import functools
 
 import numpy as np
 
+from deepgenre.data.balance import Balance, draw
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Order:
-    """An endless sequence of batches; every epoch is a new permutation of the clips."""
+    """An endless sequence of batches; every epoch is a new permutation of the clips.
+
+    With a balance, an epoch is as many clips drawn by it, see `balance.draw`.
+    """
 
     frames: np.ndarray  # int64 (clips,): length of each clip
     window_frames: int
     batch_size: int
     seed: int
+    balance: Balance | None = None
 
     def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns clip indices of batch `number`, and the first frames of their windows.
@@ -33,7 +39,7 @@ class Order:
         clips, fractions = np.empty_like(within), np.empty(self.batch_size)
         for epoch in range(epochs[0], epochs[-1] + 1):
             in_epoch = epochs == epoch
-            permutation, drawn = _epoch(self.seed, epoch, count)
+            permutation, drawn = _epoch(self, epoch)
             clips[in_epoch] = permutation[within[in_epoch]]
             fractions[in_epoch] = drawn[within[in_epoch]]
         spare = np.maximum(self.frames[clips] - self.window_frames, 0)
@@ -41,10 +47,12 @@ class Order:
 
 
 @functools.lru_cache(maxsize=4)  # a batch rarely spans more than two epochs
-def _epoch(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a permutation of the clips, and `count` random numbers in 0..1."""
-    generator = np.random.default_rng([seed, epoch])
-    return generator.permutation(count), generator.random(count)
+def _epoch(order: Order, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the clips of an epoch, in order, and as many random numbers in 0..1."""
+    generator = np.random.default_rng([order.seed, epoch])
+    count = len(order.frames)
+    clips = draw(order.balance, generator) if order.balance else generator.permutation(count)
+    return clips, generator.random(count)
 
 
 def window(levels: np.ndarray, start: int, num_frames: int) -> np.ndarray:

@@ -14,6 +14,8 @@ class DataSettings(Protocol):
     split: str
     seed: int
     multi_label: bool
+    label_separator: str
+    spectrogram_scale: str
     top_tags: int
     keep_untagged: bool
     frontend: Any

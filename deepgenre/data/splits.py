@@ -44,7 +44,22 @@ Parts = dict[str, list[str]]
 SplitFunction = Callable[[Sequence[Member], int], Parts]  # (members, seed) -> parts
 Tally = Counter[str | None]  # clips by label; None counts the clips themselves
 
+# Names that people give to parts -> ours.
+PART_SYNONYMS = {
+    "training": "train",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "development": "valid",
+    "testing": "test",
+}
 GROUP_FRACTIONS = {"train": 0.7, "valid": 0.15, "test": 0.15}
+
+
+def part_name(written: str) -> str:
+    """Returns our name of a part: without surrounding spaces, lower case, synonyms replaced."""
+    name = written.strip().lower()
+    return PART_SYNONYMS.get(name, name)
 
 
 def by_part(members: Sequence[Member], part_of: Callable[[Member], str]) -> Parts:
@@ -66,6 +81,12 @@ def as_given(members: Sequence[Member], seed: int) -> Parts:
     if not parts:
         raise UserError("split: 'as_given', but the data defines no parts; choose another split")
     return parts
+
+
+def given_or_random(members: Sequence[Member], seed: int) -> Parts:
+    """Returns `as_given` where a clip has a part, else `group_random`."""
+    split = as_given if any(member.split for member in members) else group_random
+    return split(members, seed)
 
 
 def random_fractions(

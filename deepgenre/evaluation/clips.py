@@ -142,7 +142,7 @@ def _with_own_store(config: Config, data_dir: Path) -> Config:
     folder = store_folder(config, data_dir)
     if not config.store_dir or not folder.is_dir():
         return config
-    dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
+    dataset = read_dataset(config, data_dir)
     for prepared in filter(Path.is_dir, folder.iterdir()):
         measured = store.read_measured(prepared)
         if any(c.key in measured and is_current(c, measured[c.key]) for c in dataset.clips):

@@ -95,6 +95,12 @@ def with_windows(weights: Weights, window_seconds: float, hop_seconds: float) ->
     if not window_seconds and not hop_seconds:
         return weights
     rate = spec.frontend.frames_per_second
+    for flag, seconds in (("window", window_seconds), ("hop", hop_seconds)):
+        if seconds and not round(seconds * rate):
+            raise UserError(
+                f"--{flag}_seconds: {seconds} s is less than a frame of these weights, which is "
+                f"{1 / rate:.3g} s"
+            )
     window_frames = round(window_seconds * rate) or spec.window_frames
     changed = dataclasses.replace(
         spec,

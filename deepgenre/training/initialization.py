@@ -1,8 +1,8 @@
 """The state that training starts from: a checkpoint, transferred, pretrained or fresh weights."""
 
 import dataclasses
-import json
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import optax
 from deepgenre import log
 from deepgenre.config import Config
 from deepgenre.errors import UserError
-from deepgenre.training import pretrain
+from deepgenre.training import donors, pretrain, resuming
 from deepgenre.training.plan import Plan
 from deepgenre.weights import loading
 from deepgenre.weights import spec as specs
@@ -22,18 +22,13 @@ from deepgenre.weights.state import State, initial_state, with_weights
 
 PyTree = Any
 
-# Config fields that may differ when a run is resumed: they do not affect its results.
-UNCHECKED_FIELDS = (
-    "num_workers",
-    "prepare_workers",
-    "log_every_steps",
-    "store_dir",
-    "max_unreadable_fraction",
-)
-
 
 def starting_state(
-    plan: Plan, config: Config, tx: optax.GradientTransformation, checkpoints: Checkpoints
+    plan: Plan,
+    config: Config,
+    tx: optax.GradientTransformation,
+    checkpoints: Checkpoints,
+    workdir: Path,
 ) -> tuple[State, optax.GradientTransformation]:
     """Returns the state that training starts from, and the optimiser, without frozen params.
 
@@ -42,7 +37,15 @@ def starting_state(
     `config.pretrain_epochs` is set, (4) fresh weights. Raises UserError if the checkpoint belongs
     to another run or is damaged.
     """
-    spec = plan.spec
+    spec, step = plan.spec, checkpoints.latest_step()
+    if step is not None:
+        resuming.check_same_run(
+            checkpoints.latest_spec(),
+            spec,
+            workdir,
+            steps=step,
+            steps_per_epoch=plan.steps_per_epoch,
+        )
     shape = (1, spec.window_frames, spec.frontend.num_bands)
     averaged = config.ema_decay > 0
     state = initial_state(specs.build(spec), tx, shape, seed=config.seed, averaged=averaged)
@@ -52,33 +55,22 @@ def starting_state(
         if config.freeze:
             tx = freeze(tx, frozen_mask(state.params, loaded))
             state = dataclasses.replace(state, opt_state=tx.init(state.params))
-    if config.pretrain_epochs and not config.init_from and checkpoints.latest_step() is None:
+    if config.pretrain_epochs and not config.init_from and step is None:
         state = pretrain.pretrain(state, plan, config)
-    if checkpoints.latest_step() is not None:
-        _check_same_run(checkpoints.latest_spec(), spec)
+    if step is not None:
         state = checkpoints.restore_latest(state)
         log.info("resumed at step %d", int(state.step))
     return state, tx
 
 
-def _check_same_run(old: Spec, new: Spec) -> None:
-    before, after = json.loads(json.dumps([specs.to_json(old), specs.to_json(new)]))
-    for fields in (before, after):
-        fields["config"] = {k: v for k, v in fields["config"].items() if k not in UNCHECKED_FIELDS}
-    changed = specs.differences(before, after)
-    if changed:
-        raise UserError(
-            f"--workdir holds a run with other settings or data ({'; '.join(changed[:3])}); "
-            "use a new --workdir, or the settings of that run"
-        )
-
-
 def with_donor_weights(state: State, donor: Weights, spec: Spec) -> tuple[State, frozenset[str]]:
     """Returns the fresh `state` with the donor's weights, and the paths of the loaded params.
 
-    The head stays fresh unless donor and `spec` have the same classes in the same order. Raises
-    UserError if no kernel matches: a bias alone may match by chance.
+    Of an ensemble, the donor is its first member with the spec's network. The head stays fresh
+    unless donor and `spec` have the same classes in the same order. Raises UserError if no kernel
+    matches: a bias alone may match by chance.
     """
+    donor = donors.donor(donor, spec)
     skip = () if donor.spec.classes == spec.classes else head_paths(spec)
     params, loaded = transfer(state.params, donor.variables["params"], skip)
     if not any(leaf.ndim > 1 for path, leaf in _leaves(params) if path in loaded):

@@ -1,7 +1,6 @@
 """The training loop: steps, logs, validation, checkpoints; resumable at any step."""
 
 import contextlib
-import json
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,30 @@ from deepgenre import devices, log
 from deepgenre.config import Config
 from deepgenre.data import pipeline
 from deepgenre.data.augmentation import Augmentation
+from deepgenre.data.balance import balanced
 from deepgenre.data.device_feed import choose_feed
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records
 from deepgenre.errors import InterruptedRunError
-from deepgenre.files import replacing
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.training.initialization import starting_state
+from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
 from deepgenre.training.optimizer import make_optimizer, make_schedule
 from deepgenre.training.plan import Plan
 from deepgenre.training.step import Recipe, compile_train_step
 from deepgenre.training.validation import Validation, num_validations
-from deepgenre.weights import spec as specs
+from deepgenre.weights import run_record
 from deepgenre.weights.checkpoint import Checkpoints
-from deepgenre.weights.spec import Spec
 from deepgenre.weights.state import State, num_parameters
 
 RUN_AHEAD = 2  # steps that the host may be ahead: keeps the device busy, and the rate accurate
 
 
-def fit(plan: Plan, config: Config, workdir: Path) -> None:
+def fit(plan: Plan, config: Config, workdir: Path, data_dir: Path) -> None:
     """Trains up to the plan's last step, starting from the workdir's latest checkpoint, if any.
+
+    data_dir: noted in the record of the run.
 
     Raises UserError if a loss is not finite or the workdir holds another run, and
     InterruptedRunError after a stop request; in both cases the last checkpoint is complete.
@@ -44,12 +45,17 @@ def fit(plan: Plan, config: Config, workdir: Path) -> None:
     schedule = make_schedule(config, plan.steps_per_epoch, plan.total_steps)
     tx = make_optimizer(config, schedule)
     with Checkpoints(workdir) as checkpoints:
-        state, tx = starting_state(plan, config, tx, checkpoints)
+        state, tx = starting_state(plan, config, tx, checkpoints, workdir)
         start = int(state.step)
         if start >= plan.total_steps or _has_stalled(_past_losses(workdir, start), config):
-            log.info("already trained to step %d; use a new --workdir to train again", start)
+            log.info(
+                "already trained to step %d; raise --config.num_epochs to train on, or use a new "
+                "--workdir to train again",
+                start,
+            )
             return
-        _write_config(workdir, plan.spec)
+        if devices.is_main_process():
+            run_record.write(workdir, plan.spec, data_dir)
         log.info(
             "network: %s, %d parameters; %d steps of %d clips; device: %d x %s",
             plan.spec.model,
@@ -64,12 +70,6 @@ def fit(plan: Plan, config: Config, workdir: Path) -> None:
                 plan, config, schedule, checkpoints, write, _past_losses(workdir, start)
             )
             _loop(state, plan, config, validation, tx)
-
-
-def _write_config(workdir: Path, spec: Spec) -> None:
-    if devices.is_main_process():
-        with replacing(workdir / "config.json") as path:
-            path.write_text(json.dumps(specs.to_json(spec), indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -91,7 +91,8 @@ def _loop(
 ) -> None:
     """Runs the remaining steps. Results are read from the device only for logging."""
     start = int(state.step)
-    step = compile_train_step(plan.spec, tx, recipe_of(config), num_devices=jax.device_count())
+    recipe = recipe_of(config, _class_weights(plan, config))
+    step = compile_train_step(plan.spec, tx, recipe, num_devices=jax.device_count())
     if jax.device_count() > 1:
         state = devices.replicate(state)
     with (
@@ -162,9 +163,23 @@ def _has_stalled(losses: list[float], config: Config) -> bool:
     return stale >= num_validations(config.early_stop_epochs, config)
 
 
-def recipe_of(config: Config) -> Recipe:
+def _labels(plan: Plan) -> np.ndarray:
+    spec = plan.spec
+    return pipeline.encode_labels(plan.parts["train"], spec.classes, spec.multi_label)
+
+
+def _class_weights(plan: Plan, config: Config) -> ClassWeights | None:
+    if config.class_weights == "none":
+        return None
+    spec = plan.spec
+    return balanced_weights(_labels(plan), len(spec.classes), multi_label=spec.multi_label)
+
+
+def recipe_of(config: Config, class_weights: ClassWeights | None = None) -> Recipe:
     """Returns the options of the training step for this config."""
     return Recipe(
+        focus=LOSSES[config.loss](config),
+        class_weights=class_weights,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         ema_decay=config.ema_decay,
@@ -176,11 +191,13 @@ def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]
     """Yields the batches of the training steps, starting with index `start`."""
     spec, rows = plan.spec, plan.parts["train"]
     records = Records(plan.store, rows, spec.frontend.stored_dtype)
-    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed)
+    labels = _labels(plan)
+    balance = balanced(labels) if config.sampling == "balanced" else None
+    order = Order(records.frames, plan.input_frames, config.batch_size, config.seed, balance)
     read, feed = choose_feed(records, plan.input_frames)
     batches = pipeline.training_batches(
         order,
-        pipeline.encode_labels(rows, spec.classes, spec.multi_label),
+        labels,
         read,
         first_batch=start,
         num_workers=config.num_workers,

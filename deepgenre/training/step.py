@@ -13,6 +13,7 @@ import optax
 from deepgenre.data.augmentation import Augmentation, augment
 from deepgenre.devices import AXIS, share_of_batch
 from deepgenre.training import losses
+from deepgenre.training.losses import ClassWeights, Focus
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, features_of
 from deepgenre.weights.state import State
@@ -28,6 +29,8 @@ class Recipe:
     seed: int = 0
     label_smoothing: float = 0.0
     ema_decay: float = 0.0  # 0: no running means of the weights
+    focus: Focus = dataclasses.field(default_factory=Focus)
+    class_weights: ClassWeights | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -73,7 +76,13 @@ def train_step(
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        loss = losses.loss_per_clip(logits, targets, multi_label=spec.multi_label)
+        loss = losses.loss_per_clip(
+            logits,
+            targets,
+            multi_label=spec.multi_label,
+            focus=recipe.focus,
+            weights=recipe.class_weights,
+        )
         return loss.mean(), (updates.get("batch_stats", {}), losses.hits(logits, targets))
 
     (loss, (batch_stats, (hits, judged))), gradients = jax.value_and_grad(loss_of, has_aux=True)(

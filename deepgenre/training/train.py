@@ -1,21 +1,27 @@
 """Mode `train`: prepares the data, trains, and evaluates the best checkpoint."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deepgenre import devices, log
 from deepgenre.config import Config, check
+from deepgenre.data import class_counts
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluation_files, run_record
 from deepgenre.evaluation.assess import assess
 from deepgenre.evaluation.clips import of_parts
-from deepgenre.files import strict_json
+from deepgenre.files import check_place, locked, strict_json
+from deepgenre.training import names
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights, merit_name
+
+LOCK = ".training.lock"  # in a workdir
 
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
@@ -32,18 +38,39 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     In processes other than the main one the result is {}.
     """
     check(config)
+    names.check(config)
     devices.check_batch_size(config.batch_size)
-    prepared = _prepare_once(config, data_dir)
-    plan = make_plan(config, prepared)
-    _describe(plan, prepared)
-    if devices.is_main_process():
-        sizes = {part: len(rows) for part, rows in plan.parts.items()}
-        run_record.append(workdir, data_dir, sizes)
-    fit(plan, config, workdir)
-    best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
-    results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
-    devices.wait_for_all("evaluated")
+    with _sole_run(workdir):
+        prepared = _prepare_once(config, data_dir)
+        plan = make_plan(config, prepared)
+        _describe(plan, prepared)
+        if devices.is_main_process():
+            sizes = {part: len(rows) for part, rows in plan.parts.items()}
+            run_record.append(workdir, data_dir, sizes)
+        fit(plan, config, workdir, data_dir)
+        best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
+        results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
+        devices.wait_for_all("evaluated")
     return results
+
+
+@contextlib.contextmanager
+def _sole_run(workdir: Path) -> Iterator[None]:
+    """Lets one run at a time use a workdir; leaves no workdir behind where nothing was written."""
+    if not devices.is_main_process():
+        yield
+        return
+    held = (
+        f"--workdir: {workdir} is used by another training, {{holder}}; wait until it ends, or use "
+        "another --workdir"
+    )
+    check_place(workdir, "--workdir", folder=True)
+    try:
+        with locked(workdir / LOCK, held):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty, or does not exist
+            workdir.rmdir()
 
 
 def _prepare_once(config: Config, data_dir: Path) -> Prepared:
@@ -66,6 +93,13 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
     spec = plan.spec
     sizes = ", ".join(f"{part} {len(rows)}" for part, rows in sorted(plan.parts.items()))
     log.info("data: %s clips (%s), %d classes", prepared.dataset.name, sizes, len(spec.classes))
+    log.info("split: %s", _split_line(plan, prepared))
+    log.info("classes in train: %s", class_counts.counts_line(plan.parts["train"], spec.classes))
+    for warning in [
+        *class_counts.name_warnings(spec.classes),
+        *class_counts.part_warnings(plan.parts, spec.classes),
+    ]:
+        log.warning("%s", warning)
     log.info(
         "input: windows of %d frames x %d bands, %.1f s; hop of %d samples at %d Hz",
         spec.window_frames,
@@ -74,6 +108,14 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
         spec.frontend.hop_length,
         spec.frontend.sample_rate_hz,
     )
+
+
+def _split_line(plan: Plan, prepared: Prepared) -> str:
+    """Returns the split's name, and the number of prepared clips that are in none of its parts."""
+    left_out = len(prepared.rows) - sum(map(len, plan.parts.values()))
+    name = plan.spec.config["split"]
+    own = " by the data" if name == "as_given" else ""
+    return f"{name}{own}" + (f"; {left_out} clips are in no part" if left_out else "")
 
 
 def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> dict[str, object]:

@@ -106,8 +106,6 @@ class Validation:
     def _merit(self, results: Metrics) -> float:
         """Returns the value that selects the best checkpoint; higher is better."""
         name = merit_name(self.plan.spec)
-        if name not in results:
-            raise UserError(f"config.select_by: no metric {name!r}; known: {', '.join(results)}")
         if np.isnan(results[name]):  # no tag has both positive and negative clips
             raise UserError(
                 f"config.select_by: {name} is undefined on these {results['clips']} validation "

@@ -16,7 +16,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from deepgenre.errors import UserError
 from deepgenre.weights import spec as specs
-from deepgenre.weights.spec import Spec, Weights
+from deepgenre.weights.spec import Spec, Weights, without_paths
 from deepgenre.weights.state import State
 
 
@@ -68,7 +68,8 @@ class Checkpoints:
         """
         host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(specs.to_json(spec))
+            state=ocp.args.StandardSave(host_state),
+            spec=ocp.args.JsonSave(specs.to_json(without_paths(spec))),
         )
         saved_metrics = None if metrics is None else dict(metrics)
         with _writing(self._folder):

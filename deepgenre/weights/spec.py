@@ -7,12 +7,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from ml_collections import ConfigDict
 
 from deepgenre import models
 from deepgenre.audio.features import features
 from deepgenre.audio.frontend import FrontEnd
-from deepgenre.config import Config
+from deepgenre.config import Config, complete
 from deepgenre.errors import UserError
 
 LOCATIONS = ("store_dir", "init_from")  # fields of a config that name places on one machine
@@ -65,8 +64,8 @@ def features_of(levels: jax.Array, spec: Spec) -> jax.Array:
 
 
 def config_of(spec: Spec) -> Config:
-    """Returns the config of the run that trained the weights, with fields as attributes."""
-    return ConfigDict(dict(spec.config))
+    """Returns the config of the run that trained the weights, with all fields as attributes."""
+    return complete(spec.config)
 
 
 def merit_name(spec: Spec) -> str:

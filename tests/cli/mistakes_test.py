@@ -66,7 +66,7 @@ def test_mistakes_without_data(error_line, arguments, reason):
         ("optimizer=adamw", "config.optimizer: 'adamw' is unknown; did you mean 'adam'?"),
         ("augment.num_masks=-1", "config.augment.num_masks: must be 0 or more"),
         ("init_from=runs/none", "runs/none: no such weights"),
-        ("select_by=acuracy", "config.select_by: no metric 'acuracy'; known: accuracy, "),
+        ("select_by=acuracy", "config.select_by: 'acuracy' is unknown; did you mean 'accuracy'?"),
     ],
 )
 def test_mistakes_with_data(error_line, tones, tmp_path, change, reason):

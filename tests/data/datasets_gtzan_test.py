@@ -125,3 +125,35 @@ def test_reads_real_clips():
     assert dict.fromkeys(gtzan.GENRES, 5) == {
         genre: sum(clip.labels == (genre,) for clip in clips) for genre in gtzan.GENRES
     }
+
+
+@pytest.mark.parametrize("folder", ["hip-hop", "Hip Hop", "hip_hop", "HipHop"])
+@pytest.mark.parametrize("file", ["hiphop", "hip-hop", "Hip Hop"])
+def test_spellings_of_genres(tmp_path, folder, file):
+    path = touch(tmp_path / "genres" / folder / f"{file}.00003.wav")
+    dataset = gtzan.read(tmp_path)
+    assert dataset.clips == (Clip("hiphop.00003", path, ("hiphop",), "hiphop.00003"),)
+    assert not dataset.notes
+
+
+def test_audio_that_is_left_out_is_named(tmp_path):
+    for file in (
+        "pop/pop.00001.wav",
+        "pop/pop.00001.mp3",
+        "pop/song.wav",
+        "pop/cover.png",
+        "polka/polka.00001.wav",
+        "polka/polka.00002.wav",
+        "pictures/pop.png",
+    ):
+        touch(tmp_path / "genres" / file)
+    genres = tmp_path / "genres"
+    polka, pop = gtzan.read(tmp_path).notes
+    assert polka == (
+        f"{genres}/polka: 2 audio files are left out, e.g. polka.00001.wav; this is no genre of "
+        "GTZAN"
+    )
+    assert pop.startswith(
+        f"{genres}/pop: 2 audio files are left out, e.g. pop.00001.wav (clip pop.00001 is read "
+        "from pop.00001.mp3)"
+    )

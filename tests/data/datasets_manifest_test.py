@@ -225,7 +225,8 @@ def test_write_and_read_restore_the_clips_for_any_names(data, suffix):
         write_manifest(manifest, clips)
         clips[0].path.parent.mkdir(exist_ok=True)
         clips[0].path.touch()
-        restored = {clip.path: clip for clip in read(manifest)}
+        dataset = read_manifest(manifest, multi_label=True, label_separator="|")
+        restored = {clip.path: clip for clip in dataset.clips}
         assert restored.keys() == {clip.path for clip in clips}
         for clip in clips:
             read_clip = restored[clip.path]
@@ -275,3 +276,59 @@ def test_unwritable_path_is_reported(tmp_path):
         with pytest.raises(UserError) as caught:
             write_manifest(path, [])
         assert path.name in str(caught.value)
+
+
+def write_csv(folder: Path, *cells: str, header: str = "path,labels") -> Path:
+    path = folder / "m.csv"
+    path.write_text("\n".join([header, *(f'{i}.wav,"{cell}"' for i, cell in enumerate(cells))]))
+    (folder / "0.wav").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cells", "joined", "piece"),
+    [
+        (["blues,music", "rock,music"], "rock,music", "music"),
+        (["blues; music", "music"], "blues; music", "music"),
+        (["a", "b,c", "b"], "b,c", "b"),
+    ],
+)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_joined_labels_are_asked_about(cells, joined, piece, multi_label, tmp_path):
+    path = write_csv(tmp_path, *cells)
+    separator = ";" if ";" in joined else ","
+    with pytest.raises(UserError) as info:
+        read_manifest(path, multi_label=multi_label)
+    message = str(info.value)
+    assert f"the label {joined!r} seems to be several, joined by {separator!r}" in message
+    assert f"{piece!r} is also in" in message
+    assert f"--config.label_separator='{separator}'" in message
+    as_names = read_manifest(path, multi_label=multi_label, label_separator="|")
+    assert [clip.labels for clip in as_names.clips] == [(cell,) for cell in cells]
+    split = read_manifest(path, multi_label=True, label_separator=separator)
+    assert split.clips[cells.index(joined)].labels == tuple(
+        part.strip() for part in joined.split(separator)
+    )
+
+
+@pytest.mark.parametrize("cells", [["Rock, Pop", "Jazz"], ["R&B", "Drum ; Bass"], ["a,", "b"]])
+def test_names_with_a_comma_are_no_joined_labels(cells, tmp_path):
+    clips = read_manifest(write_csv(tmp_path, *cells), multi_label=False).clips
+    assert [clip.labels for clip in clips] == [(cell,) for cell in cells]
+
+
+def test_lists_of_json_are_not_asked_about(tmp_path):
+    lines = ['{"path": "0.wav", "tags": ["a,b", "a"]}', '{"path": "1.wav", "tags": ["b"]}']
+    (tmp_path / "m.jsonl").write_text("\n".join(lines))
+    (tmp_path / "0.wav").touch()
+    first, _ = read_manifest(tmp_path / "m.jsonl", multi_label=True).clips
+    assert first.labels == ("a,b", "a")
+
+
+def test_synonyms_of_parts(tmp_path):
+    names = ["training", "Train", "validation", "val", "dev", "testing", "TEST ", "fold3", ""]
+    path = tmp_path / "m.csv"
+    path.write_text("path,genre,split\n" + "".join(f"{i}.wav,a,{n}\n" for i, n in enumerate(names)))
+    (tmp_path / "0.wav").touch()
+    parts = [clip.split for clip in read_manifest(path, multi_label=False).clips]
+    assert parts == ["train", "train", *["valid"] * 3, "test", "test", "fold3", ""]

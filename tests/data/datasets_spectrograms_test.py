@@ -74,7 +74,7 @@ def test_rewritten_npz_is_read_again(tmp_path):
         ({"mel": np.array([])}, "no array 'mel'"),
         ({"name": np.array([])}, "no array 'name'"),
         ({"mel": np.zeros((3, 4), np.uint8)}, r"'mel' is uint8 \(3, 4\)"),
-        ({"mel": np.zeros((3, 4, 5), np.float32)}, "'mel' is float32"),
+        ({"mel": np.zeros((3, 4, 5), np.int16)}, "'mel' is int16"),
         ({"mel": np.zeros((2, 4, 5), np.uint8)}, r"'name' is <U7 \(3,\).*\(2,\)"),
         ({"label": np.array(["a", "b"])}, r"'label' is <U1 \(2,\)"),
         ({"split": np.array([0, 1, 2])}, r"'split' is int64 \(3,\)"),
@@ -210,3 +210,134 @@ def test_reads_the_real_spectrograms():
         levels = spectrograms.npz_levels(path, clip.row)
         assert levels.shape == (387, 128)
         assert levels.max() > 240
+
+
+def decibels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-80, 0, shape).astype(np.float32)
+
+
+def test_npz_in_decibels_equals_npy_in_decibels(tmp_path):
+    mel = decibels(3, 4, 5)
+    path = save_npz(tmp_path / "x.npz", mel=mel)
+    for row in range(3):
+        expected = spectrograms.npy_levels(save_npy(tmp_path, mel[row]), num_bands=4, range_db=80)
+        levels = spectrograms.npz_levels(path, row, num_bands=4, range_db=80)
+        np.testing.assert_array_equal(levels, expected)
+        assert levels.flags.c_contiguous
+
+
+def test_npz_with_frames_first_is_transposed_and_says_so(tmp_path):
+    bands_first = np.random.default_rng(0).integers(0, 256, (3, 4, 9)).astype(np.uint8)
+    one = save_npz(tmp_path / "one.npz", mel=bands_first)
+    two = save_npz(tmp_path / "two.npz", mel=bands_first.transpose(0, 2, 1))
+    assert spectrograms.read_npz(one, num_bands=4).notes == ()
+    (note,) = spectrograms.read_npz(two, num_bands=4).notes
+    assert "have shape (9, 4); read as 9 frames of 4 bands" in note
+    for path in (one, two):
+        levels = spectrograms.npz_levels(path, 2, num_bands=4)
+        np.testing.assert_array_equal(levels, bands_first[2].T)
+
+
+def test_npz_with_another_number_of_bands(tmp_path):
+    path = save_npz(tmp_path / "x.npz", mel=np.zeros((3, 4, 9), np.uint8))
+    assert spectrograms.npz_levels(path, 0, num_bands=8).shape == (9, 4)  # fewer bands than frames
+    path = save_npz(tmp_path / "y.npz", mel=np.zeros((3, 9, 4), np.uint8))
+    with pytest.raises(UserError, match=r"shape \(9, 4\), of which neither is the 8 bands"):
+        spectrograms.read_npz(path, num_bands=8)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+def test_npz_with_integer_labels(tmp_path, dtype):
+    path = save_npz(tmp_path / "x.npz", label=np.array([2, 0, 2], dtype))
+    labels = {clip.row: clip.labels for clip in spectrograms.read_npz(path).clips}
+    assert labels == {0: ("2",), 1: ("0",), 2: ("2",)}
+
+
+def test_npz_with_tags(tmp_path):
+    tags = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
+    names = np.array(["slow", "loud", "guitar"])
+    path = save_npz(tmp_path / "x.npz", tags=tags, tag_names=names)
+    dataset = spectrograms.read_npz(path, multi_label=True)
+    assert dataset.multi_label
+    labels = {clip.row: clip.labels for clip in dataset.clips}
+    assert labels == {0: ("guitar", "slow"), 1: (), 2: ("loud",)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "multi_label", "message"),
+    [
+        ({}, True, "holds one genre per clip, and this config is for tags"),
+        ({"tags": np.eye(3)}, True, "holds one genre per clip"),
+        ({"tags": np.eye(3), "tag_names": NAMES}, False, "holds tags, and this config is for one"),
+        ({"tags": 2 * np.eye(3), "tag_names": NAMES}, True, "'tags' is float64 .*save 0 and 1"),
+        ({"tags": np.eye(3)[:2], "tag_names": NAMES}, True, r"save 0 and 1, \(3, 3\)"),
+        ({"tags": np.eye(3), "tag_names": NAMES[[0, 1, 1]]}, True, "unique texts"),
+        ({"hop_length": np.float32(2.5)}, False, "hop_length is 2.5; give a whole number"),
+        ({"hop_length": np.array([1, 2])}, False, "give a whole number above 0"),
+    ],
+)
+def test_npz_that_does_not_fit_the_config(tmp_path, arrays, multi_label, message):
+    path = save_npz(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match=message) as info:
+        spectrograms.read_npz(path, multi_label=multi_label)
+    assert str(info.value).startswith(f"{path}: ")
+
+
+def test_stated_fields_of_the_front_end(tmp_path):
+    path = save_npz(tmp_path / "x.npz", hop_length=np.int64(512), sample_rate_hz=np.int64(16000))
+    stated = {"sample_rate_hz": 16000, "hop_length": 512}
+    assert spectrograms.read_npz(path).frontend == stated
+    assert spectrograms.stated_in_sidecar(tmp_path) == {}
+    sidecar = tmp_path / "spectrograms.json"
+    sidecar.write_text('{"sample_rate_hz": 16000, "hop_length": 512}')
+    assert spectrograms.stated_in_sidecar(tmp_path) == stated
+    for content, reason in (
+        ("no json", "cannot be read as JSON"),
+        ("[]", "must be an object"),
+        ('{"hops_length": 512}', "did you mean 'hop_length'?"),
+        ('{"hop_length": 0}', "hop_length is 0"),
+    ):
+        sidecar.write_text(content)
+        with pytest.raises(UserError, match=r"spectrograms\.json: ") as info:
+            spectrograms.stated_in_sidecar(tmp_path)
+        assert reason in str(info.value)
+
+
+POWER = np.random.default_rng(2).gamma(0.05, 100, (6, 50)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (POWER, "is never negative, with a median of"),
+        (1e4 * POWER, "covers .* to "),
+        (POWER / POWER.max(), "only, which is no spectrogram in dB"),
+        (np.log10(1 + 1e4 * POWER), "only, which is no spectrogram in dB"),
+        (np.random.default_rng(3).standard_normal((6, 50)), "only, which is no spectrogram in dB"),
+    ],
+)
+def test_npy_that_cannot_be_decibels_is_refused(tmp_path, array, reason):
+    path = save_npy(tmp_path, array)
+    with pytest.raises(UserError, match=reason) as info:
+        spectrograms.npy_levels(path, num_bands=6, range_db=80)
+    assert "--config.spectrogram_scale=power" in str(info.value)
+    forced = spectrograms.npy_levels(path, num_bands=6, range_db=80, scale="db")
+    assert forced.max() == 255
+
+
+def test_power_is_converted(tmp_path):
+    in_db = 10 * np.log10(np.maximum(POWER, 1e-10))
+    expected = spectrograms.npy_levels(save_npy(tmp_path, in_db), num_bands=6, range_db=80)
+    given = save_npy(tmp_path, POWER)
+    levels = spectrograms.npy_levels(given, num_bands=6, range_db=80, scale="power")
+    np.testing.assert_array_equal(levels, expected)
+    with pytest.raises(UserError, match="contains negative power"):
+        given = save_npy(tmp_path, -POWER)
+        spectrograms.npy_levels(given, num_bands=6, range_db=80, scale="power")
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((6, 9)), np.full((6, 9), -80.0), np.linspace(0, 80, 54).reshape(6, 9)]
+)
+def test_silence_and_decibels_above_a_floor_are_decibels(tmp_path, array):
+    spectrograms.npy_levels(save_npy(tmp_path, array), num_bands=6, range_db=80)

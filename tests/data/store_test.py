@@ -37,9 +37,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     clip_levels = prepare_module.clip_levels
 
-    def recording_clip_levels(clip, frontend):
+    def recording_clip_levels(clip, frontend, scale):
         keys.append(clip.key)
-        return clip_levels(clip, frontend)
+        return clip_levels(clip, frontend, scale)
 
     monkeypatch.setattr(prepare_module, "clip_levels", recording_clip_levels)
     return keys

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -252,7 +253,8 @@ def test_second_process_that_updates_an_index_is_refused(run_command, library, t
             code, _, errors = run_command(*command)
             assert code == 1
             assert errors.splitlines()[-1].endswith(
-                f"v.npz: is being updated by process {holder.pid}; wait until it ends"
+                f"v.npz: is being updated by process {holder.pid} on {socket.gethostname()}; "
+                "wait until it ends"
             )
     finally:
         holder.kill()

@@ -20,6 +20,7 @@ from deepgenre.training.initialization import (
     with_donor_weights,
 )
 from deepgenre.training.step import Recipe, compile_train_step
+from deepgenre.weights import loading
 from deepgenre.weights.checkpoint import Checkpoints
 from deepgenre.weights.spec import Spec, Weights
 from deepgenre.weights.spec import build as build_module
@@ -142,3 +143,36 @@ def test_frozen_run_is_resumed_from_its_checkpoint(tmp_path: Path) -> None:
         again = checkpoints.restore_latest(start)
     assert jax.tree.structure(again) == jax.tree.structure(end)
     assert_equal(again, end)
+
+
+def test_member_of_an_ensemble_is_the_donor(capsys) -> None:
+    other = tiny.spec(model="dbn", network={"hidden_units": (5,)}, window_frames=4)
+    members = {
+        "other": donor_of(other),
+        "one": donor_of(spec_of(), 1),
+        "two": donor_of(spec_of(), 2),
+    }
+    ensemble = loading.ensemble(members)
+    state, loaded = with_donor_weights(state_of(spec_of(), 3), ensemble, spec_of())
+    assert_equal(state.params, members["one"].variables["params"])
+    assert "logits/kernel" in loaded
+    assert "member 2 of the ensemble of 3" in capsys.readouterr().err
+
+
+def test_ensemble_without_such_a_member_names_those_it_has() -> None:
+    other = tiny.spec(model="dbn", network={"hidden_units": (5,)}, window_frames=4)
+    ensemble = loading.ensemble({"a": donor_of(other), "b": donor_of(spec_of())})
+    with pytest.raises(UserError) as info:
+        with_donor_weights(state_of(paper_spec(), 3), ensemble, paper_spec())
+    assert (
+        "train one of them: --config.model=dbn --config.network.hidden_units='(5,)'; or "
+        "--config.model=dbn --config.network.hidden_units='(8, 6)'"
+    ) in str(info.value)
+
+
+def test_members_of_ensembles_of_ensembles_are_donors() -> None:
+    inner = loading.ensemble({"a": donor_of(spec_of(), 1), "b": donor_of(spec_of(), 2)})
+    other = tiny.spec(model="dbn", network={"hidden_units": (5,)}, window_frames=4)
+    ensemble = loading.ensemble({"one": donor_of(other), "two": inner})
+    state, _ = with_donor_weights(state_of(spec_of(), 3), ensemble, spec_of())
+    assert_equal(state.params, donor_of(spec_of(), 1).variables["params"])

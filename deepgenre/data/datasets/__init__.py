@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deepgenre.data.clip import Dataset
 from deepgenre.data.datasets import folder, gtzan, mtat, spectrograms, synthetic
-from deepgenre.data.splits import SplitFunction, as_given, group_random
+from deepgenre.data.settings import DataSettings
+from deepgenre.data.splits import SplitFunction, as_given, given_or_random, group_random
 from deepgenre.errors import UserError, look_up
 
 
@@ -20,11 +21,16 @@ class DatasetKind:
     clip_seconds: float = 0.0  # length of every clip; 0: lengths differ
     # data_dir -> labels of each clip by key, also where the audio is missing
     annotations: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
+    settings: tuple[str, ...] = ()  # config fields that `read` takes as well
     # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
 
 
-OWN_SPLITS: Mapping[str, SplitFunction] = {"group_random": group_random, "as_given": as_given}
+OWN_SPLITS: Mapping[str, SplitFunction] = {
+    "given_or_random": given_or_random,
+    "group_random": group_random,
+    "as_given": as_given,
+}
 
 DATASETS: Mapping[str, DatasetKind] = {
     "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
@@ -35,7 +41,7 @@ DATASETS: Mapping[str, DatasetKind] = {
         clip_seconds=29.12,
         annotations=mtat.annotations,
     ),
-    "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None),
+    "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None, settings=("label_separator",)),
     "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),
 }
 
@@ -45,22 +51,27 @@ def dataset_kind(name: str) -> DatasetKind:
     return look_up(DATASETS, name, "config.dataset")
 
 
-def read_labels(name: str, data_dir: Path, *, multi_label: bool) -> Mapping[str, tuple[str, ...]]:
+def read_labels(config: DataSettings, data_dir: Path) -> Mapping[str, tuple[str, ...]]:
     """Returns the labels of each clip in `data_dir` by key, where possible without the audio."""
-    kind = dataset_kind(name)
+    kind = dataset_kind(config.dataset)
     if kind.annotations and data_dir.is_dir():
         return kind.annotations(data_dir)
-    dataset = read_dataset(name, data_dir, multi_label=multi_label)
-    return {clip.key: clip.labels for clip in dataset.clips}
+    return {clip.key: clip.labels for clip in read_dataset(config, data_dir).clips}
 
 
-def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:
+def read_dataset(config: DataSettings, data_dir: Path) -> Dataset:
     """Returns the clips in `data_dir`: the dataset's own layout, or an .npz of spectrograms."""
-    kind = dataset_kind(name)
+    kind = dataset_kind(config.dataset)
+    multi_label = config.multi_label if kind.multi_label is None else kind.multi_label
     if data_dir.suffix.lower() == ".npz":
         if not data_dir.is_file():
             raise UserError(f"{data_dir}: no such file; give an .npz of spectrograms as --data_dir")
-        return spectrograms.read_npz(data_dir)
-    if kind.multi_label is not None:
-        multi_label = kind.multi_label
-    return kind.read(data_dir, multi_label=multi_label)
+        num_bands = config.frontend["n_mels"]
+        dataset = spectrograms.read_npz(data_dir, multi_label=multi_label, num_bands=num_bands)
+    else:
+        settings = {name: getattr(config, name) for name in kind.settings}
+        dataset = kind.read(data_dir, multi_label=multi_label, **settings)
+    if not dataset.precomputed:
+        return dataset
+    stated = spectrograms.stated_in_sidecar(data_dir if data_dir.is_dir() else data_dir.parent)
+    return dataclasses.replace(dataset, frontend={**stated, **dataset.frontend})

@@ -8,6 +8,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 from deepgenre.audio.discover import find_audio
 from deepgenre.data.clip import Clip, Dataset
@@ -15,22 +16,25 @@ from deepgenre.data.datasets.manifest import SUFFIXES, read_manifest
 from deepgenre.errors import UserError
 
 
-def read(data_dir: Path, *, multi_label: bool) -> Dataset:
+def read(data_dir: Path, *, multi_label: bool, label_separator: str = "") -> Dataset:
     """Returns the clips of a folder per genre, keyed by their path below `data_dir`, or a manifest.
+
+    label_separator: of `manifest.read_manifest`.
 
     Raises:
       UserError: `data_dir` does not exist, contains no audio or audio outside a genre folder, all
         clips have the same labels, or the manifest is malformed.
     """
+    task: Any = {"multi_label": multi_label, "label_separator": label_separator}
     if data_dir.is_file():
-        dataset = read_manifest(data_dir, multi_label=multi_label)
+        dataset = read_manifest(data_dir, **task)
     elif not data_dir.is_dir():
         raise UserError(
             f"Folder {str(data_dir)!r} does not exist: put music there as <genre>/<file>, "
             "or give a manifest (.csv, .tsv or .jsonl) as --data_dir."
         )
     elif manifest := _manifest(data_dir):
-        dataset = read_manifest(manifest, multi_label=multi_label)
+        dataset = read_manifest(manifest, **task)
     else:
         dataset = _by_folder(data_dir, multi_label)
     if len({frozenset(clip.labels) for clip in dataset.clips}) == 1:

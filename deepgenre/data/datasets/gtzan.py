@@ -72,30 +72,59 @@ FAULT_FILTERED = {
 def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
     """Returns the clips in `data_dir`: all 1,000, or a subset of clips and genres.
 
-    The genre folders are searched in `LAYOUTS` below `data_dir`, in this order. Files are named
-    '<genre>.00029.<suffix>', others are ignored. Of a clip in several formats, the first by suffix
-    is used ('.au', the original, before '.wav').
+    The genre folders are searched in `LAYOUTS` below `data_dir`, in this order; their names may
+    differ in case, spaces, '-' and '_' ('Hip-Hop'). Files are named '<genre>.00029.<suffix>'. Of a
+    clip in several formats, the first by suffix is used ('.au', the original, before '.wav').
+    Audio that is left out is stated in the notes.
 
     Raises:
       UserError: there is no genre folder, or no clip in the genre folders.
     """
     folders = [data_dir / layout for layout in LAYOUTS]
-    root = next((f for f in folders if any((f / genre).is_dir() for genre in GENRES)), None)
+    root = next((f for f in folders if any(map(_genre_of, _folder_names(f)))), None)
     if root is None:
         raise UserError(_how_to_get(data_dir, "no GTZAN genre folder"))
     clips: dict[str, Clip] = {}
     failures: list[str] = []
-    for genre in filter(lambda genre: (root / genre).is_dir(), GENRES):
-        found = find_audio(root / genre)
-        failures += found.failures.values()
+    notes: list[str] = []
+    for name in _folder_names(root):
+        genre, found = _genre_of(name), find_audio(root / name)
+        failures += found.failures.values() if genre else ()
+        ignored = []
         for path in found.audio:
-            key = path.stem
-            if re.fullmatch(rf"{genre}\.\d{{5}}", key):
-                clips.setdefault(key, Clip(key=key, path=path, labels=(genre,), group=key))
+            match = re.fullmatch(r"(.+)\.(\d{5})", path.stem)
+            if not genre or not match or _genre_of(match[1]) != genre:
+                ignored.append(path.name)
+                continue
+            key = f"{genre}.{match[2]}"
+            used = clips.setdefault(key, Clip(key=key, path=path, labels=(genre,), group=key))
+            if used.path != path:
+                ignored.append(f"{path.name} (clip {key} is read from {used.path.name})")
+        notes += _ignored(root / name, genre, ignored)
     if not clips:
         raise UserError(_how_to_get(root, "no clip named like 'blues.00000.wav'"))
     in_order = tuple(clips[key] for key in sorted(clips))
-    return Dataset("gtzan", in_order, multi_label, tuple(failures))
+    return Dataset("gtzan", in_order, multi_label, tuple(failures), tuple(notes))
+
+
+def _folder_names(folder: Path) -> list[str]:
+    return (
+        sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    )
+
+
+def _genre_of(name: str) -> str:
+    """Returns the genre that a folder or file name spells, e.g. 'hiphop' of 'Hip-Hop', or ''."""
+    plain = re.sub(r"[\s_-]", "", name.lower())
+    return plain if plain in GENRES else ""
+
+
+def _ignored(folder: Path, genre: str, names: Sequence[str]) -> list[str]:
+    """Returns the note on the audio files of a folder that are not read, if there are any."""
+    if not names:
+        return []
+    why = f"clips are named like {genre}.00000" if genre else "this is no genre of GTZAN"
+    return [f"{folder}: {len(names)} audio files are left out, e.g. {names[0]}; {why}"]
 
 
 def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:

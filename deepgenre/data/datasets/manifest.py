@@ -3,9 +3,11 @@
 Columns, in any order and case (others are ignored):
 
     path    or file, filename       audio or .npy, absolute or relative to the manifest's folder
-    labels  or label, genre, tags   by name, several separated by '|' (in .jsonl also a list)
+    labels  or label, genre, tags   by name, several separated by '|', or by the config's
+                                    `label_separator` (in .jsonl also a list)
     group   or artist               optional: clips of one group stay in one part of a split
-    split                           optional: train, valid or test, for a split of your own
+    split                           optional: train, valid or test, or a synonym of these
+                                    (`splits.PART_SYNONYMS`), for a split of your own
 
 Files are UTF-8, with or without a byte order mark. CSV is quoted as in RFC 4180.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.splits import part_name
 from deepgenre.errors import UserError
 from deepgenre.files import file_mode, replacing
 
@@ -30,24 +33,34 @@ COLUMNS = {
 REQUIRED = ("path", "labels")
 DIALECTS = {".csv": "excel", ".tsv": "excel-tab"}
 SUFFIXES = (*DIALECTS, ".jsonl")
+SEPARATOR = "|"
+OTHER_SEPARATORS = ",;"  # that joined labels may have where none is set
 
 
-def read_manifest(path: Path, *, multi_label: bool) -> Dataset:
+def read_manifest(path: Path, *, multi_label: bool, label_separator: str = "") -> Dataset:
     """Returns the clips of a manifest, sorted by key: the path as written, with '/' separators.
 
     A clip without a group is its own group. Clips with a missing file are returned too: decoding
-    reports them.
+    reports them. label_separator: between the labels of a cell; '': '|'.
 
     Raises:
       UserError: the manifest cannot be read or is malformed, two lines have the same path, a line
-        has no path or, without `multi_label`, not exactly one label, or none of the files exists.
+        has no path or, without `multi_label`, not exactly one label, none of the files exists, or
+        labels seem to be joined by another separator and `label_separator` is ''.
     """
     rows = _json_rows(path) if suffix_of(path) == ".jsonl" else _table_rows(path)
     lines: dict[str, int] = {}
     clips: list[Clip] = []
+    written: set[str] = set()  # labels of cells, in which several may be joined
     try:
         for line, row in rows:
-            clip = _clip(row, f"{str(path)!r}, line {line}", path.parent, multi_label)
+            clip = _clip(row, f"{str(path)!r}, line {line}", path.parent, label_separator)
+            if not multi_label and len(clip.labels) != 1:
+                names = ", ".join(map(repr, clip.labels)) or "none"
+                raise UserError(
+                    f"{str(path)!r}, line {line}: {len(clip.labels)} labels, {names}: give one, "
+                    "or set multi_label."
+                )
             file = os.path.normpath(clip.path.absolute())
             if file in lines:
                 raise UserError(
@@ -55,6 +68,7 @@ def read_manifest(path: Path, *, multi_label: bool) -> Dataset:
                     f"{clip.key!r}: keep one, with all its labels."
                 )
             lines[file] = line
+            written.update(() if isinstance(row["labels"], list) else clip.labels)
             clips.append(clip)
     except OSError as error:
         raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
@@ -67,7 +81,29 @@ def read_manifest(path: Path, *, multi_label: bool) -> Dataset:
             f"{str(path)!r}: none of its {len(clips)} files exists, e.g. {str(clips[0].path)!r}: "
             "give paths relative to the manifest's folder."
         )
+    if not label_separator:
+        _check_separator(written, path)
     return Dataset("folder", tuple(sorted(clips, key=lambda clip: clip.key)), multi_label)
+
+
+def _check_separator(labels: set[str], path: Path) -> None:
+    """Raises UserError where labels, such as 'blues,music', are several that are joined.
+
+    That is assumed where a piece of one label is another label, or a piece of another label.
+    """
+    for separator in OTHER_SEPARATORS:
+        owners: dict[str, str] = {}  # from a piece to the first label that contains it
+        for label in sorted(labels):
+            for piece in {piece.strip() for piece in label.split(separator)} - {""}:
+                other = owners.setdefault(piece, label)
+                joined = label if separator in label else other
+                if other != label and separator in joined:
+                    raise UserError(
+                        f"{str(path)!r}: the label {joined!r} seems to be several, joined by "
+                        f"{separator!r}: {piece!r} is also in {({other, label} - {joined}).pop()!r}"
+                        f"; set --config.label_separator='{separator}', or, if this is a name, "
+                        f"--config.label_separator='{SEPARATOR}'"
+                    )
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
@@ -180,24 +216,20 @@ def _columns(names: Sequence[str], where: str) -> dict[str, int]:
     return columns
 
 
-def _clip(row: dict[str, Any], where: str, folder: Path, multi_label: bool) -> Clip:
+def _clip(row: dict[str, Any], where: str, folder: Path, separator: str) -> Clip:
     written = row["path"]
     if not isinstance(written, str) or not written.strip() or "\0" in written:
         raise UserError(f"{where}: {written!r} is not a path: give the file.")
-    labels = _labels(row["labels"], where)
-    if not multi_label and len(labels) != 1:
-        raise UserError(
-            f"{where}: {len(labels)} labels, {', '.join(map(repr, labels)) or 'none'}: give one, "
-            "or set multi_label."
-        )
+    labels = _labels(row["labels"], where, separator or SEPARATOR)
     key = Path(written).as_posix()
     group, split = (_text(row.get(field), where, field) for field in ("group", "split"))
-    return Clip(key=key, path=folder / written, labels=labels, group=group or key, split=split)
+    part = part_name(split)
+    return Clip(key=key, path=folder / written, labels=labels, group=group or key, split=part)
 
 
-def _labels(value: Any, where: str) -> tuple[str, ...]:
+def _labels(value: Any, where: str, separator: str = SEPARATOR) -> tuple[str, ...]:
     """Returns the labels in the given order, without duplicates, stripped of white space."""
-    items = value if isinstance(value, list) else _text(value, where, "labels").split("|")
+    items = value if isinstance(value, list) else _text(value, where, "labels").split(separator)
     names = (_text(item, where, "labels") for item in items)
     return tuple(dict.fromkeys(name for name in names if name))
 

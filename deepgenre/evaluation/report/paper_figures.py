@@ -78,7 +78,7 @@ def _all(
     counts: Mapping[str, int] = {}
     source = data_dir or Path(f"data/{config.dataset}")
     try:
-        labels = read_labels(config.dataset, source, multi_label=config.multi_label)
+        labels = read_labels(config, source)
         counts = Counter(name for names in labels.values() for name in set(names))
         yield from _distributions(counts, len(labels), config.top_tags)
     except UserError as error:
@@ -115,7 +115,7 @@ def _first_clip(config: Config, source: Path, frontend: FrontEnd, reasons: list[
     """Yields the spectrogram of the first clip of the dataset that can be read."""
     error: UserError | None = None
     try:
-        for clip in read_dataset(config.dataset, source, multi_label=config.multi_label).clips:
+        for clip in read_dataset(config, source).clips:
             try:
                 levels = clip_levels(clip, frontend)
             except UserError as unreadable:
