@@ -90,7 +90,7 @@ def open_page(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
     yield start
     for context in contexts:
         context.close()
-    assert not sum(found, [])
+    assert not [problem for problems in found for problem in problems]
 
 
 @pytest.mark.parametrize("name", ["hostile", "tags", "compare", "audio"])
