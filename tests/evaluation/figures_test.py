@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio.frontend import FrontEnd
@@ -24,7 +25,7 @@ LINES = [
 
 def texts(figure: Figure) -> list[str]:
     figure.draw_without_rendering()
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
 
 def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:

@@ -44,7 +44,7 @@ def test_branches_and_sums_of_musicnn():
 
 @pytest.mark.parametrize(("name", "size", "classes", "count"), PUBLISHED)
 def test_every_network_is_complete_and_connected(name, size, classes, count):
-    rows = table(name, *size, classes)
+    rows = table(name, size[0], size[1], classes)
     assert sum(row.num_parameters for row in rows) == count
     used = {source for row in rows for source in row.sources}
     with_shape = [index for index, row in enumerate(rows) if row.shape]

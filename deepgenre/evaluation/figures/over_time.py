@@ -73,7 +73,7 @@ def taggram(
         edges, np.arange(len(shown) + 1), values, cmap=style.SCORES, vmin=0, vmax=1
     )
     figure.colorbar(drawn, label="score", pad=0.01)
-    axes.set_yticks(np.arange(len(shown)) + 0.5, style.labels([classes[i] for i in shown]))
+    axes.set_yticks(np.arange(len(shown)) + 0.5, style.labels([classes[int(i)] for i in shown]))
     axes.invert_yaxis()
     _minutes(axes, edges[-1])
     axes.set(title=style.label(title, 90))

@@ -58,7 +58,7 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, classes: Sequence[
     evaluated = tag_metrics.evaluated(labels)
     precision = tag_metrics.per_tag(scores, labels)["average_precision"][evaluated]
     order = np.argsort(-precision, kind="stable")
-    names = [classes[evaluated[i]] for i in order]
+    names = [classes[int(tag)] for tag in evaluated[order]]
     figure = style.new(6.5, 1.3 + 0.19 * max(1, len(names)))
     axes = figure.subplots()
     axes.barh(range(len(names)), precision[order], color=style.BLUE, label="average precision")

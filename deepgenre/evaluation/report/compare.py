@@ -144,15 +144,14 @@ def _disagreements(scored: Mapping[str, Scored], name: str) -> Disagreement:
 def _classes(found: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Returns a row per class: support, the merit of each run, and the last one's difference."""
     tables = {name: {row["class"]: row for row in one.per_class} for name, one in found.items()}
-    first = next(iter(tables.values()))
+    of_first = next(iter(tables.values()))
     multi_label = next(iter(found.values())).scored.multi_label
     merit = "average_precision" if multi_label else "f1"
     rows = []
-    for label, row in first.items():
-        values = {name: table[label].get(merit) for name, table in tables.items()}
-        ends = [next(iter(values.values())), list(values.values())[-1]]
-        known = None not in ends and not any(np.isnan(one) for one in ends)
-        gain = {"last minus first": ends[1] - ends[0] if known else None}
+    for label, row in of_first.items():
+        values: dict[str, Any] = {n: table[label].get(merit) for n, table in tables.items()}
+        first, *_, last = values.values()
+        gain = {"last minus first": None if None in (first, last) else last - first}
         rows.append({"class": label, "support": row["support"], **values, **gain})
     return {"merit": merit, "columns": list(rows[0]), "rows": rows}
 

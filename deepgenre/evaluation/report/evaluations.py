@@ -127,7 +127,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 
-def _values(flat: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
+def _values(flat: Mapping[str, float | None]) -> dict[str, dict[str, float | None]]:
     """Returns metrics by name from 'accuracy', 'accuracy_low', 'accuracy_chance' and so on."""
     bounds = {f"{name}_{bound}" for name in flat for bound in BOUNDS}
     return {

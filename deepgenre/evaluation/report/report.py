@@ -56,7 +56,7 @@ def run(workdir: Path, data_dir: Path | None, output: Path | None) -> int:
         "report.html.j2",
         path,
         title=_title(workdir, spec),
-        subtitle=f"Run {workdir.absolute()}",
+        subtitle=f"Run {workdir}",
         sections=[*sections, ("reproduction", "Reproduction")],
         notes=list(dict.fromkeys(notes)),
         **values,
