@@ -50,7 +50,8 @@ def check_same_run(
             f"--workdir holds a run with other settings or data ({'; '.join(changed[:3])}); "
             "use a new --workdir, or the settings of that run"
         )
-    _check_schedule(complete(old.config), complete(new.config), steps, steps_per_epoch)
+    if safe_before["num_epochs"] != safe_after["num_epochs"]:
+        _check_schedule(complete(old.config), complete(new.config), steps, steps_per_epoch)
     for change in specs.differences(safe_before, safe_after):
         log.info("changed: %s (%s)", change, SAFE_FIELDS[change.partition(":")[0]])
 

@@ -284,7 +284,7 @@ def test_npz_that_does_not_fit_the_config(tmp_path, arrays, multi_label, message
 
 
 def test_stated_fields_of_the_front_end(tmp_path):
-    path = save_npz(tmp_path / "x.npz", hop_length=np.int64(512), sample_rate_hz=np.int64(16000))
+    path = save_npz(tmp_path / "x.npz", hop_length=np.array(512), sample_rate_hz=np.array(16000))
     stated = {"sample_rate_hz": 16000, "hop_length": 512}
     assert spectrograms.read_npz(path).frontend == stated
     assert spectrograms.stated_in_sidecar(tmp_path) == {}

@@ -6,6 +6,8 @@ import pytest
 import tiny
 
 from deepgenre.log import read_metrics
+from deepgenre.training import loop
+from deepgenre.training.losses import Focus
 from deepgenre.weights import checkpoint
 from deepgenre.weights.checkpoint import Checkpoints
 
@@ -55,3 +57,29 @@ def test_run_without_improvement_stops_early_and_stays_stopped(monkeypatch, capf
         lines = [line for line in read_metrics(tmp_path) if line["split"] == "valid"]
         assert [line["epoch"] for line in lines] == [1, 2, 3]
         assert len({line["loss"] for line in lines}) == 1
+
+
+def test_loss_weights_and_sampling_of_the_config_are_used(monkeypatch, tmp_path):
+    music = tiny.compose(tmp_path / "music", clips_per_genre=8, seconds=2.0)
+    for number in range(4):
+        (music / "low" / f"00{number}.wav").unlink()
+    recipes, orders = [], []
+    compile_step, make_order = loop.compile_train_step, loop.Order
+
+    def compile_and_record(spec, tx, recipe, **options):
+        recipes.append(recipe)
+        return compile_step(spec, tx, recipe, **options)
+
+    def make_and_record(*arguments):
+        orders.append(make_order(*arguments))
+        return orders[-1]
+
+    monkeypatch.setattr(loop, "compile_train_step", compile_and_record)
+    monkeypatch.setattr(loop, "Order", make_and_record)
+    changes = ("loss=focal", "focal_gamma=1.5", "class_weights=balanced", "sampling=balanced")
+    flags = [f"--config.{change}" for change in (*changes, "num_epochs=1")]
+    assert tiny.call(monkeypatch, *tiny.settings(music, f"--workdir={tmp_path}/run", *flags)) == 0
+    assert recipes[0].focus == Focus(1.5, 1.5)
+    weights = recipes[0].class_weights[0]  # of high, low, mid
+    np.testing.assert_allclose(weights, [14 / (3 * 6), 14 / (3 * 3), 14 / (3 * 5)])
+    assert orders[0].balance.strata.max() == 2
