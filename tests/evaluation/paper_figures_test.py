@@ -7,6 +7,7 @@ import pytest
 import tiny
 from figures_test import texts
 
+from deepgenre.config import get_config
 from deepgenre.data.datasets import read_labels
 from deepgenre.evaluation.figures import tags
 
@@ -62,7 +63,9 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capfd):
 
 
 def test_real_annotations(shared_data):
-    labels = read_labels("mtat", shared_data / "mtat_annotations", multi_label=True)
+    config = get_config()
+    config.dataset = "mtat"
+    labels = read_labels(config, shared_data / "mtat_annotations")
     counts: dict[str, int] = {}
     for names in labels.values():
         for name in names:
