@@ -1,7 +1,7 @@
 """Figures, written as files; the only module that imports matplotlib."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,63 @@ def taggram(
     axes.set_yticks(np.arange(len(shown)) + 0.5, np.array(classes)[shown])
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:02.0f}")
+    axes.xaxis.set_major_formatter(_clock)
     axes.set(xlim=(0, None), xlabel="time (min:s)", title=title)
     _save(figure, path)
+
+
+def explanation(
+    path: Path,
+    plane: np.ndarray,
+    support: np.ndarray,
+    times: tuple[float, float],
+    band_hz: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    title: str,
+) -> None:
+    """Draws a window's plane, the support of a class on it, and deletion and insertion curves.
+
+    plane, support: (frames, bands); support is drawn over the plane in orange, and in purple where
+    it is negative. times: start and end of the window in the song, in seconds. curves: scores by
+    name; those whose names begin with random are dashed.
+    """
+    figure, panels = plt.subplot_mosaic(
+        [["plane", "deletion"], ["support", "insertion"]],
+        figsize=(12, 6.4),
+        width_ratios=[3, 1],
+        layout="constrained",
+    )
+    extent = (*times, -0.5, len(band_hz) - 0.5)
+    drawing: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
+    limit = float(np.quantile(np.abs(support), 0.995)) or 1.0
+    for name in ("plane", "support"):
+        panels[name].imshow(plane.T, cmap="gray" if name == "support" else "magma", **drawing)
+        rows = np.linspace(0, len(band_hz) - 1, 6).round().astype(int)
+        panels[name].set_yticks(rows, [f"{band_hz[row]:.0f}" for row in rows])
+        panels[name].set(ylabel="frequency (Hz)")
+        panels[name].xaxis.set_major_formatter(_clock)
+    opacity = np.clip(np.abs(support) / limit, 0, 1).T
+    colours = plt.get_cmap("PuOr_r")(np.clip(0.5 + 0.5 * support.T / limit, 0, 1))
+    colours[..., 3] = 0.85 * opacity
+    panels["support"].imshow(colours, **drawing)
+    panels["plane"].set(title=title)
+    panels["support"].set(
+        title="orange: for the class; purple: against it", xlabel="time (min:s)"
+    )
+    for name, title in (("deletion", "most important removed"), ("insertion", "... added")):
+        axes = panels[name]
+        for curve, style in ((name, "-"), (f"random_{name}", "--")):
+            shares = np.linspace(0, 1, len(curves[curve]))
+            label = f"at random ({curves[curve].mean():.2f})" if style == "--" else "by the map"
+            axes.plot(shares, curves[curve], style, label=label)
+        axes.set(title=title, ylabel="score", ylim=(-0.02, 1.02), xlabel="share of the window")
+        axes.legend(loc="best", fontsize="small")
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _clock(seconds: float, _: object) -> str:
+    return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
 
 
 def _cells(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
