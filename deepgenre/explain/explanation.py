@@ -116,7 +116,7 @@ def _networks(spec_json: str) -> _Network:
 
     def target_of(variables: Any, plane: Plane, index: Any, seed: Any) -> Target:
         key = jax.random.key(seed)
-        return Target(spec, module, variables, plane.values, plane.spectrum, index, key)
+        return Target(spec, module, variables, plane.values, plane.carrier, index, key)
 
     @jax.jit
     def logits(variables: Any, levels: jax.Array) -> tuple[Plane, jax.Array]:

@@ -1,12 +1,12 @@
 """The plane of time and frequency on which a window is explained, and the way back to features.
 
-For every front end, cells of the plane are numbers of which 0 means "nothing there", and the
-features of a network are a linear function of them, so that a cell can be set to 0, scaled, or
-differentiated with respect to:
+For every front end, cells of the plane are numbers of which 0 says nothing, and the features of a
+network are an affine function of them, so that a cell can be set to 0, scaled, or differentiated
+with respect to:
 
   'log_mel'   the features: standardised levels. 0 is the mean level of the training clips
   'mfcc'      the standardised levels, whose DCT the features are
-  'musicnn'   the features: log10(1 + 10000 power). 0 is silence
+  'musicnn'   the features, log10(1 + 10000 power), minus their mean over the window
   'waveform'  gains, all 1, of the cells of the window's spectrogram, whose inverse transform the
               samples are: "virtual inspection layer" (J. Vielhaben et al., Pattern Recognition 150,
               2024, arXiv:2303.06365). 0 is silence
@@ -34,7 +34,7 @@ class Plane(NamedTuple):
     """A window on its plane."""
 
     values: jax.Array  # float32 (frames, bands), lowest band first
-    spectrum: jax.Array  # of 'waveform': complex64 (frames, bins); else empty
+    carrier: jax.Array  # 'waveform': spectrum, complex64 (frames, bins); else float32 (): the mean
 
 
 def plane_of(levels: jax.Array, spec: Spec) -> Plane:
@@ -45,17 +45,18 @@ def plane_of(levels: jax.Array, spec: Spec) -> Plane:
         return Plane(jnp.ones((spectrum.shape[0], GAIN_BANDS)), spectrum)
     stored = dataclasses.replace(spec.frontend, kind="log_mel") if kind == "mfcc" else spec.frontend
     values = features(levels[None], stored, spec.mean, spec.deviation)[0]
-    return Plane(values, jnp.zeros((0, 0), jnp.complex64))
+    mean = values.mean() if kind == "musicnn" else jnp.zeros(())
+    return Plane(values - mean, mean)
 
 
-def features_of(values: jax.Array, spectrum: jax.Array, spec: Spec) -> jax.Array:
+def features_of(values: jax.Array, carrier: jax.Array, spec: Spec) -> jax.Array:
     """Returns the features of planes (batch, frames, bands): the input of the network."""
     if spec.frontend.kind == "mfcc":
         return values @ dct_matrix(spec.frontend.n_mels, spec.frontend.n_mfcc)
     if spec.frontend.kind == "waveform":
         gains = values @ jnp.asarray(_band_to_bin_weights(spec.frontend))
-        return _samples(gains * spectrum[None], spec.window_frames)[..., None]
-    return values
+        return _samples(gains * carrier[None], spec.window_frames)[..., None]
+    return values + carrier
 
 
 def band_hz(spec: Spec) -> np.ndarray:

@@ -7,7 +7,7 @@ batch norm, ReLU, sums, means and maxima (M. Ancona et al., ICLR 2018, arXiv:171
 are homogeneous, apart from biases, so relevance is conserved. Convolutions have rule LRP-gamma (G.
 Montavon et al., "Layer-wise relevance propagation: an overview", 2019), in its form for inputs of
 both signs: contributions with the sign of the output count 1 + GAMMA times. Biases, and shifts of
-batch norm, keep the relevance that they contribute:
+batch norm and of the plane's 0, keep the relevance that they contribute:
 
     sum of the map + relevance of biases and shifts = logit
 
@@ -46,21 +46,25 @@ def lrp(target: Target) -> Attribution:
     flat = traverse_util.flatten_dict(target.variables)
     shifts = {name: leaf for name, leaf in flat.items() if name[-1] in SHIFTS}
 
-    def logit(values: jax.Array, shifts: Any) -> jax.Array:
+    def logit(inputs: jax.Array, shifts: Any) -> jax.Array:
         variables = traverse_util.unflatten_dict({**flat, **shifts})
         with nn.intercept_methods(_intercept):
-            return target.logits(values[None], variables)[0]
+            logits = target.module.apply(variables, inputs, train=False)
+        assert isinstance(logits, jax.Array)
+        return logits[0, target.index]
 
-    value, slopes = jax.value_and_grad(logit, argnums=(0, 1))(target.values, shifts)
-    relevance = target.values * slopes[0]
+    inputs, to_plane = jax.vjp(target.features, target.values[None])
+    value, slopes = jax.value_and_grad(logit, argnums=(0, 1))(inputs, shifts)
+    relevance = target.values * to_plane(slopes[0])[0][0]
     of_shifts = sum(jnp.vdot(shifts[name], slopes[1][name]) for name in shifts)
+    of_shifts += jnp.vdot(target.features(jnp.zeros_like(target.values)[None]), slopes[0])
     return Attribution(relevance, relative_error(relevance.sum() + of_shifts, value))
 
 
 def _intercept(run: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
     """Runs a convolution with rule LRP-gamma, everything else as it is."""
     layer = context.module
-    if not isinstance(layer, nn.Conv) or layer.parent is None:  # None: `plain`, below
+    if not isinstance(layer, nn.Conv) or not layer.path:  # without a path: `plain`
         return run(*args, **kwargs)
     (x,) = args
     params = layer.variables["params"]

@@ -33,21 +33,23 @@ class Target:
     module: nn.Module
     variables: Any
     values: jax.Array  # (frames, bands) of the plane
-    spectrum: jax.Array  # of the plane
+    carrier: jax.Array  # of the plane
     index: jax.Array  # int32 scalar: the class
     key: jax.Array  # for methods that draw random numbers
 
-    def all_logits(self, planes: jax.Array, variables: Any = None) -> jax.Array:
+    def features(self, planes: jax.Array) -> jax.Array:
+        """Returns the network's input for planes (batch, frames, bands)."""
+        return features_of(planes, self.carrier, self.spec)
+
+    def all_logits(self, planes: jax.Array) -> jax.Array:
         """Returns float32 (batch, classes) of planes (batch, frames, bands)."""
-        variables = self.variables if variables is None else variables
-        inputs = features_of(planes, self.spectrum, self.spec)
-        logits = self.module.apply(variables, inputs, train=False)
+        logits = self.module.apply(self.variables, self.features(planes), train=False)
         assert isinstance(logits, jax.Array)
         return logits
 
-    def logits(self, planes: jax.Array, variables: Any = None) -> jax.Array:
+    def logits(self, planes: jax.Array) -> jax.Array:
         """Returns the target's logit, float32 (batch,), of planes (batch, frames, bands)."""
-        return self.all_logits(planes, variables)[:, self.index]
+        return self.all_logits(planes)[:, self.index]
 
     def scores(self, planes: jax.Array) -> jax.Array:
         """Returns the target's score, float32 (batch,), of planes (batch, frames, bands)."""
