@@ -68,8 +68,8 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "copies (.jsonl), embeddings (.npz), weights (.safetensors). For organize, watch and explain: a "
-    "folder",
+    "copies (.jsonl), embeddings (.npz), weights (.safetensors). For organize, watch "
+    "and explain: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"

@@ -146,9 +146,7 @@ def explanation(
     colours[..., 3] = 0.85 * opacity
     panels["support"].imshow(colours, **drawing)
     panels["plane"].set(title=title)
-    panels["support"].set(
-        title="orange: for the class; purple: against it", xlabel="time (min:s)"
-    )
+    panels["support"].set(title="orange: for the class; purple: against it", xlabel="time (min:s)")
     for name, title in (("deletion", "most important removed"), ("insertion", "... added")):
         axes = panels[name]
         for curve, style in ((name, "-"), (f"random_{name}", "--")):

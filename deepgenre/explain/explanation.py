@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepgenre.errors import UserError, look_up, unknown_name
@@ -19,7 +18,7 @@ from deepgenre.explain.plane import Plane, band_hz, plane_of, seconds_per_frame
 from deepgenre.explain.relevance import lrp
 from deepgenre.explain.target import Attribution, Target, build
 from deepgenre.weights import spec as specs
-from deepgenre.weights.spec import Spec, Weights
+from deepgenre.weights.spec import Weights
 
 METHODS: Mapping[str, Callable[[Target], Attribution]] = {
     "gradient": gradient,
@@ -69,6 +68,41 @@ def explain(
     Code is compiled once per network and method. Raises UserError where the class or method is
     unknown, the method does not apply to the network, or levels or results are not finite.
     """
+    spec, network = weights.spec, _network(json.dumps(specs.to_json(weights.spec)))
+    plane, logits, index, attribution = _attribution(weights, levels, target, method, seed)
+    found, score = jax.device_get(
+        network.merit(weights.variables, plane, np.int32(index), np.int32(seed), attribution.map)
+    )
+    return Explanation(
+        map=attribution.map,
+        plane=np.asarray(plane.values),
+        band_hz=band_hz(spec),
+        seconds_per_frame=seconds_per_frame(spec),
+        method=method,
+        target=spec.classes[index],
+        logit=float(logits[index]),
+        score=float(score),
+        completeness_error=float(attribution.completeness_error),
+        curves=found,
+    )
+
+
+def attribute(
+    weights: Weights,
+    levels: np.ndarray,
+    target: str = "",
+    method: str = DEFAULT_METHOD,
+    *,
+    seed: int = 0,
+) -> Attribution:
+    """Returns the map of `explain`, float32 (frames, bands), without its figures of merit."""
+    return _attribution(weights, levels, target, method, seed)[-1]
+
+
+def _attribution(
+    weights: Weights, levels: np.ndarray, target: str, method: str, seed: int
+) -> tuple[Plane, np.ndarray, int, Attribution]:
+    """Returns plane, logits, index of the target, and the map; raises UserError as `explain`."""
     spec = weights.spec
     look_up(METHODS, method, "--method")
     if target and target not in spec.classes:
@@ -76,40 +110,31 @@ def explain(
     expected = (spec.window_frames, spec.frontend.stored_bands)
     if levels.shape != expected or not np.isfinite(levels).all():
         raise UserError(f"levels: must be finite, of shape {expected}; is of {levels.shape}")
-    network = _networks(json.dumps(specs.to_json(spec)))
-    planes, all_logits = network.logits(weights.variables, levels)
-    if not np.isfinite(all_logits).all():
+    network = _network(json.dumps(specs.to_json(spec)))
+    plane, logits = network.logits(weights.variables, levels)
+    logits = np.asarray(logits)
+    if not np.isfinite(logits).all():
         raise UserError(f"the scores of {spec.model} are not finite; use other weights")
-    index = spec.classes.index(target) if target else int(np.argmax(all_logits))
-    attribution, found, score = jax.device_get(
-        network.explain(weights.variables, planes, np.int32(index), np.int32(seed), method)
+    index = spec.classes.index(target) if target else int(np.argmax(logits))
+    attribution = jax.device_get(
+        network.attribute(weights.variables, plane, np.int32(index), np.int32(seed), method)
     )
     if not np.isfinite(attribution.map).all():
         raise UserError(f"the map of {method} is not finite for this window; use occlusion")
-    return Explanation(
-        map=attribution.map,
-        plane=np.asarray(planes.values),
-        band_hz=band_hz(spec),
-        seconds_per_frame=seconds_per_frame(spec),
-        method=method,
-        target=spec.classes[index],
-        logit=float(all_logits[index]),
-        score=float(score),
-        completeness_error=float(attribution.completeness_error),
-        curves=found,
-    )
+    return plane, logits, index, attribution
 
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
     """Compiled functions of one network."""
 
-    logits: Callable[[Any, np.ndarray], tuple[Plane, np.ndarray]]
-    explain: Callable[..., Any]
+    logits: Callable[..., tuple[Plane, jax.Array]]
+    attribute: Callable[..., Attribution]
+    merit: Callable[..., tuple[Curves, jax.Array]]
 
 
 @functools.lru_cache(maxsize=4)
-def _networks(spec_json: str) -> _Network:
+def _network(spec_json: str) -> _Network:
     """Returns the compiled functions for a spec: a network is compiled once for all windows."""
     spec = specs.from_json(json.loads(spec_json))
     module = build(spec)
@@ -135,8 +160,4 @@ def _networks(spec_json: str) -> _Network:
         target = target_of(variables, plane, index, seed)
         return curves(target, importance), target.scores(plane.values[None])[0]
 
-    def explain(variables: Any, plane: Plane, index: Any, seed: Any, method: str) -> Any:
-        attribution = attribute(variables, plane, index, seed, method)
-        return attribution, *merit(variables, plane, index, seed, attribution.map)
-
-    return _Network(logits, explain)
+    return _Network(logits, attribute, merit)

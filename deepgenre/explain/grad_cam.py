@@ -47,9 +47,7 @@ def grad_cam(target: Target) -> Attribution:
     if cam.ndim == 2 and target.spec.frontend.kind not in ("log_mel", "musicnn"):
         cam = cam.mean(axis=1)
     cam = cam if cam.ndim == 2 else cam[:, None]
-    return Attribution(
-        jax.image.resize(cam, target.values.shape, "linear"), jnp.array(jnp.nan)
-    )
+    return Attribution(jax.image.resize(cam, target.values.shape, "linear"), jnp.array(jnp.nan))
 
 
 def has_convolutions(target: Target) -> bool:

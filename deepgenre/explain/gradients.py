@@ -35,9 +35,7 @@ def smoothgrad(target: Target) -> Attribution:
         noise = jax.vmap(lambda key: jax.random.normal(key, target.values.shape))(keys)
         return target.gradients(target.values[None] + deviation * noise)
 
-    return Attribution(
-        target.values * by_batches(slopes, keys).mean(axis=0), jnp.array(jnp.nan)
-    )
+    return Attribution(target.values * by_batches(slopes, keys).mean(axis=0), jnp.array(jnp.nan))
 
 
 def integrated_gradients(target: Target) -> Attribution:
@@ -52,7 +50,9 @@ def integrated_gradients(target: Target) -> Attribution:
     def integrate(steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         def add_batch(index: jax.Array, total: jax.Array) -> jax.Array:
             fractions = (index * BATCH + jnp.arange(BATCH) + 0.5) / steps
-            return total + target.gradients(fractions[:, None, None] * target.values).sum(axis=0)
+            return total + target.gradients(fractions[:, None, None] * target.values[None]).sum(
+                axis=0
+            )
 
         zero = jnp.zeros_like(target.values)
         total = jax.lax.fori_loop(0, steps // BATCH, add_batch, zero)

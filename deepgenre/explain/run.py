@@ -24,7 +24,7 @@ from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
-from deepgenre.weights.spec import Spec, Weights
+from deepgenre.weights.spec import Weights
 
 PARTS = (10, 8)  # of the grid in which the most important parts are named: times, bands
 NAMED_PARTS = 3
@@ -210,5 +210,7 @@ def _line(fields: dict[str, Any], song: Path) -> str:
     if fields["parts"]:
         part = fields["parts"][0]
         minutes, seconds = divmod(part["start_seconds"], 60)
-        where = f"most at {minutes:.0f}:{seconds:04.1f}, {part['low_hz']:.0f}-{part['high_hz']:.0f} Hz"
+        where = (
+            f"most at {minutes:.0f}:{seconds:04.1f}, {part['low_hz']:.0f}-{part['high_hz']:.0f} Hz"
+        )
     return f"{fields['target']} {fields['score']:.3f}  {where}  {escape_controls(song)}"
