@@ -71,17 +71,24 @@ def main(argv: Sequence[str]) -> None:
 def merits(
     weights: Weights, windows: Sequence[np.ndarray], boxes: Sequence[tuple[int, int]], target: str
 ) -> None:
-    """Prints a row per method."""
+    """Prints a row per method, after every ten windows."""
     print(f"{weights.spec.model}, {len(windows)} windows", flush=True)
+    methods, times = [], {}
     for method in _METHODS.value:
         try:
-            explanation.explain(weights, windows[0], target, method)  # compiles
+            explanation.attribute(weights, windows[0], target, method)  # compiles
         except UserError as error:
             print(f"{method:<21} {error}", flush=True)
             continue
-        found = [explanation.explain(weights, window, target, method) for window in windows]
-        times = [seconds_of(weights, window, target, method) for window in windows[:5]]
-        print(row(method, found, times, boxes), flush=True)
+        methods.append(method)
+        times[method] = [seconds_of(weights, one, target, method) for one in windows[:5]]
+    found = []
+    for number, window in enumerate(windows):
+        found.append(explanation.explain_by_each(weights, window, target, methods))
+        if number % 10 == 9:
+            for index, method in enumerate(methods):
+                print(number + 1, row(method, [one[index] for one in found], times[method], boxes))
+            print(flush=True)
 
 
 def row(
@@ -100,7 +107,7 @@ def row(
     error = max(one.completeness_error for one in found)
     text.append(f"completeness {'-' if np.isnan(error) else f'{error:.1e}'}")
     if boxes:
-        hits = [is_found(one, box) for one, box in zip(found, boxes, strict=True)]
+        hits = [is_found(one, box) for one, box in zip(found, boxes, strict=False)]
         text.append(f"found {np.mean(hits):.2f} (chance {chance(found[0], boxes):.2f})")
     return "  ".join([*text, f"{np.median(times):.2f} s"])
 

@@ -27,12 +27,12 @@ class Curves(NamedTuple):
     random_insertion: jax.Array
 
 
-def curves(target: Target, importance: jax.Array) -> Curves:
-    """Returns the curves of a map, (frames, bands)."""
+def curves(target: Target, maps: jax.Array) -> list[Curves]:
+    """Returns the curves of each of the maps, (maps, frames, bands); random ones are the same."""
     cells = grid(*target.values.shape, *CELLS)
     keys = jax.random.split(target.key, RANDOM_ORDERS)
     random = jax.vmap(lambda key: jax.random.uniform(key, cells.shape))(keys)
-    orders = jnp.concatenate([cells.means(importance)[None], random])
+    orders = jnp.concatenate([cells.means(maps), random])
     ranks = jnp.argsort(jnp.argsort(-orders.reshape(len(orders), -1)))  # 0: the most important
     steps = jnp.arange(STEPS + 1) / STEPS * ranks.shape[1]
     inserted = ranks[:, None] < steps[None, :, None]
@@ -43,7 +43,8 @@ def curves(target: Target, importance: jax.Array) -> Curves:
 
     found = by_batches(scores, masks.reshape(-1, *cells.shape))
     found = found.reshape(len(orders), 2, STEPS + 1)
-    return Curves(found[0, 0], found[0, 1], found[1:, 0].mean(axis=0), found[1:, 1].mean(axis=0))
+    at_random = found[len(maps) :].mean(axis=0)
+    return [Curves(*one, *at_random) for one in found[: len(maps)]]
 
 
 def area(curve: jax.Array) -> float:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -68,23 +68,35 @@ def explain(
     Code is compiled once per network and method. Raises UserError where the class or method is
     unknown, the method does not apply to the network, or levels or results are not finite.
     """
+    (explanation,) = explain_by_each(weights, levels, target, [method], seed=seed)
+    return explanation
+
+
+def explain_by_each(
+    weights: Weights, levels: np.ndarray, target: str, methods: Sequence[str], *, seed: int = 0
+) -> list[Explanation]:
+    """Returns what `explain` does for each method; random orders are scored once for all."""
     spec, network = weights.spec, _network(json.dumps(specs.to_json(weights.spec)))
-    plane, logits, index, attribution = _attribution(weights, levels, target, method, seed)
-    found, score = jax.device_get(
-        network.merit(weights.variables, plane, np.int32(index), np.int32(seed), attribution.map)
-    )
-    return Explanation(
-        map=attribution.map,
-        plane=np.asarray(plane.values),
-        band_hz=band_hz(spec),
-        seconds_per_frame=seconds_per_frame(spec),
-        method=method,
-        target=spec.classes[index],
-        logit=float(logits[index]),
-        score=float(score),
-        completeness_error=float(attribution.completeness_error),
-        curves=found,
-    )
+    plane, logits, index = _prepare(weights, levels, target)
+    where = (weights.variables, plane, np.int32(index), np.int32(seed))
+    attributions = [_attribute(network, where, method) for method in methods]
+    maps = np.stack([attribution.map for attribution in attributions])
+    found, score = jax.device_get(network.merit(*where, maps))
+    return [
+        Explanation(
+            map=attribution.map,
+            plane=np.asarray(plane.values),
+            band_hz=band_hz(spec),
+            seconds_per_frame=seconds_per_frame(spec),
+            method=method,
+            target=spec.classes[index],
+            logit=float(logits[index]),
+            score=float(score),
+            completeness_error=float(attribution.completeness_error),
+            curves=of_method,
+        )
+        for method, attribution, of_method in zip(methods, attributions, found, strict=True)
+    ]
 
 
 def attribute(
@@ -96,32 +108,33 @@ def attribute(
     seed: int = 0,
 ) -> Attribution:
     """Returns the map of `explain`, float32 (frames, bands), without its figures of merit."""
-    return _attribution(weights, levels, target, method, seed)[-1]
+    network = _network(json.dumps(specs.to_json(weights.spec)))
+    plane, _, index = _prepare(weights, levels, target)
+    where = (weights.variables, plane, np.int32(index), np.int32(seed))
+    return _attribute(network, where, method)
 
 
-def _attribution(
-    weights: Weights, levels: np.ndarray, target: str, method: str, seed: int
-) -> tuple[Plane, np.ndarray, int, Attribution]:
-    """Returns plane, logits, index of the target, and the map; raises UserError as `explain`."""
+def _prepare(weights: Weights, levels: np.ndarray, target: str) -> tuple[Plane, np.ndarray, int]:
+    """Returns the plane, its logits (classes,), and the index of the target."""
     spec = weights.spec
-    look_up(METHODS, method, "--method")
     if target and target not in spec.classes:
         raise unknown_name("--target", target, spec.classes)
     expected = (spec.window_frames, spec.frontend.stored_bands)
     if levels.shape != expected or not np.isfinite(levels).all():
         raise UserError(f"levels: must be finite, of shape {expected}; is of {levels.shape}")
-    network = _network(json.dumps(specs.to_json(spec)))
-    plane, logits = network.logits(weights.variables, levels)
+    plane, logits = _network(json.dumps(specs.to_json(spec))).logits(weights.variables, levels)
     logits = np.asarray(logits)
     if not np.isfinite(logits).all():
         raise UserError(f"the scores of {spec.model} are not finite; use other weights")
-    index = spec.classes.index(target) if target else int(np.argmax(logits))
-    attribution = jax.device_get(
-        network.attribute(weights.variables, plane, np.int32(index), np.int32(seed), method)
-    )
+    return plane, logits, spec.classes.index(target) if target else int(np.argmax(logits))
+
+
+def _attribute(network: "_Network", where: tuple[Any, ...], method: str) -> Attribution:
+    look_up(METHODS, method, "--method")
+    attribution = jax.device_get(network.attribute(*where, method))
     if not np.isfinite(attribution.map).all():
         raise UserError(f"the map of {method} is not finite for this window; use occlusion")
-    return plane, logits, index, attribution
+    return attribution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +143,7 @@ class _Network:
 
     logits: Callable[..., tuple[Plane, jax.Array]]
     attribute: Callable[..., Attribution]
-    merit: Callable[..., tuple[Curves, jax.Array]]
+    merit: Callable[..., tuple[list[Curves], jax.Array]]
 
 
 @functools.lru_cache(maxsize=4)
@@ -155,9 +168,9 @@ def _network(spec_json: str) -> _Network:
 
     @jax.jit
     def merit(
-        variables: Any, plane: Plane, index: Any, seed: Any, importance: jax.Array
-    ) -> tuple[Curves, jax.Array]:
+        variables: Any, plane: Plane, index: Any, seed: Any, maps: jax.Array
+    ) -> tuple[list[Curves], jax.Array]:
         target = target_of(variables, plane, index, seed)
-        return curves(target, importance), target.scores(plane.values[None])[0]
+        return curves(target, maps), target.scores(plane.values[None])[0]
 
     return _Network(logits, attribute, merit)

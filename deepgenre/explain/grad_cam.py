@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from deepgenre.errors import UserError
 from deepgenre.explain.target import Attribution, Target
 
-MIN_STEPS = 8  # along time: later feature maps are too coarse to say where
+MIN_STEPS = 16  # along time: later feature maps are too coarse to say where
 
 
 def grad_cam(target: Target) -> Attribution:

@@ -96,7 +96,7 @@ def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Op
     window = excerpt.read(path, spec, float(outputs.start_seconds[chosen]))
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
     rate_hz = spec.frontend.sample_rate_hz
-    if window.samples.size < (window_seconds - 0.1) * rate_hz:
+    if window_seconds - window.samples.size / rate_hz > 2 / spec.frontend.frames_per_second:
         log.info(
             "%s: is shorter than a window of %.1f s; the rest is padded, as in predict",
             path, window_seconds,
