@@ -41,8 +41,9 @@ def shap(target: Target) -> Attribution:
     sum is the difference of the logits of the window and the empty plane.
     """
     segments = grid(*target.values.shape, *SEGMENTS)
-    present = jnp.asarray(coalitions(int(segments.sizes.size)))
-    logits = _logits_of(target, segments, present.reshape(-1, *segments.shape))
+    present = coalitions(segments.sizes.size)
+    masks = jnp.asarray(present.reshape(-1, *segments.shape), jnp.float32)
+    logits = _logits_of(target, segments, masks)
     expected = target.difference()
     empty = target.logits(jnp.zeros_like(target.values)[None])
     shares = constrained_least_squares(present, logits - empty, expected)
@@ -56,7 +57,7 @@ def _logits_of(target: Target, cells: Grid, masks: jax.Array) -> jax.Array:
 
 
 def coalitions(players: int) -> np.ndarray:
-    """Returns float32 (COALITIONS, players): 1 where a player is in the coalition.
+    """Returns float64 (COALITIONS, players): 1 where a player is in the coalition.
 
     Sizes are drawn by the weights of the Shapley kernel; every second row is the complement of the
     one before. The same rows for every window.
@@ -66,15 +67,15 @@ def coalitions(players: int) -> np.ndarray:
     weights = 1.0 / (sizes * (players - sizes))
     rows = []
     for size in generator.choice(sizes, COALITIONS // 2, p=weights / weights.sum()):
-        row = np.zeros(players, np.float32)
+        row = np.zeros(players)
         row[generator.permutation(players)[:size]] = 1
         rows += [row, 1 - row]
     return np.stack(rows)
 
 
-def constrained_least_squares(rows: jax.Array, values: jax.Array, total: jax.Array) -> jax.Array:
+def constrained_least_squares(rows: np.ndarray, values: jax.Array, total: jax.Array) -> jax.Array:
     """Returns the x, (columns,), with the sum `total` that minimises |rows @ x - values|."""
     reduced = rows[:, :-1] - rows[:, -1:]
-    wanted = values - rows[:, -1] * total
-    first = jnp.linalg.solve(reduced.T @ reduced, reduced.T @ wanted)
+    solution = np.linalg.solve(reduced.T @ reduced, reduced.T)  # of the first columns
+    first = jnp.asarray(solution, jnp.float32) @ (values - rows[:, -1] * total)
     return jnp.append(first, total - first.sum())

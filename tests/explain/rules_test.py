@@ -41,7 +41,7 @@ def test_shapley_values_of_an_additive_game_are_exact():
     rows = occlusion.coalitions(12)
     np.testing.assert_array_equal(rows[::2] + rows[1::2], 1)
     found = occlusion.constrained_least_squares(
-        jnp.asarray(rows), jnp.asarray(rows @ values), jnp.asarray(values.sum())
+        rows, jnp.asarray(rows @ values), jnp.asarray(values.sum())
     )
     np.testing.assert_allclose(found, values, atol=1e-4)
 
@@ -50,9 +50,7 @@ def test_shapley_values_of_a_game_with_an_interaction():
     """Two players that are worth something together only share it."""
     rows = occlusion.coalitions(6)
     worth = rows[:, 0] * rows[:, 1] + 3 * rows[:, 4]
-    found = occlusion.constrained_least_squares(
-        jnp.asarray(rows), jnp.asarray(worth), jnp.asarray(4.0)
-    )
+    found = occlusion.constrained_least_squares(rows, jnp.asarray(worth), jnp.asarray(4.0))
     np.testing.assert_allclose(found, [0.5, 0.5, 0, 0, 3, 0], atol=0.05)
 
 
