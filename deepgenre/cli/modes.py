@@ -196,19 +196,6 @@ MODES: Mapping[str, Mode] = {
         ),
         files=True,
     ),
-    "explain": Mode(
-        _explain,
-        "Shows, and lets hear, which parts of a song the score of a class rests on.",
-        (
-            *("files", "output", "target", "method", "start_seconds"),
-            *("window_seconds", "hop_seconds", *_WEIGHTS, "summary"),
-        ),
-        (
-            "explain song.mp3 --target=jazz --output=explained/",
-            "explain songs/ --weights=mtt_musicnn --method=lrp --output=explained/",
-        ),
-        files=True,
-    ),
     "similar": Mode(
         _similar,
         "Finds the songs of a library that are most similar to given songs.",
@@ -244,6 +231,19 @@ MODES: Mapping[str, Mode] = {
         "Finds files that hold the same recording, also in other formats, levels and lengths.",
         ("files", "output", "summary"),
         ("duplicates songs/", "duplicates songs/ --output=copies.jsonl"),
+        files=True,
+    ),
+    "explain": Mode(
+        _explain,
+        "Shows, and lets hear, which parts of a song the score of a class rests on.",
+        (
+            *("files", "output", "target", "method", "start_seconds"),
+            *("window_seconds", "hop_seconds", *_WEIGHTS, "summary"),
+        ),
+        (
+            "explain song.mp3 --target=jazz --output=explained/",
+            "explain songs/ --weights=mtt_musicnn --method=lrp --output=explained/",
+        ),
         files=True,
     ),
     "embed": Mode(

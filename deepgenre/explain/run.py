@@ -17,7 +17,7 @@ from deepgenre.explain import excerpt
 from deepgenre.explain.explanation import DEFAULT_METHOD, METHODS, Explanation, explain
 from deepgenre.explain.grid import grid
 from deepgenre.explain.sound import Sound, important_parts, smoothed
-from deepgenre.files import replacing
+from deepgenre.files import for_soundfile, replacing
 from deepgenre.inference import aggregation, taggram, windows
 from deepgenre.inference.infer import FileOutputs, infer_files, with_windows
 from deepgenre.inference.prediction_files.rows import encodable
@@ -172,7 +172,7 @@ def _measured(heard: Sound, rate_hz: int) -> dict[str, float | None]:
 
 def _write_sound(path: Path, samples: np.ndarray, rate_hz: int) -> None:
     with replacing(path) as temporary:
-        soundfile.write(str(temporary), np.clip(samples, -1, 1), rate_hz, format="FLAC")
+        soundfile.write(for_soundfile(temporary), np.clip(samples, -1, 1), rate_hz, format="FLAC")
 
 
 def _write_numbers(path: Path, explanation: Explanation, start_seconds: float) -> None:
