@@ -85,7 +85,7 @@ METHOD = flags.DEFINE_string(
     "method",
     "",
     "gradient, smoothgrad, integrated_gradients, grad_cam, lrp, occlusion or shap; default "
-    "occlusion",
+    "integrated_gradients",
 )
 START_SECONDS = flags.DEFINE_float(
     "start_seconds",

@@ -134,13 +134,14 @@ def explanation(
     )
     extent = (*times, -0.5, len(band_hz) - 0.5)
     drawing: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
-    limit = float(np.quantile(np.abs(support), 0.995)) or 1.0
+    limit = float(np.quantile(np.abs(support), 0.98)) or 1.0
     for name in ("plane", "support"):
         panels[name].imshow(plane.T, cmap="gray" if name == "support" else "magma", **drawing)
         rows = np.linspace(0, len(band_hz) - 1, 6).round().astype(int)
         panels[name].set_yticks(rows, [f"{band_hz[row]:.0f}" for row in rows])
         panels[name].set(ylabel="frequency (Hz)")
-        panels[name].xaxis.set_major_formatter(_clock)
+        is_short = times[1] - times[0] < 10
+        panels[name].xaxis.set_major_formatter(_clock_with_tenths if is_short else _clock)
     opacity = np.clip(np.abs(support) / limit, 0, 1).T
     colours = plt.get_cmap("PuOr_r")(np.clip(0.5 + 0.5 * support.T / limit, 0, 1))
     colours[..., 3] = 0.85 * opacity
@@ -151,7 +152,8 @@ def explanation(
         axes = panels[name]
         for curve, style in ((name, "-"), (f"random_{name}", "--")):
             shares = np.linspace(0, 1, len(curves[curve]))
-            label = f"at random ({curves[curve].mean():.2f})" if style == "--" else "by the map"
+            name_of_order = "at random" if style == "--" else "by the map"
+            label = f"{name_of_order} ({curves[curve].mean():.2f})"
             axes.plot(shares, curves[curve], style, label=label)
         axes.set(title=title, ylabel="score", ylim=(-0.02, 1.02), xlabel="share of the window")
         axes.legend(loc="best", fontsize="small")
@@ -161,6 +163,10 @@ def explanation(
 
 def _clock(seconds: float, _: object) -> str:
     return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
+
+
+def _clock_with_tenths(seconds: float, _: object) -> str:
+    return f"{seconds // 60:.0f}:{seconds % 60:04.1f}"
 
 
 def _cells(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
