@@ -24,6 +24,7 @@ ORDER = [
     "evaluation",
     "training",
     "inference",
+    "explain",
     "library",
     "cli",
     "main",

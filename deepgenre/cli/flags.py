@@ -95,7 +95,7 @@ OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
     "copies (.jsonl), embeddings (.npz), weights (.safetensors), page (.html; default in the "
-    "workdir). For eval, organize, watch and figures: a folder",
+    "workdir). For eval, organize, watch, figures and explain: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -104,6 +104,20 @@ DESCRIBE = flags.DEFINE_list(
     "describe", [], "Of each song also: tempo, key, loudness, fingerprint; separated by commas"
 )
 TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
+TARGET = flags.DEFINE_string(
+    "target", "", "Class whose score is explained; default the song's best class"
+)
+METHOD = flags.DEFINE_string(
+    "method",
+    "",
+    "gradient, smoothgrad, integrated_gradients, grad_cam, lrp, occlusion or shap; default "
+    "integrated_gradients",
+)
+START_SECONDS = flags.DEFINE_float(
+    "start_seconds",
+    None,
+    "Explain the window that starts nearest to this time; default that with the highest score",
+)
 AGGREGATE = flags.DEFINE_enum(
     "aggregate",
     "mean",

@@ -114,6 +114,24 @@ def _similar(files: Sequence[str]) -> int:
     return similar.run(loading.load(*flags.weights()), [*flags.QUERY.value, *files], options)
 
 
+def _explain(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.explain import run
+    from deepgenre.explain.explanation import DEFAULT_METHOD
+    from deepgenre.weights import loading
+
+    options = run.Options(
+        output=flags.output(),
+        target=flags.TARGET.value,
+        method=flags.METHOD.value or DEFAULT_METHOD,
+        start_seconds=flags.START_SECONDS.value,
+        window_seconds=flags.WINDOW_SECONDS.value,
+        hop_seconds=flags.HOP_SECONDS.value,
+        summary=flags.summary(),
+    )
+    return run.run(loading.load(*flags.weights()), expand(files), options)
+
+
 def _organize(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
@@ -268,6 +286,19 @@ MODES: Mapping[str, Mode] = {
         "Finds files that hold the same recording, also in other formats, levels and lengths.",
         ("files", "output", "summary"),
         ("duplicates songs/", "duplicates songs/ --output=copies.jsonl"),
+        files=True,
+    ),
+    "explain": Mode(
+        _explain,
+        "Shows, and lets hear, which parts of a song the score of a class rests on.",
+        (
+            *("files", "output", "target", "method", "start_seconds"),
+            *("window_seconds", "hop_seconds", *_WEIGHTS, "summary"),
+        ),
+        (
+            "explain song.mp3 --target=jazz --output=explained/",
+            "explain songs/ --weights=mtt_musicnn --method=lrp --output=explained/",
+        ),
         files=True,
     ),
     "embed": Mode(

@@ -80,7 +80,7 @@ def _windows(
     for index, piece in pieces:
         starts, levels = np.zeros(0), []
         if np.abs(piece).max() >= decoding.SILENCE_PEAK:
-            starts, levels = _piece_windows(piece, specs[index])
+            starts, levels = piece_windows(piece, specs[index])
             is_silent[index] = False
         offset_seconds = offset_samples[index] / rates_hz[index]
         yield index, Windows(offset_seconds + starts, levels, piece.size / rates_hz[index])
@@ -90,7 +90,7 @@ def _windows(
         raise UserError(f"{name}: is silent below {rate_hz / 2:g} Hz; use another recording")
 
 
-def _piece_windows(piece: np.ndarray, spec: Spec) -> tuple[np.ndarray, list[np.ndarray]]:
+def piece_windows(piece: np.ndarray, spec: Spec) -> tuple[np.ndarray, list[np.ndarray]]:
     """Returns starts in seconds from the start of the piece, and the levels of each window."""
     compute_levels = device_frontend.levels_of if on_gpu() else front_end.levels
     levels = compute_levels(piece, spec.frontend)

@@ -96,7 +96,7 @@ class SphericalKMeans(nn.Module):
         frames >= 8, bands >= 32. Sows the groups of EMBEDDING as intermediates/embedding.
         """
         x = x.astype(jnp.float32)
-        groups = jax.lax.stop_gradient(describe(x, self._learnt(x)))
+        groups = describe(x, self._learnt(x))
         standard = {name: self._standardised(name, groups[name]) for name in sorted(groups)}
         embedding = jnp.concatenate([standard[name] for name in EMBEDDING], axis=-1)
         self.sow("intermediates", "embedding", embedding)

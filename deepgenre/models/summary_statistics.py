@@ -58,10 +58,34 @@ def covariance_of_change(x: jax.Array) -> jax.Array:
     size = covariance.shape[-1]
     mean_variance = jnp.trace(covariance, axis1=1, axis2=2)[:, None, None] / size
     floored = covariance + (COVARIANCE_FLOOR * mean_variance + EPSILON) * jnp.eye(size)[None]
-    values, vectors = jnp.linalg.eigh(floored)
-    logarithm = jnp.einsum("bik,bk,bjk->bij", vectors, jnp.log(values), vectors)
+    logarithm = matrix_logarithm(floored)
     rows, columns = np.triu_indices(size)
     return logarithm[:, rows, columns] * np.where(rows == columns, 1.0, np.sqrt(2.0))[None]
+
+
+@jax.custom_jvp
+def matrix_logarithm(matrices: jax.Array) -> jax.Array:
+    """Returns the logarithm of symmetric positive definite matrices (batch, size, size)."""
+    values, vectors = jnp.linalg.eigh(matrices)
+    return jnp.einsum("bik,bk,bjk->bij", vectors, jnp.log(values), vectors)
+
+
+@matrix_logarithm.defjvp
+def _matrix_logarithm_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """By Daletskii and Krein's formula; the gradient of `eigh` is infinite for equal values."""
+    (matrices,), (change,) = primals, tangents
+    values, vectors = jnp.linalg.eigh(matrices)
+    rows, columns = values[:, :, None], values[:, None, :]
+    is_close = jnp.abs(rows - columns) < 1e-3 * (rows + columns)
+    difference = jnp.where(is_close, 1.0, rows - columns)
+    slopes = jnp.where(
+        is_close, 2.0 / (rows + columns), (jnp.log(rows) - jnp.log(columns)) / difference
+    )
+    turned = jnp.einsum("bki,bkl,blj->bij", vectors, change, vectors)
+    logarithm = jnp.einsum("bik,bk,bjk->bij", vectors, jnp.log(values), vectors)
+    return logarithm, jnp.einsum("bik,bkl,bjl->bij", vectors, slopes * turned, vectors)
 
 
 def modulations(x: jax.Array) -> jax.Array:

@@ -1,0 +1,1 @@
+"""Which parts of a song a network's score rests on, as numbers, a figure and sound."""

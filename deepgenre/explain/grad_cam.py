@@ -1,0 +1,101 @@
+"""Grad-CAM: the last feature maps of convolutions, weighted by the gradient of the logit.
+
+R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
+localization", ICCV 2017, arXiv:1610.02391.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from deepgenre.errors import UserError
+from deepgenre.explain.target import Attribution, Target
+
+MIN_STEPS = 16  # along time: later feature maps are too coarse to say where
+
+
+def grad_cam(target: Target) -> Attribution:
+    """Returns the positive part of the weighted sum of the feature maps, resized to the plane.
+
+    The maps are those of the last block with a convolution, its norm, activation and pool included,
+    that has MIN_STEPS steps of time. Maps without a frequency axis, and those whose second axis is
+    not the plane's, say when only. Raises UserError where a network has no such maps.
+    """
+    planes = target.values[None]
+    shapes = _block_shapes(target, planes)
+    chosen = [index for index, shape in enumerate(shapes) if _fits(shape)]
+    if not chosen:
+        raise UserError(
+            f"--method: grad_cam needs feature maps of a convolution over the whole window, with "
+            f"{MIN_STEPS} steps of time; {target.spec.model} has none; use integrated_gradients"
+        )
+    shape = shapes[chosen[-1]]
+
+    def logit(change: jax.Array) -> tuple[jax.Array, jax.Array]:
+        blocks = _Blocks(chosen[-1], change)
+        with nn.intercept_methods(blocks.intercept):
+            value = target.logits(planes)[0]
+        return value, blocks.maps
+
+    slopes, maps = jax.grad(logit, has_aux=True)(jnp.zeros(shape))
+    spatial = tuple(range(1, len(shape) - 1))
+    weights = slopes.mean(axis=spatial, keepdims=True)
+    cam = nn.relu((weights * maps).sum(axis=-1)[0])
+    if cam.ndim == 2 and target.spec.frontend.kind not in ("log_mel", "musicnn"):
+        cam = cam.mean(axis=1)
+    cam = cam if cam.ndim == 2 else cam[:, None]
+    return Attribution(jax.image.resize(cam, target.values.shape, "linear"), jnp.array(jnp.nan))
+
+
+def has_convolutions(target: Target) -> bool:
+    """Returns whether any layer of the network is an `nn.Conv`."""
+    return bool(_block_shapes(target, target.values[None]))
+
+
+def _fits(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (3, 4) and shape[0] == 1 and shape[1] >= MIN_STEPS
+
+
+def _block_shapes(target: Target, planes: jax.Array) -> list[tuple[int, ...]]:
+    """Returns the shapes of the outputs of the blocks with convolutions, in their order."""
+    blocks = _Blocks()
+
+    def run(planes: jax.Array) -> jax.Array:
+        with nn.intercept_methods(blocks.intercept):
+            return target.logits(planes)
+
+    jax.eval_shape(run, planes)
+    return blocks.shapes
+
+
+@dataclasses.dataclass
+class _Blocks:
+    """Follows the calls of a network's blocks: the modules in it that contain a convolution."""
+
+    chosen: int = -1  # index of the block whose output is kept, and to which `change` is added
+    change: Any = None
+    maps: Any = None  # the output that was kept
+    shapes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
+    depth: int = 0
+    convolved: bool = False
+
+    def intercept(self, run: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext):
+        """Calls a module's method; see `nn.intercept_methods`."""
+        if context.method_name != "__call__":
+            return run(*args, **kwargs)
+        if self.depth == 1:
+            self.convolved = False
+        self.depth += 1
+        output = run(*args, **kwargs)
+        self.depth -= 1
+        self.convolved |= isinstance(context.module, nn.Conv)
+        if self.depth != 1 or not self.convolved:
+            return output
+        self.shapes.append(output.shape)
+        if len(self.shapes) - 1 == self.chosen:
+            self.maps = output.astype(jnp.float32)
+            output = output + self.change.astype(output.dtype)
+        return output

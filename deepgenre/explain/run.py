@@ -1,0 +1,217 @@
+"""Explains songs: per song numbers, a figure and the important parts as sound."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from deepgenre import log, summary
+from deepgenre.audio.discover import Found
+from deepgenre.audio.loudness import Meter
+from deepgenre.errors import InterruptedRunError, UserError, look_up, unknown_name
+from deepgenre.explain import excerpt
+from deepgenre.explain.explanation import DEFAULT_METHOD, METHODS, Explanation, explain
+from deepgenre.explain.grid import grid
+from deepgenre.explain.sound import Sound, important_parts, smoothed
+from deepgenre.files import for_soundfile, replacing
+from deepgenre.inference import aggregation, taggram, windows
+from deepgenre.inference.infer import FileOutputs, infer_files, with_windows
+from deepgenre.inference.prediction_files.rows import encodable
+from deepgenre.interrupt import stop_requests
+from deepgenre.log import escape_controls
+from deepgenre.summary import Batch
+from deepgenre.weights.spec import Weights
+
+PARTS = (10, 8)  # of the grid in which the most important parts are named: times, bands
+NAMED_PARTS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of an explanation; `cli.flags` describes each."""
+
+    output: Path | None
+    target: str = ""
+    method: str = DEFAULT_METHOD
+    start_seconds: float | None = None
+    window_seconds: float = 0.0
+    hop_seconds: float = 0.0
+    summary: Path | None = None
+
+
+def run(weights: Weights, inputs: Found, options: Options) -> int:
+    """Explains every song; returns 1 if one failed, else 0.
+
+    Writes <name>.json, .npz, .png and .flac into the output folder.
+    """
+    look_up(METHODS, options.method, "--method")
+    if options.target and options.target not in weights.spec.classes:
+        raise unknown_name("--target", options.target, weights.spec.classes)
+    if not options.output or options.output.is_file():
+        raise UserError("--output: give a folder for figures and sounds, e.g. --output=explained/")
+    if not inputs.files:
+        raise UserError("--files: give files, folders, globs or a list.txt to process")
+    weights = with_windows(weights, options.window_seconds, options.hop_seconds)
+    with summary.batch("explain", options.summary) as counts:
+        counts.files = len(inputs.files)
+        counts.results.append(options.output)
+        _explain_all(weights, inputs, options, counts)
+    return 1 if counts.failures else 0
+
+
+def _explain_all(weights: Weights, inputs: Found, options: Options, counts: Batch) -> None:
+    names = taggram.names(inputs.files)
+    every = infer_files(weights, inputs.files, read=windows.reader(inputs.failures))
+    progress = log.progress(None, total=counts.files, unit="song", title="explain")
+    with stop_requests() as stop_requested, contextlib.closing(every), progress as bar:
+        for outputs in every:
+            try:
+                if outputs.error:
+                    raise UserError(outputs.error)
+                line = _explain_song(weights, outputs, names[outputs.path], options)
+            except UserError as error:
+                counts.failed(str(error), outputs.path)
+            else:
+                counts.succeeded(outputs.seconds)
+                with bar.external_write_mode():
+                    print(line)
+            bar.update()
+            if stop_requested():
+                break
+    if counts.processed < counts.files:
+        raise InterruptedRunError(f"stopped after {counts.processed} of {counts.files} files")
+
+
+def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Options) -> str:
+    """Writes the explanation of a song; returns the line to print."""
+    spec, path = weights.spec, outputs.path
+    assert options.output
+    song_scores = aggregation.song_scores(outputs, spec, "mean")
+    index = spec.classes.index(options.target) if options.target else int(np.argmax(song_scores))
+    chosen = excerpt.window_index(outputs, index, options.start_seconds)
+    window = excerpt.read(path, spec, float(outputs.start_seconds[chosen]))
+    window_seconds = spec.window_frames / spec.frontend.frames_per_second
+    rate_hz = spec.frontend.sample_rate_hz
+    if window_seconds - window.samples.size / rate_hz > 2 / spec.frontend.frames_per_second:
+        log.info(
+            "%s: is shorter than a window of %.1f s; the rest is padded, as in predict",
+            path, window_seconds,
+        )  # fmt: skip
+    explanation = explain(weights, window.levels, spec.classes[index], options.method)
+    heard = important_parts(window.samples, rate_hz, explanation)
+    fields = {
+        "file": encodable(str(path)),
+        "start_seconds": round(window.start_seconds, 3),
+        "window_seconds": round(window_seconds, 3),
+        "song_score": round(float(song_scores[index]), 4),
+        **to_json(explanation, window.start_seconds),
+        "sound": _measured(heard, rate_hz),
+    }
+    base = options.output / name
+    _write_sound(base.with_name(f"{name}.flac"), heard.samples, rate_hz)
+    _write_numbers(base.with_name(f"{name}.npz"), explanation, window.start_seconds)
+    _draw(base.with_name(f"{name}.png"), explanation, fields, path)
+    with replacing(base.with_name(f"{name}.json")) as temporary:
+        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    return _line(fields, path)
+
+
+def to_json(explanation: Explanation, start_seconds: float) -> dict[str, Any]:
+    """Returns the numbers of an explanation; times are those of the song."""
+    error = explanation.completeness_error
+    return {
+        "target": explanation.target,
+        "method": explanation.method,
+        "score": round(explanation.score, 4),
+        "logit": round(explanation.logit, 4),
+        "completeness_error": None if np.isnan(error) else round(error, 5),
+        **{name: round(value, 4) for name, value in explanation.merit.items()},
+        "parts": _parts(explanation, start_seconds),
+    }
+
+
+def _parts(explanation: Explanation, start_seconds: float) -> list[dict[str, float]]:
+    """Returns the segments that support the target most, the first most; none against it."""
+    cells = grid(*explanation.map.shape, *PARTS)
+    support = np.asarray(cells.means(explanation.map)) * cells.sizes
+    total, parts = np.maximum(support, 0).sum(), []
+    for flat in np.argsort(-support, axis=None)[:NAMED_PARTS]:
+        time, band = np.unravel_index(flat, support.shape)
+        frames = np.flatnonzero(cells.of_frame == time)
+        hz = explanation.band_hz[cells.of_band == band]
+        if support[time, band] > 0:
+            parts.append(
+                {
+                    "start_seconds": start_seconds + frames[0] * explanation.seconds_per_frame,
+                    "end_seconds": start_seconds + (frames[-1] + 1) * explanation.seconds_per_frame,
+                    "low_hz": float(hz[0]),
+                    "high_hz": float(hz[-1]),
+                    "share": float(support[time, band] / total),
+                }
+            )
+    return [{name: round(float(value), 3) for name, value in part.items()} for part in parts]
+
+
+def _measured(heard: Sound, rate_hz: int) -> dict[str, float | None]:
+    """Returns the gain, peak and loudness of the important parts."""
+    meter = Meter(rate_hz, 1)
+    meter.add(heard.samples[:, None])
+    measured = meter.result()
+    peak = float(np.abs(heard.samples).max(initial=0.0))
+    return {
+        "gain_db": round(heard.gain_db, 2),
+        "peak_dbfs": round(20 * float(np.log10(peak)), 2) if peak else None,
+        "loudness_lufs": measured.integrated_lufs and round(measured.integrated_lufs, 2),
+    }
+
+
+def _write_sound(path: Path, samples: np.ndarray, rate_hz: int) -> None:
+    with replacing(path) as temporary:
+        soundfile.write(for_soundfile(temporary), np.clip(samples, -1, 1), rate_hz, format="FLAC")
+
+
+def _write_numbers(path: Path, explanation: Explanation, start_seconds: float) -> None:
+    """Writes the map and the plane, (frames, bands), with times and frequencies of their cells."""
+    frames = np.arange(len(explanation.map))
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            map=explanation.map,
+            plane=explanation.plane,
+            seconds=start_seconds + frames * explanation.seconds_per_frame,
+            hz=explanation.band_hz,
+            **explanation.curves._asdict(),
+        )
+
+
+def _draw(path: Path, explanation: Explanation, fields: dict[str, Any], song: Path) -> None:
+    from deepgenre.evaluation.figures import explanation as figures  # matplotlib is slow to import
+    from deepgenre.evaluation.figures import style
+
+    start = fields["start_seconds"]
+    figure = figures.explanation(
+        explanation.plane,
+        smoothed(explanation.map, explanation.seconds_per_frame),
+        (start, start + len(explanation.map) * explanation.seconds_per_frame),
+        explanation.band_hz,
+        explanation.curves._asdict(),
+        title=f"{escape_controls(encodable(song.name))}: {explanation.target} "
+        f"{explanation.score:.2f}, by {explanation.method}",
+    )
+    style.write(figure, path)
+
+
+def _line(fields: dict[str, Any], song: Path) -> str:
+    where = "nothing in this window supports it"
+    if fields["parts"]:
+        part = fields["parts"][0]
+        minutes, seconds = divmod(part["start_seconds"], 60)
+        where = (
+            f"most at {minutes:.0f}:{seconds:04.1f}, {part['low_hz']:.0f}-{part['high_hz']:.0f} Hz"
+        )
+    return f"{fields['target']} {fields['score']:.3f}  {where}  {escape_controls(song)}"
