@@ -1,4 +1,4 @@
-"""Figures, written as files; the only module that imports matplotlib."""
+"""Figures, written as files, and the settings of matplotlib for all of them."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,9 +14,7 @@ from deepgenre.files import replacing
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-MAX_ROWS = 20  # of a taggram: more are not legible
 warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
 plt.rcParams["text.parse_math"] = False  # a class name may contain dollar signs, e.g. "$uicideboy$"
 
@@ -39,7 +37,7 @@ def confusion_matrix(
     axes.set(
         xlabel="predicted", ylabel="true", title=f"{np.trace(counts)} of {counts.sum()} correct"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def tag_bars(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -62,7 +60,7 @@ def tag_bars(path: Path, scores: np.ndarray, labels: np.ndarray, classes: Sequen
     axes.set_yticks(np.arange(len(evaluated)), np.array(classes)[evaluated][order])
     axes.set(xlim=(0, 1), xlabel="average precision", title=f"{len(labels)} clips")
     axes.legend(loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def training_curves(path: Path, lines: Sequence[dict[str, Any]], merit: str) -> None:
@@ -81,56 +79,11 @@ def training_curves(path: Path, lines: Sequence[dict[str, Any]], merit: str) -> 
     right.grid(alpha=0.3)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, path)
+    save(figure, path)
 
 
-def taggram(
-    path: Path,
-    start_seconds: np.ndarray,
-    window_seconds: float,
-    scores: np.ndarray,
-    classes: Sequence[str],
-    title: str,
-) -> None:
-    """Draws the scores (windows, classes) of a song over time, the highest mean scores on top.
-
-    Overlapping windows are drawn around their centres; gaps between windows stay blank.
-    """
-    shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MAX_ROWS]
-    edges, columns = _cells(start_seconds, window_seconds)
-    cells = np.full((len(shown), len(edges) - 1), np.nan)
-    cells[:, columns] = scores[:, shown].T
-    figure, axes = plt.subplots(figsize=(10, 1.6 + 0.24 * len(shown)), layout="constrained")
-    drawn = axes.pcolormesh(edges, np.arange(len(shown) + 1), cells, cmap="viridis", vmin=0, vmax=1)
-    figure.colorbar(drawn, label="score", pad=0.01)
-    axes.set_yticks(np.arange(len(shown)) + 0.5, np.array(classes)[shown])
-    axes.invert_yaxis()
-    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:02.0f}")
-    axes.set(xlim=(0, None), xlabel="time (min:s)", title=title)
-    _save(figure, path)
-
-
-def _cells(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the increasing edges of the cells, and the index of the cell of each window.
-
-    Overlapping neighbours meet halfway; a gap between windows is an empty cell.
-    """
-    ends = starts + length
-    meet = ends[:-1] > starts[1:] - 1e-3
-    halfway = (ends[:-1] + starts[1:]) / 2
-    lefts = np.concatenate([starts[:1], np.where(meet, halfway, starts[1:])])
-    rights = np.concatenate([np.where(meet, halfway, ends[:-1]), ends[-1:]])
-    edges, columns = [float(lefts[0])], []
-    for left, right in zip(lefts, rights, strict=True):
-        if left > edges[-1]:
-            edges.append(float(left))
-        columns.append(len(edges) - 1)
-        edges.append(float(right))
-    return np.array(edges), np.array(columns)
-
-
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the path's suffix, and closes it."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format=path.suffix[1:])
     plt.close(figure)

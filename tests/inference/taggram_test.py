@@ -8,19 +8,19 @@ import numpy as np
 import tiny
 from hypothesis import given
 
-from deepgenre.evaluation import figures
+from deepgenre.evaluation import timeline_figure
 from deepgenre.inference import taggram
 from deepgenre.inference.infer import FileOutputs
 
 
 def test_cells_equal_hand_computed_values():
-    edges, cells = figures._cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
+    edges, cells = timeline_figure.cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
     np.testing.assert_allclose(edges, [0, 1.5, 2.5, 4])
     assert list(cells) == [0, 1, 2]
-    edges, cells = figures._cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
+    edges, cells = timeline_figure.cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
     np.testing.assert_allclose(edges, [0, 2, 4, 6, 8])
     assert list(cells) == [0, 1, 3]
-    edges, cells = figures._cells(np.array([3.0]), 2.0)
+    edges, cells = timeline_figure.cells(np.array([3.0]), 2.0)
     np.testing.assert_allclose(edges, [3, 5])
 
 
@@ -31,7 +31,7 @@ def test_cells_equal_hand_computed_values():
 )
 def test_each_window_has_its_own_cell(gaps, first, length):
     starts = first + np.cumsum([0, *gaps])
-    edges, cells = figures._cells(starts, length)
+    edges, cells = timeline_figure.cells(starts, length)
     assert (np.diff(edges) > 0).all()
     assert len(set(cells)) == len(starts)
     assert edges[0] == starts[0]
