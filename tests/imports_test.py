@@ -24,6 +24,7 @@ ORDER = [
     "evaluation",
     "training",
     "inference",
+    "synthesis",
     "library",
     "cli",
     "main",

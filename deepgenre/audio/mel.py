@@ -23,8 +23,7 @@ def mel_filters(
     sample_rate_hz: float, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float
 ) -> np.ndarray:
     """Returns triangles of equal area, float32 (n_mels, 1 + n_fft // 2), lowest band first."""
-    low, high = _mels(np.array([fmin_hz, fmax_hz]))
-    edges_hz = _hz(np.linspace(low, high, n_mels + 2))
+    edges_hz = band_edges_hz(n_mels, fmin_hz, fmax_hz)
     widths_hz = np.diff(edges_hz)
     ramps = np.subtract.outer(edges_hz, np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz))
     rising = -ramps[:-2] / widths_hz[:-1, None]
@@ -34,10 +33,13 @@ def mel_filters(
     return triangles
 
 
-def band_centres_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
-    """Returns the peak of each of the filters of `mel_filters`, float64 (n_mels,), in Hz."""
+def band_edges_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
+    """Returns the corners of the triangles of `mel_filters`, float64 (n_mels + 2,), in Hz.
+
+    Band i is above 0 between corners i and i + 2, and largest at i + 1.
+    """
     low, high = _mels(np.array([fmin_hz, fmax_hz]))
-    return _hz(np.linspace(low, high, n_mels + 2))[1:-1]
+    return _hz(np.linspace(low, high, n_mels + 2))
 
 
 def _mels(hz: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deepgenre.inference.predict import Options
     from deepgenre.inference.tags import Choice
     from deepgenre.library.policies import Tagging
+    from deepgenre.synthesis import experiment
 
 SHIPPED = "gtzan"  # the weights that come with the program
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
@@ -92,7 +93,8 @@ HOP_SECONDS = flags.DEFINE_float(
 TOP_K = flags.DEFINE_integer(
     "top_k",
     None,
-    "At most this many tags per song (5, in organize and watch 6), or similar songs (10)",
+    "At most this many tags per song (5, in organize and watch 6), similar songs (10), or excerpts "
+    "per channel (4)",
 )
 THRESHOLD = flags.DEFINE_float(
     "threshold",
@@ -159,6 +161,17 @@ POLL_SECONDS = flags.DEFINE_float(
 SETTLE_SECONDS = flags.DEFINE_float(
     "settle_seconds", 10.0, "A new file is processed when its size and time are this long unchanged"
 )
+STYLE = _define_path("style", "Song whose textures are imposed")
+TARGET = flags.DEFINE_string("target", "", "Class by name; for style default the style's")
+CHECK = _define_path("check", "Weights that take no part and score the sound before and after")
+START_SECONDS = flags.DEFINE_float("start_seconds", 0.0, "Start of the excerpt in the song")
+SECONDS = flags.DEFINE_float(
+    "seconds", 0.0, "Length of the excerpt; 0: the network's input, at least 10 s"
+)
+LAYER = flags.DEFINE_string("layer", "", "Convolution by name; default the last one")
+CHANNELS = flags.DEFINE_list("channels", [], "Channels by number; default six exceptional ones")
+STEPS = flags.DEFINE_integer("steps", 200, "Steps of gradient descent")
+SEED = flags.DEFINE_integer("seed", 0, "Of noise and random disturbances")
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
@@ -281,6 +294,31 @@ def predict_options(default: "Choice") -> "Options":
         choice=_choice(default),
         describe=DESCRIBE.value,
         summary=summary(),
+    )
+
+
+def channels() -> list[int]:
+    """Returns the channels of --channels."""
+    try:
+        return [int(channel) for channel in CHANNELS.value]
+    except ValueError as error:
+        raise UserError(f"--channels: give numbers, e.g. 3,17 ({error})") from error
+
+
+def experiment_options() -> "experiment.Options":
+    """Returns the options of style transfer and generation."""
+    from deepgenre.synthesis import experiment
+    from deepgenre.weights import loading
+
+    check = [CHECK.value] if CHECK.value else []
+    return experiment.Options(
+        output=output(),
+        check=[experiment.Network("second", name, loading.load(name)) for name in check],
+        target=TARGET.value,
+        start_seconds=START_SECONDS.value,
+        seconds=SECONDS.value,
+        steps=STEPS.value,
+        seed=SEED.value,
     )
 
 

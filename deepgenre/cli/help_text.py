@@ -26,6 +26,12 @@ METAVARS = {
     "hop_seconds": "SECONDS",
     "poll_seconds": "SECONDS",
     "settle_seconds": "SECONDS",
+    "target": "CLASS",
+    "check": "NAME",
+    "layer": "NAME",
+    "channels": "N,N",
+    "start_seconds": "SECONDS",
+    "seconds": "SECONDS",
     "int": "N",
     "float": "SCORE",
 }

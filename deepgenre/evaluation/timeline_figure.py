@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from deepgenre.audio.mel import band_centres_hz
+from deepgenre.audio.mel import band_edges_hz
 from deepgenre.audio.overview import Picture
 from deepgenre.evaluation.figures import save
 
@@ -55,9 +55,7 @@ def timeline(
     bottom.set_yticks(np.arange(len(shown)) + 0.5, np.array(classes)[shown])
     bottom.invert_yaxis()
     bottom.xaxis.set_major_locator(MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
-    bottom.xaxis.set_major_formatter(
-        lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
-    )
+    bottom.xaxis.set_major_formatter(lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:02.0f}")
     bottom.set(xlim=(0, None), xlabel="time (min:s)")
     for axes, colour in ((top, "#cc3311"), (middle, "white"), (bottom, "white")):
         for second in change_seconds:
@@ -85,7 +83,7 @@ def _spectrogram(axes: Axes, picture: Picture) -> AxesImage:
 def set_mel_ticks(axes: Axes, num_bands: int, fmin_hz: float, fmax_hz: float) -> None:
     """Labels an axis of mel bands, whose unit is a band, in kHz."""
     ticks_hz = [hz for hz in TICKS_HZ if fmin_hz <= hz < fmax_hz]
-    centres_hz = band_centres_hz(num_bands, fmin_hz, fmax_hz)
+    centres_hz = band_edges_hz(num_bands, fmin_hz, fmax_hz)[1:-1]
     axes.set_yticks(
         np.interp(ticks_hz, centres_hz, np.arange(num_bands)), [f"{hz / 1000:g}" for hz in ticks_hz]
     )

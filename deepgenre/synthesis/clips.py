@@ -29,9 +29,7 @@ def excerpt(path: Path, rate_hz: int, start_seconds: float, seconds: float) -> n
             f"{path}: ends at {position / rate_hz:.1f} s, before --start_seconds={start_seconds:g}"
         )
     if np.abs(samples).max() < decoding.SILENCE_PEAK:
-        raise UserError(
-            f"{path}: is silent from {start_seconds:g} s; give another --start_seconds"
-        )
+        raise UserError(f"{path}: is silent from {start_seconds:g} s; give another --start_seconds")
     return samples
 
 

@@ -73,12 +73,9 @@ def maps_of(spec: Spec, observe: Callable[[str], object] = lambda name: None) ->
             mutable=["intermediates"],
             capture_intermediates=is_layer,
         )  # pyright: ignore[reportGeneralTypeIssues]
-        kept = traverse_util.flatten_dict(state["intermediates"])
-        maps = {
-            "/".join(path[:-1]): values[-1]
-            for path, values in kept.items()
-            if path[-1] == "__call__"
-        }
+        kept: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(state["intermediates"]))
+        calls = {path[:-1]: values for path, values in kept.items() if path[-1] == "__call__"}
+        maps = {"/".join(path): values[-1] for path, values in calls.items()}
         return Outputs(logits, maps)
 
     return outputs

@@ -64,7 +64,7 @@ def class_loss(network: Network, index: int, *, multi_label: bool) -> Loss:
         of_frames, of_bands, of_noise = jax.random.split(key, 3)
         frames = jax.random.randint(of_frames, (), -JITTER_FRAMES, JITTER_FRAMES + 1)
         bands = jax.random.randint(of_bands, (), -JITTER_BANDS, JITTER_BANDS + 1)
-        moved = jnp.roll(decibels, (frames, bands), axis=(0, 1))
+        moved = jnp.roll(decibels, jnp.stack([frames, bands]), axis=(0, 1))
         disturbed = moved + NOISE_DB * jax.random.normal(of_noise, moved.shape)
         logits = network(variables, disturbed).logits.mean(axis=0)
         of_class = jax.nn.log_sigmoid(logits) if multi_label else jax.nn.log_softmax(logits)
