@@ -54,7 +54,7 @@ class Overview:
         count = mono.size // self._window.size
         used = count * self._window.size
         self._rest = mono[used:]
-        self._add(self._measure(mono[:used].reshape(count, -1)))
+        self._add(self._measure(mono[:used].reshape(count, self._window.size)))
 
     def _start(self, rate_hz: int) -> None:
         size = 1 << round(np.log2(FRAME_SECONDS * rate_hz))

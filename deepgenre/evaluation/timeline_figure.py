@@ -21,7 +21,7 @@ def timeline(
     path: Path,
     picture: Picture,
     start_seconds: np.ndarray,
-    length_seconds: float,
+    length_seconds: np.ndarray,
     scores: np.ndarray,
     change_seconds: np.ndarray,
     classes: Sequence[str],
@@ -30,7 +30,7 @@ def timeline(
     """Draws scores (times, classes) under the song's waveform and spectrogram.
 
     The classes with the highest mean scores are on top. Scores are those of parts of
-    `length_seconds` from each of `start_seconds`; overlapping ones are drawn around their centres,
+    `length_seconds` (times,) from `start_seconds`; overlapping ones are drawn around their centres,
     and gaps stay blank. Vertical lines mark the changes.
     """
     shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MAX_ROWS]
@@ -90,7 +90,7 @@ def set_mel_ticks(axes: Axes, num_bands: int, fmin_hz: float, fmax_hz: float) ->
     axes.set_ylabel("frequency (kHz, mel)")
 
 
-def cells(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
+def cells(starts: np.ndarray, length: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Returns the increasing edges of the cells, and the index of the cell of each part.
 
     Overlapping neighbours meet halfway; a gap between parts is an empty cell.

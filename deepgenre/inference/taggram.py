@@ -50,14 +50,14 @@ def write(
     from deepgenre.evaluation import timeline_figure  # matplotlib takes a second to import
 
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
-    times, scores, length_seconds = outputs.start_seconds, outputs.scores, window_seconds
+    times, scores = outputs.start_seconds, outputs.scores
+    length_seconds = np.full(len(times), window_seconds)
     recurrent = {}
     if outputs.step_scores is not None:
-        ends, scores = steps(outputs.start_seconds, outputs.step_scores, window_seconds)
-        length_seconds = window_seconds / outputs.step_scores.shape[1]
-        times = ends - length_seconds
+        times, ends, scores = steps(outputs.start_seconds, outputs.step_scores, window_seconds)
+        length_seconds = ends - times
         recurrent = {"step_times": ends, "step_scores": scores}
-    changes = change_times(times, scores, length_seconds)
+    changes = change_times(times, length_seconds, scores)
     with replacing(folder / f"{name}.npz") as path, path.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -82,12 +82,12 @@ def write(
 
 def steps(
     starts: np.ndarray, step_scores: np.ndarray, window_seconds: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns times in seconds, and scores (steps, classes), of a recurrent network over a song.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the start and end in s, and scores (steps, classes), of a recurrent network's steps.
 
-    A score of a window's step i of n depends on about the first (i + 1) / n of the window, where
-    its time is. Where windows (starting at `starts`) overlap, a step is that of the earliest: the
-    one that has been preceded by most of the song. The network begins anew with each window.
+    A score of a window's step i of n depends on about the first (i + 1) / n of the window, which is
+    where the step ends. Where windows (starting at `starts`) overlap, a step is that of the
+    earliest: the one that most of the song precedes. The network begins anew with each window.
 
     step_scores: (windows, steps, classes).
     """
@@ -95,17 +95,23 @@ def steps(
     ends = starts[:, None] + window_seconds * np.arange(1, num_steps + 1) / num_steps
     reached = np.maximum.accumulate(np.concatenate([[-np.inf], ends[:-1, -1]]))
     is_new = ends > reached[:, None] + window_seconds / num_steps / 2
-    return ends[is_new], step_scores[is_new]
+    kept, length_seconds = ends[is_new], window_seconds / num_steps
+    begins = kept - length_seconds
+    # Steps of different windows are not exactly one apart.
+    joined = begins[1:] - kept[:-1] < length_seconds
+    begins[1:] = np.where(joined, kept[:-1], begins[1:])
+    return begins, kept, step_scores[is_new]
 
 
-def change_times(times: np.ndarray, scores: np.ndarray, length_seconds: float) -> np.ndarray:
+def change_times(times: np.ndarray, length_seconds: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Returns where scores (times, classes) change, float64 (changes,), in seconds.
 
-    times: starts of the parts, of `length_seconds`, that were scored. A change is halfway between
-    the centres of two parts. Between changes are at least SHORTEST_SECONDS.
+    times: starts of the parts, of `length_seconds` (parts,), that were scored. A change is halfway
+    between the centres of two parts. Between changes are at least SHORTEST_SECONDS.
     """
     if len(times) < 2:
         return np.zeros(0)
     hop_seconds = float(np.median(np.diff(times)))
     found = change_points(scores, max(1, round(SHORTEST_SECONDS / hop_seconds)))
-    return np.array([(times[i - 1] + times[i] + length_seconds) / 2 for i in found])
+    centres = times + length_seconds / 2
+    return np.array([(centres[i - 1] + centres[i]) / 2 for i in found])

@@ -13,13 +13,14 @@ from deepgenre.audio import frontend as front_end
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data.sampling import window
 from deepgenre.synthesis import differentiable, inversion, responses, sounds
-from deepgenre.synthesis.optimisation import Loss, Prior, compile_descent
+from deepgenre.synthesis.optimisation import Prior, compile_descent
 from deepgenre.synthesis.responses import Item, Top
 from deepgenre.weights.spec import Spec, Weights
 
 PRIOR = Prior(distance=1e-2, smoothness=1.0)
 STEPS = 100
 STEP_DB = 1.0
+NOISE_DB = 6.0
 SHORTEST_SECONDS = 1.0  # of an excerpt as sound: shorter responses are heard with what is around
 FLOOR_DB = -100.0
 
@@ -63,23 +64,6 @@ def decibels_of(levels: np.ndarray, frontend: FrontEnd) -> np.ndarray:
         return np.maximum(10 * np.log10(np.maximum(power, 1e-10)), FLOOR_DB)
     range_db = frontend.dynamic_range_db
     return levels.astype(np.float32) * (range_db / front_end.MAX_LEVEL) - range_db
-
-
-def channel_loss(spec: Spec, layer: str) -> Loss:
-    """Returns minus the response of a channel in the middle of a window, in deviations.
-
-    Its variables are those of the network, the channel, and the deviation of its responses.
-    """
-    network = differentiable.network_of(spec)
-
-    def loss(key: jax.Array, variables: Any, decibels: jax.Array) -> jax.Array:
-        del key
-        of_network, channel, deviation = variables
-        map_ = network(of_network, decibels).maps[layer]
-        middle = map_[map_.shape[0] // 2, map_.shape[1] // 2, ..., channel]
-        return -jnp.max(middle) / deviation
-
-    return loss
 
 
 def examine(weights: Weights, layer: str, top: Top, channels: Sequence[int]) -> list[Channel]:
@@ -129,28 +113,70 @@ def _widened(first: int, last: int, least: int, length: int) -> tuple[int, int]:
 def _compile_maximisation(weights: Weights, layer: str, top: Top) -> Callable[[int], Maximised]:
     """Returns the function of a channel to the spectrogram that maximises its response.
 
-    It begins with the mean levels of the windows of `top`.
+    It begins with the mean levels of the windows of `top`, of which it changes what the middle of
+    the map depends on.
     """
-    spec = weights.spec
-    loss, respond = channel_loss(spec, layer), jax.jit(responses.of_layer(spec, layer))
-    shape = (spec.window_frames, spec.frontend.n_mels)
-    descend = compile_descent(loss, PRIOR, shape, steps=STEPS, step_db=STEP_DB)
-    evaluate = jax.jit(jax.value_and_grad(loss, argnums=2))
-    start_db = np.tile(decibels_of(top.level_sum / top.count, spec.frontend), (shape[0], 1))
+    spec, respond = weights.spec, jax.jit(responses.of_layer(weights.spec, layer))
+    mean_db = decibels_of(top.level_sum / top.count, spec.frontend)
+    start_db = np.tile(mean_db, (spec.window_frames, 1))
+    loudest_db = (
+        0.0 if spec.frontend.kind != "musicnn" else differentiable.loudest(start_db, spec.frontend)
+    )
+    middle = _middle(spec, layer, loudest_db)
+    span = responses.span_of(_dependence(middle, weights.variables, start_db))
+    begin, end = span[0], span[1]
+
+    def loss(key: jax.Array, variables: Any, part_db: jax.Array) -> jax.Array:
+        del key
+        of_network, channel, deviation = variables
+        decibels = jnp.asarray(start_db).at[begin:end].set(part_db)
+        return -middle(of_network, decibels)[channel] / deviation
+
+    part = start_db[begin:end]
+    descend = compile_descent(loss, PRIOR, part.shape, steps=STEPS, step_db=STEP_DB)
+    evaluate = jax.jit(lambda variables, part_db: loss(jax.random.key(0), variables, part_db))
 
     def maximise(channel: int) -> Maximised:
         deviation = max(float(top.deviation()[channel]), 1e-9)
         variables = (weights.variables, channel, deviation)
-        reached_db, _ = descend(start_db, variables, 0, f"channel {channel}")
-        value, gradient = evaluate(jax.random.key(0), variables, reached_db)
-        span = responses.span_of(np.asarray(gradient))
-        item = Item("maximised", None, 0.0, reached_db)
-        reached = -float(value) * deviation
-        excerpt = _excerpt(item, reached_db, reached, span, spec.frontend)
+        part_db = np.minimum(descend(part, variables, 0, f"channel {channel}")[0], loudest_db)
+        response = -float(evaluate(variables, part_db)) * deviation
+        whole_db = start_db.copy()
+        whole_db[begin:end] = part_db
+        item = Item("maximised", None, 0.0, whole_db)
+        excerpt = _excerpt(item, whole_db, response, span, spec.frontend)
         power = 10 ** (excerpt.decibels / 10)
         waveform = sounds.at_peak(inversion.from_mel_power(power, spec.frontend))
         levels = window(front_end.levels(waveform, spec.frontend), 0, spec.window_frames)
-        response = float(np.asarray(respond(weights.variables, levels[None]))[0, channel])
-        return Maximised(excerpt, waveform, response)
+        heard = float(np.asarray(respond(weights.variables, levels[None]))[0, channel])
+        return Maximised(excerpt, waveform, heard)
 
     return maximise
+
+
+def _middle(spec: Spec, layer: str, loudest_db: float) -> Callable[[Any, jax.Array], jax.Array]:
+    """Returns the function of variables and decibels to the responses in the middle, (channels,).
+
+    Over time; over bands the largest.
+    """
+    network = differentiable.network_of(spec, loudest_db)
+
+    def middle(variables: Any, decibels: jax.Array) -> jax.Array:
+        map_ = network(variables, decibels).maps[layer]
+        at_middle = map_[map_.shape[0] // 2, map_.shape[1] // 2]
+        return at_middle.reshape(-1, at_middle.shape[-1]).max(axis=0)
+
+    return middle
+
+
+def _dependence(
+    middle: Callable[[Any, jax.Array], jax.Array], variables: Any, start_db: np.ndarray
+) -> np.ndarray:
+    """Returns the gradient of all channels of the middle, with noise that activates them."""
+    noise = np.random.default_rng(0).normal(0, NOISE_DB, start_db.shape).astype(np.float32)
+
+    @jax.jit
+    def gradient(variables: Any, decibels: jax.Array) -> jax.Array:
+        return jax.grad(lambda decibels: middle(variables, decibels).sum())(decibels)
+
+    return np.asarray(gradient(variables, start_db + noise))

@@ -32,12 +32,13 @@ class Outputs(NamedTuple):
 Network = Callable[[Any, jax.Array], Outputs]
 
 
-def network_of(spec: Spec) -> Network:
+def network_of(spec: Spec, loudest_db: float) -> Network:
     """Returns a network as a function of variables and mel power in dB, (frames, n_mels).
 
     It may be differentiated and compiled. The clip is cut into windows as in inference; maps are
-    the outputs of its convolutions, before the norm and activation that follow. Raises UserError
-    for networks whose input is not a mel spectrogram.
+    the outputs of its convolutions, before the norm and activation that follow. loudest_db: of the
+    clip, the reference of levels that are relative. Raises UserError for networks whose input is
+    not a mel spectrogram.
     """
     if spec.frontend.kind == "waveform":
         raise UserError(
@@ -47,7 +48,8 @@ def network_of(spec: Spec) -> Network:
     infer = maps_of(spec)
 
     def outputs(variables: Any, decibels: jax.Array) -> Outputs:
-        return infer(variables, windows_of(levels_of(decibels, spec.frontend), spec))
+        levels = levels_of(decibels, spec.frontend, loudest_db)
+        return infer(variables, windows_of(levels, spec))
 
     return outputs
 
@@ -95,22 +97,28 @@ def layer_shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     return {name: maps[name].shape for name in order}
 
 
-def levels_of(decibels: jax.Array, frontend: FrontEnd) -> jax.Array:
+def levels_of(decibels: jax.Array, frontend: FrontEnd, loudest_db: float) -> jax.Array:
     """Returns levels, not rounded, float32 (frames, n_mels), of mel power in dB.
 
-    Where levels are limited by the dynamic range, the gradient is that without the limit: bands
-    below it could not become audible otherwise.
+    Below the dynamic range, the gradient is that without the limit: bands there could not become
+    audible otherwise. Above `loudest_db`, it is 0.
     """
     if frontend.kind == "musicnn":
         largest = 10 * np.log10(np.finfo(np.float16).max)
-        return 10 ** (_limited(decibels, -200.0, float(largest)) / 10)
-    above_floor = decibels - jax.lax.stop_gradient(decibels.max()) + frontend.dynamic_range_db
-    limited = _limited(above_floor, 0.0, frontend.dynamic_range_db)
+        return 10 ** (jnp.minimum(decibels, largest) / 10)
+    above_floor = jnp.minimum(decibels - loudest_db, 0.0) + frontend.dynamic_range_db
+    limited = above_floor + jax.lax.stop_gradient(jnp.maximum(above_floor, 0.0) - above_floor)
     return limited * (MAX_LEVEL / frontend.dynamic_range_db)
 
 
-def _limited(x: jax.Array, low: float, high: float) -> jax.Array:
-    return x + jax.lax.stop_gradient(jnp.clip(x, low, high) - x)
+def loudest(decibels: np.ndarray, frontend: FrontEnd) -> float:
+    """Returns the level in dB that a change of a spectrogram must not exceed.
+
+    Its maximum; for absolute levels the largest that can be stored.
+    """
+    if frontend.kind == "musicnn":
+        return float(10 * np.log10(np.finfo(np.float16).max))
+    return float(decibels.max())
 
 
 def windows_of(levels: jax.Array, spec: Spec) -> jax.Array:

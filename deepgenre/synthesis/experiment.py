@@ -13,7 +13,7 @@ from deepgenre.errors import UserError, unknown_name
 from deepgenre.files import replacing
 from deepgenre.inference import aggregation
 from deepgenre.inference.infer import infer_files
-from deepgenre.synthesis import inversion, sounds
+from deepgenre.synthesis import differentiable, inversion, sounds
 from deepgenre.synthesis.optimisation import Loss, Prior, compile_descent
 from deepgenre.weights.spec import Spec, Weights
 
@@ -92,9 +92,16 @@ def resynthesise(
     spec, before_db = weights.spec, decibels(waveform, weights.spec)
     descend = compile_descent(loss, prior, before_db.shape, steps=options.steps, step_db=STEP_DB)
     wanted_db, losses = descend(before_db, weights.variables, options.seed, title)
+    wanted_db = np.minimum(wanted_db, differentiable.loudest(before_db, spec.frontend))
     changed = inversion.changed(waveform, 10 ** (wanted_db / 10), spec.frontend)
     changed = sounds.limited(changed)
     return Result(changed, before_db, wanted_db, decibels(changed, spec), losses)
+
+
+def network_at(waveform: np.ndarray, spec: Spec) -> differentiable.Network:
+    """Returns the network as a function of spectrograms with the levels of a waveform."""
+    loudest_db = differentiable.loudest(decibels(waveform, spec), spec.frontend)
+    return differentiable.network_of(spec, loudest_db)
 
 
 def scores(weights: Weights, paths: Sequence[Path]) -> np.ndarray:

@@ -80,7 +80,7 @@ def _checked(weights: Weights, options: Options) -> tuple[Path, str]:
     """Returns the folder and the layer; raises UserError where an option is out of range."""
     if not 1 <= options.num_excerpts <= MAX_KEPT:
         raise UserError(f"--top_k: must be 1 to {MAX_KEPT}, is {options.num_excerpts}")
-    differentiable.network_of(weights.spec)
+    differentiable.network_of(weights.spec, 0.0)
     return sounds.new_folder(options.output), choose_layer(weights, options.layer)
 
 

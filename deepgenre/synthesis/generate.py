@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepgenre.errors import UserError
-from deepgenre.synthesis import clips, differentiable, experiment, objectives
+from deepgenre.synthesis import clips, experiment, objectives
 from deepgenre.synthesis.experiment import Network, Options
 from deepgenre.synthesis.optimisation import Prior
 from deepgenre.weights.spec import Weights
 
-PRIOR = Prior(distance=1e-3, smoothness=2.0)
+PRIOR = Prior(distance=1e-3, smoothness=1.0)
 
 
 def run(weights: Weights, name: str, files: Sequence[Path], options: Options) -> int:
@@ -36,7 +36,7 @@ def run(weights: Weights, name: str, files: Sequence[Path], options: Options) ->
         start = clips.excerpt(files[0], rate_hz, options.start_seconds, seconds)
     else:
         start = clips.pink_noise(rate_hz, seconds, options.seed)
-    network, index = differentiable.network_of(spec), spec.classes.index(options.target)
+    network, index = experiment.network_at(start, spec), spec.classes.index(options.target)
     loss = objectives.class_loss(network, index, multi_label=spec.multi_label)
     result = experiment.resynthesise(start, weights, loss, PRIOR, options, "generate")
     experiment.publish(

@@ -34,7 +34,7 @@ def run(weights: Weights, name: str, files: Sequence[Path], style: Path, options
     rate_hz = spec.frontend.sample_rate_hz
     song = clips.excerpt(files[0], rate_hz, options.start_seconds, seconds)
     model = clips.excerpt(style, rate_hz, options.start_seconds, seconds)
-    loss = objectives.style_loss(differentiable.network_of(spec), _textures(weights, model))
+    loss = objectives.style_loss(experiment.network_at(song, spec), _textures(weights, model))
     result = experiment.resynthesise(song, weights, loss, PRIOR, options, "style")
     experiment.publish(
         folder,
@@ -52,7 +52,7 @@ def run(weights: Weights, name: str, files: Sequence[Path], style: Path, options
 def _textures(weights: Weights, waveform: np.ndarray) -> objectives.Textures:
     """Returns the textures of a waveform; raises UserError where the network has no convolution."""
     differentiable.layer_shapes(weights)
-    network = differentiable.network_of(weights.spec)
+    network = experiment.network_at(waveform, weights.spec)
 
     @jax.jit
     def textures(variables: Any, decibels: jax.Array) -> objectives.Textures:
