@@ -25,6 +25,7 @@ ORDER = [
     "training",
     "inference",
     "explain",
+    "synthesis",
     "library",
     "cli",
     "main",

@@ -23,7 +23,7 @@ def mel_filters(
     sample_rate_hz: float, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float
 ) -> np.ndarray:
     """Returns triangles of equal area, float32 (n_mels, 1 + n_fft // 2), lowest band first."""
-    edges_hz = _edges_hz(n_mels, fmin_hz, fmax_hz)
+    edges_hz = band_edges_hz(n_mels, fmin_hz, fmax_hz)
     widths_hz = np.diff(edges_hz)
     ramps = np.subtract.outer(edges_hz, np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz))
     rising = -ramps[:-2] / widths_hz[:-1, None]
@@ -35,11 +35,14 @@ def mel_filters(
 
 def band_centres_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
     """Returns the frequency at the peak of each filter, float64 (n_mels,), lowest first."""
-    return _edges_hz(n_mels, fmin_hz, fmax_hz)[1:-1]
+    return band_edges_hz(n_mels, fmin_hz, fmax_hz)[1:-1]
 
 
-def _edges_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
-    """Returns float64 (n_mels + 2,): band i rises from edge i to i + 1 and falls to i + 2."""
+def band_edges_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
+    """Returns the corners of the triangles of `mel_filters`, float64 (n_mels + 2,), in Hz.
+
+    Band i is above 0 between corners i and i + 2, and largest at i + 1.
+    """
     low, high = _mels(np.array([fmin_hz, fmax_hz]))
     return _hz(np.linspace(low, high, n_mels + 2))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deepgenre.inference.predict import Options
     from deepgenre.inference.tags import Choice
     from deepgenre.library.policies import Tagging
+    from deepgenre.synthesis import experiment
 
 SHIPPED = "gtzan"  # the weights that come with the program
 # Of files that --output names; other names may be folders, see `files.check_place`.
@@ -105,7 +106,7 @@ DESCRIBE = flags.DEFINE_list(
 )
 TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 TARGET = flags.DEFINE_string(
-    "target", "", "Class whose score is explained; default the song's best class"
+    "target", "", "Class by name; default the best class of the song, or of the style"
 )
 METHOD = flags.DEFINE_string(
     "method",
@@ -116,7 +117,7 @@ METHOD = flags.DEFINE_string(
 START_SECONDS = flags.DEFINE_float(
     "start_seconds",
     None,
-    "Explain the window that starts nearest to this time; default that with the highest score",
+    "Start of the window or excerpt in the song; default for explain: where the score is highest",
 )
 AGGREGATE = flags.DEFINE_enum(
     "aggregate",
@@ -133,7 +134,8 @@ HOP_SECONDS = flags.DEFINE_float(
 TOP_K = flags.DEFINE_integer(
     "top_k",
     None,
-    "At most this many tags per song (5, in organize and watch 6), or similar songs (10)",
+    "At most this many tags per song (5, in organize and watch 6), similar songs (10), or excerpts "
+    "per channel (4)",
 )
 THRESHOLD = flags.DEFINE_float(
     "threshold",
@@ -202,6 +204,15 @@ POLL_SECONDS = flags.DEFINE_float(
 SETTLE_SECONDS = flags.DEFINE_float(
     "settle_seconds", 10.0, "A new file is processed when its size and time are this long unchanged"
 )
+STYLE = _define_path("style", "Song whose textures are imposed")
+CHECK = _define_path("check", "Weights that take no part and score the sound before and after")
+SECONDS = flags.DEFINE_float(
+    "seconds", 0.0, "Length of the excerpt; 0: the network's input, at least 10 s"
+)
+LAYER = flags.DEFINE_string("layer", "", "Convolution by name; default the last one")
+CHANNELS = flags.DEFINE_list("channels", [], "Channels by number; default six exceptional ones")
+STEPS = flags.DEFINE_integer("steps", 200, "Steps of gradient descent")
+SEED = flags.DEFINE_integer("seed", 0, "Of noise and random disturbances")
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
@@ -348,6 +359,31 @@ def _taggram() -> Path | None:
     if TAGGRAM.value:
         check_place(Path(TAGGRAM.value), "--taggram", folder=True)
     return Path(TAGGRAM.value) if TAGGRAM.value else None
+
+
+def channels() -> list[int]:
+    """Returns the channels of --channels."""
+    try:
+        return [int(channel) for channel in CHANNELS.value]
+    except ValueError as error:
+        raise UserError(f"--channels: give numbers, e.g. 3,17 ({error})") from error
+
+
+def experiment_options() -> "experiment.Options":
+    """Returns the options of style transfer and generation."""
+    from deepgenre.synthesis import experiment
+    from deepgenre.weights import loading
+
+    check = [CHECK.value] if CHECK.value else []
+    return experiment.Options(
+        output=output(),
+        check=[experiment.Network("second", name, loading.load(name)) for name in check],
+        target=TARGET.value,
+        start_seconds=START_SECONDS.value or 0.0,
+        seconds=SECONDS.value,
+        steps=STEPS.value,
+        seed=SEED.value,
+    )
 
 
 def _choice(default: "Choice") -> "Choice":

@@ -29,6 +29,10 @@ METAVARS = {
     "hop_seconds": "SECONDS",
     "poll_seconds": "SECONDS",
     "settle_seconds": "SECONDS",
+    "check": "NAME",
+    "layer": "NAME",
+    "channels": "N,N",
+    "seconds": "SECONDS",
     "int": "N",
     "float": "SCORE",
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre.cli import flags
+from deepgenre.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +194,48 @@ def _figures(files: Sequence[str]) -> int:
     return paper_figures.run(config, workdir, data_dir, expand(files), flags.output())
 
 
+def _style(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.synthesis import style
+    from deepgenre.weights import loading
+
+    if not flags.STYLE.value:
+        raise UserError("--style: give the song whose textures are imposed")
+    sources, options = flags.weights(), flags.experiment_options()
+    weights, songs = loading.load(*sources), expand(files).files
+    return style.run(weights, " + ".join(sources), songs, Path(flags.STYLE.value), options)
+
+
+def _generate(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.synthesis import generate
+    from deepgenre.weights import loading
+
+    sources, options = flags.weights(), flags.experiment_options()
+    weights, songs = loading.load(*sources), expand(files).files
+    return generate.run(weights, " + ".join(sources), songs, options)
+
+
+def _filters(files: Sequence[str]) -> int:
+    from deepgenre.audio.discover import expand
+    from deepgenre.synthesis import filters
+    from deepgenre.weights import loading
+    from deepgenre.weights.spec import config_of
+
+    options = filters.Options(
+        output=flags.output(),
+        layer=flags.LAYER.value,
+        channels=flags.channels(),
+        num_excerpts=4 if flags.TOP_K.value is None else flags.TOP_K.value,
+        summary=flags.summary(),
+    )
+    weights = loading.load(*flags.weights())
+    if files or not flags.DATA_DIR.value:
+        return filters.run_on_files(weights, expand(files), options)
+    data_dir = flags.data_dir(config_of(weights.spec))
+    return filters.run_on_dataset(weights, data_dir, flags.EVAL_SPLIT.value, options)
+
+
 def _calibrate(files: Sequence[str]) -> int:
     from deepgenre.evaluation import calibrate
     from deepgenre.weights import loading
@@ -226,6 +269,7 @@ _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its 
 _PROCESSES = ("coordinator_address", "num_processes", "process_id")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
+_EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
 _TAGS = ("top_k", "threshold", "unknown_below", "consistent", "merge_synonyms")
 
 MODES: Mapping[str, Mode] = {
@@ -306,6 +350,36 @@ MODES: Mapping[str, Mode] = {
         "Writes an embedding per audio file.",
         ("files", "output", "prune", *_WEIGHTS, "summary"),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
+        files=True,
+    ),
+    "style": Mode(
+        _style,
+        "Imposes the textures of one song on another, as sound: an experiment.",
+        ("files", "style", "output", *_EXPERIMENT, *_WEIGHTS),
+        ("style song.mp3 --style=other.mp3 --output=FOLDER --check=msd_musicnn",),
+        files=True,
+    ),
+    "generate": Mode(
+        _generate,
+        "Changes a song, or noise, towards a class, as sound: an experiment.",
+        ("files", "output", *_EXPERIMENT, *_WEIGHTS),
+        (
+            "generate --target=jazz --output=FOLDER --check=msd_musicnn",
+            "generate song.mp3 --target=metal --output=FOLDER",
+        ),
+        files=True,
+    ),
+    "filters": Mode(
+        _filters,
+        "Shows and plays what the channels of a convolution respond to.",
+        (
+            *("files", "data_dir", "eval_split", "output", "layer", "channels", "top_k"),
+            *(*_WEIGHTS, "summary"),
+        ),
+        (
+            "filters songs/ --output=FOLDER",
+            "filters songs/ --weights=mtt_musicnn --layer=front_0 --channels=3,17 --output=FOLDER",
+        ),
         files=True,
     ),
     "train": Mode(

@@ -13,7 +13,7 @@ InferStep = Callable[[Any, Any], dict[str, jax.Array]]
 
 
 def compile_score_step(spec: Spec) -> ScoreStep:
-    """Returns the compiled function (variables, levels) -> scores, float32 (batch, classes)."""
+    """Returns the compiled function (variables, levels) -> scores, float32 (..., classes)."""
     module = specs.build(spec)
 
     def score(variables: Any, levels: jax.Array) -> jax.Array:
@@ -28,7 +28,8 @@ def compile_infer_step(spec: Spec) -> InferStep:
     """Returns the compiled function (variables, levels) -> all outputs of the network.
 
     These are 'scores', float32 (batch, classes), and the arrays that it sows: 'embedding', float32
-    (batch, features), and in some networks 'attention' (see `models.attention`).
+    (batch, features), in some networks 'attention' (see `models.attention`), and in recurrent ones
+    'step_scores', float32 (batch, steps, classes): after each step of the recurrent layer.
     """
     module = specs.build(spec)
 
@@ -38,11 +39,14 @@ def compile_infer_step(spec: Spec) -> InferStep:
         )
         logits, sown = outputs  # pyright: ignore[reportGeneralTypeIssues]
         arrays = {k: v[-1] for k, v in sown["intermediates"].items() if isinstance(v, tuple)}
+        if "frame_logits" in arrays:
+            steps = arrays.pop("frame_logits")
+            arrays["step_scores"] = scores(steps, multi_label=spec.multi_label)
         return {"scores": scores(logits, multi_label=spec.multi_label), **arrays}
 
     return jax.jit(infer)
 
 
 def scores(logits: jax.Array, *, multi_label: bool) -> jax.Array:
-    """Returns probabilities of the shape of the logits (batch, classes)."""
+    """Returns probabilities of the shape of the logits (..., classes)."""
     return jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)

@@ -22,7 +22,7 @@ import numpy as np
 
 from deepgenre.audio.features import dct_matrix, features
 from deepgenre.audio.frontend import FULL_SCALE, FrontEnd
-from deepgenre.audio.mel import hann_window, band_centres_hz
+from deepgenre.audio.mel import band_centres_hz, hann_window
 from deepgenre.weights.spec import Spec
 
 N_FFT = 1024  # of the spectrogram of samples

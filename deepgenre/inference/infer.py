@@ -33,6 +33,8 @@ class FileOutputs:
     error: str = ""  # with an error the arrays are empty
     attention: np.ndarray | None = None  # float32 (windows, heads), of networks that have it
     seconds: float = 0.0  # length of the file
+    # float32 (windows, steps, classes): after each step of a window, of recurrent networks
+    step_scores: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -236,4 +238,5 @@ def _file_outputs(file: _PendingFile, part: _Part, spec: Spec, embed: bool) -> F
         outputs["embedding"] if embed else None,
         attention=outputs.get("attention"),
         seconds=part.seconds,
+        step_scores=outputs.get("step_scores"),
     )

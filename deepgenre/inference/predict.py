@@ -5,9 +5,12 @@ import dataclasses
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from deepgenre import log, summary
 from deepgenre.audio import decoding, describe
 from deepgenre.audio.discover import Found
+from deepgenre.audio.overview import Overview
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
 from deepgenre.inference import aggregation, taggram, windows
@@ -122,6 +125,19 @@ def _choice(options: Options, spec: Spec) -> Choice:
     return options.choice
 
 
+@dataclasses.dataclass(frozen=True)
+class _Observed:
+    """What is computed of a file while it is decoded, beside its windows."""
+
+    describer: describe.Describer | None
+    overview: Overview | None
+
+    def observe(self, start: int, samples: np.ndarray, rate_hz: int) -> None:
+        for each in (self.describer, self.overview):
+            if each:
+                each.observe(start, samples, rate_hz)
+
+
 def predictions(
     networks: Mapping[str, Weights],
     files: Sequence[Path],
@@ -136,22 +152,30 @@ def predictions(
     infer: of `compile_infer_batch`, one per network, to reuse them between calls.
     """
     names = taggram.names(list(fingerprints)) if options.taggram else {}
-    describers: dict[Path, describe.Describer] = {}
+    observed: dict[Path, _Observed] = {}
 
     def observer(path: Path) -> decoding.Observe:
-        describers[path] = describe.Describer(options.describe)
-        return describers[path].observe
+        observed[path] = _Observed(
+            describe.Describer(options.describe) if options.describe else None,
+            Overview() if options.taggram else None,
+        )
+        return observed[path].observe
 
-    read = windows.reader(failures, observer if options.describe else None)
+    read = windows.reader(failures, observer if options.describe or options.taggram else None)
     every = infer_files_of_each([*networks.values()], files, infer=infer, read=read)
     with contextlib.closing(every):
         for of_each in every:
             path, error = of_each[0].path, of_each[0].error
-            describer = describers.pop(path, None)
+            about = observed.pop(path, _Observed(None, None))
             results, descriptors = (), {}
             if not error:
-                results = tuple(_results(of_each, networks, names.get(path, ""), options))
-                descriptors = describer.values() if describer else {}
+                results = tuple(_results(of_each, networks, options))
+                descriptors = about.describer.values() if about.describer else {}
+            if not error and options.taggram and about.overview:
+                picture = about.overview.picture()
+                for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):
+                    folder = options.taggram / network
+                    taggram.write(folder, names[path], outputs, weights.spec, picture)
             seconds = of_each[0].seconds
             prediction = Prediction(
                 path, fingerprints[path], results, error, descriptors, None if error else seconds
@@ -160,14 +184,12 @@ def predictions(
 
 
 def _results(
-    of_each: Sequence[FileOutputs], networks: Mapping[str, Weights], name: str, options: Options
+    of_each: Sequence[FileOutputs], networks: Mapping[str, Weights], options: Options
 ) -> Iterator[Result]:
-    """Yields the result of a file by each network; writes its taggrams under `name`."""
-    for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):
+    """Yields the result of a file by each network."""
+    for outputs, weights in zip(of_each, networks.values(), strict=True):
         spec = weights.spec
         scores = aggregation.song_scores(outputs, spec, options.aggregation)
-        if options.taggram:
-            taggram.write(options.taggram / network, name, outputs, spec)
         yield Result(scores, choose_tags(scores, spec.classes, _choice(options, spec)))
 
 

@@ -1,4 +1,4 @@
-"""Recurrent networks on convolutions: `CRNN` predicts once per clip, `LSTM` at each step.
+"""Recurrent networks on convolutions: `CRNN` learns its last step's prediction, `LSTM` each step's.
 
 `CRNN`: K. Choi, G. Fazekas, M. Sandler and K. Cho, "Convolutional recurrent neural networks for
 music classification", ICASSP 2017, arXiv:1609.04243, as in music-auto_tagging-keras. Published
@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, glorot, head, norm, scaled
+from deepgenre.models.layers import ConvBlock, Dtype, glorot, norm, scaled
 
 CRNN_POOLS = (2, 3, 4, 4)  # of frames and bands
 CRNN_STEP = 96  # their product: frames per step
@@ -40,7 +40,9 @@ class CRNN(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
-        Sows the last state, (batch, 32 * width), as intermediates/embedding.
+        Sows the last state, (batch, 32 * width), as intermediates/embedding, and in inference the
+        logits after each step, float32 (batch, steps, num_classes), as intermediates/frame_logits;
+        the last are those returned.
         """
         missing = -x.shape[1] % CRNN_STEP
         x = jnp.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
@@ -60,7 +62,12 @@ class CRNN(nn.Module):
         x = x.reshape(*x.shape[:2], -1)
         for _ in range(2):
             x = cell_outputs(nn.GRUCell(units, dtype=self.dtype), x)
-        return head(self, x[:, -1], self.num_classes, self.dropout, train)
+        self.sow("intermediates", "embedding", x[:, -1].astype(jnp.float32))
+        logits = nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="logits")
+        if not train:
+            self.sow("intermediates", "frame_logits", logits(x).astype(jnp.float32))
+        last = nn.Dropout(self.dropout, deterministic=not train)(x[:, -1])
+        return logits(last).astype(jnp.float32)
 
 
 class LSTM(nn.Module):

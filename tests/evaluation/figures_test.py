@@ -13,7 +13,16 @@ from matplotlib.text import Text
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.audio.mel import band_centres_hz, mel_filters
-from deepgenre.evaluation.figures import confusion, curves, network, over_time, style, tags
+from deepgenre.audio.overview import Picture
+from deepgenre.evaluation.figures import (
+    confusion,
+    curves,
+    network,
+    over_time,
+    style,
+    tags,
+    timeline,
+)
 from deepgenre.models.layer_table import Layer
 
 LINES = [
@@ -41,7 +50,15 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
         "curves": curves.training_curves(LINES, "accuracy"),
         "compared": curves.compared_curves(dict.fromkeys(names, LINES), "accuracy"),
         "spectrogram": over_time.spectrogram(levels, frontend, names[0]),
-        "taggram": over_time.taggram(np.arange(40.0), 1.0, genres.scores, names, names[1]),
+        "timeline": timeline.timeline(
+            Picture(0.5, *np.zeros((2, 80), "f4"), np.zeros((80, 64), "f4"), 11_025.0),
+            np.arange(40.0),
+            np.ones(40),
+            genres.scores,
+            np.array([7.5]),
+            names,
+            names[1],
+        ),
         "network": network.network(names[0], [layer], 10, 4),
     }
 

@@ -5,22 +5,27 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
+import soundfile
 import tiny
 from hypothesis import given
 
-from deepgenre.evaluation.figures import over_time, style
-from deepgenre.inference import taggram
+from deepgenre.audio.discover import expand
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.audio.overview import Overview, Picture
+from deepgenre.evaluation.figures import style, timeline
+from deepgenre.inference import predict, taggram
 from deepgenre.inference.infer import FileOutputs
 
 
 def test_cells_equal_hand_computed_values():
-    edges, cells = over_time.cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
+    edges, cells = timeline.cells(np.array([0.0, 1.0, 2.0]), 2.0)  # overlap by half
     np.testing.assert_allclose(edges, [0, 1.5, 2.5, 4])
     assert list(cells) == [0, 1, 2]
-    edges, cells = over_time.cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
+    edges, cells = timeline.cells(np.array([0.0, 2.0, 6.0]), 2.0)  # adjacent, then silence
     np.testing.assert_allclose(edges, [0, 2, 4, 6, 8])
     assert list(cells) == [0, 1, 3]
-    edges, cells = over_time.cells(np.array([3.0]), 2.0)
+    edges, cells = timeline.cells(np.array([3.0]), 2.0)
     np.testing.assert_allclose(edges, [3, 5])
 
 
@@ -31,7 +36,7 @@ def test_cells_equal_hand_computed_values():
 )
 def test_each_window_has_its_own_cell(gaps, first, length):
     starts = first + np.cumsum([0, *gaps])
-    edges, cells = over_time.cells(starts, length)
+    edges, cells = timeline.cells(starts, length)
     assert (np.diff(edges) > 0).all()
     assert len(set(cells)) == len(starts)
     assert edges[0] == starts[0]
@@ -49,12 +54,21 @@ def test_names_are_unique():
     assert len({name.casefold() for name in names}) == len(files)
 
 
+def picture(seconds: float) -> Picture:
+    shown = Overview()
+    noise = np.random.default_rng(0).normal(0, 0.1, (round(seconds * 8000), 1))
+    shown.observe(0, noise.astype(np.float32), 8000)
+    return shown.picture()
+
+
 def test_figure_with_many_classes_and_a_gap(tmp_path):
     rng = np.random.default_rng(0)
     starts = np.array([*np.arange(0, 60, 3.0), *np.arange(90, 200, 3.0)])
+    lengths = np.full(len(starts), 3.0)
     scores = rng.random((len(starts), 50)) * np.linspace(1, 0, 50)
     names = [f"${number} \\frac{{" for number in range(50)]
-    figure = over_time.taggram(starts, 3.0, scores, names, "song $ 1_2.mp3")
+    changes, title = np.array([60.0]), "song $ 1_2.mp3"
+    figure = timeline.timeline(picture(200), starts, lengths, scores, changes, names, title)
     style.write(figure, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 10_000
 
@@ -63,5 +77,45 @@ def test_file_name_that_is_not_utf8(tmp_path):
     spec = tiny.spec()
     song = Path(os.fsdecode(b"\xff \xe6\x98\x9f\n.wav"))
     outputs = FileOutputs(song, np.arange(2.0), np.full((2, 3), 0.5, np.float32), None)
-    taggram.write(tmp_path, taggram.names([song])[song], outputs, spec)
+    taggram.write(tmp_path, taggram.names([song])[song], outputs, spec, picture(5))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".png"]
+
+
+def test_steps_of_overlapping_windows_are_those_with_the_most_context():
+    starts = np.array([0.0, 5.0, 10.0, 40.0])  # 10 s windows, then silence
+    scores = np.arange(4 * 5).reshape(4, 5, 1)
+    begins, ends, kept = taggram.steps(starts, scores, 10.0)
+    np.testing.assert_allclose(ends, [2, 4, 6, 8, 10, 13, 15, 18, 20, 42, 44, 46, 48, 50])
+    assert kept[:, 0].tolist() == [0, 1, 2, 3, 4, 8, 9, 13, 14, 15, 16, 17, 18, 19]
+    joined = np.append(begins[1:] == ends[:-1], True)
+    assert np.flatnonzero(~joined).tolist() == [8]  # only the silence is a gap
+    assert begins[9] == 40
+
+
+def test_changes_are_between_the_centres_of_parts():
+    scores = np.repeat([[1.0, 0.0], [0.0, 1.0]], 10, axis=0)
+    times, lengths = np.arange(20) * 2.0, np.full(20, 3.0)
+    assert taggram.change_times(times, lengths, scores).tolist() == [20.5]
+    assert taggram.change_times(times[:1], lengths[:1], scores[:1]).size == 0
+
+
+@pytest.mark.parametrize("model", ["crnn", "lstm"])
+def test_recurrent_networks_give_a_score_after_each_step(tmp_path, model):
+    frontend = FrontEnd(n_mels=16, n_mfcc=8, hop_length=512)
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tiny.tone(440, 40, seed=0), tiny.RATE_HZ)
+    spec = tiny.spec(
+        model=model, network={"width": 0.05}, frontend=frontend, window_frames=480, hop_frames=240
+    )
+    weights = tiny.untrained(spec)
+    options = predict.Options(taggram=tmp_path / "out")
+    assert predict.run(weights, expand([str(song)]), options) == 0
+    with np.load(tmp_path / "out/song.npz") as arrays:
+        steps, times = arrays["step_scores"], arrays["step_times"]
+        window_scores = arrays["scores"]
+    assert steps.shape == (len(times), 3)
+    np.testing.assert_allclose(steps.sum(axis=1), 1, atol=1e-5)
+    assert (np.diff(times) > 0).all()
+    assert times[-1] == pytest.approx(40, abs=0.3)
+    if model == "crnn":  # the last step of the first window is what the network returns
+        np.testing.assert_allclose(steps[5 - 1], window_scores[0], atol=1e-5)

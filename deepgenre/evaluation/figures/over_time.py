@@ -1,6 +1,4 @@
-"""Figures over the time of a clip or song: its spectrogram, and the scores of its windows."""
-
-from collections.abc import Sequence
+"""Spectrograms over the time of a clip, and the axes of all figures over time."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +10,6 @@ from deepgenre.audio.frontend import MAX_LEVEL, FrontEnd, log_mel
 from deepgenre.audio.mel import band_centres_hz
 from deepgenre.evaluation.figures import style
 
-MAX_ROWS = 20  # of a taggram: more are not legible
 TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
@@ -52,53 +49,6 @@ def decibels_of(levels: np.ndarray, frontend: FrontEnd) -> tuple[np.ndarray, Fro
     return (levels / np.float32(MAX_LEVEL) - 1) * frontend.dynamic_range_db, frontend
 
 
-def taggram(
-    start_seconds: np.ndarray,
-    window_seconds: float,
-    scores: np.ndarray,
-    classes: Sequence[str],
-    title: str,
-) -> Figure:
-    """Draws the scores (windows, classes) of a song over time, the highest mean scores on top.
-
-    Overlapping windows are drawn around their centres; gaps between windows stay blank.
-    """
-    shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MAX_ROWS]
-    edges, columns = cells(start_seconds, window_seconds)
-    values = np.full((len(shown), len(edges) - 1), np.nan)
-    values[:, columns] = scores[:, shown].T
-    figure = style.new(10, 1.6 + 0.24 * len(shown))
-    axes = figure.subplots()
-    drawn = axes.pcolormesh(
-        edges, np.arange(len(shown) + 1), values, cmap=style.SCORES, vmin=0, vmax=1
-    )
-    figure.colorbar(drawn, label="score", pad=0.01)
-    axes.set_yticks(np.arange(len(shown)) + 0.5, style.labels([classes[int(i)] for i in shown]))
-    axes.invert_yaxis()
-    _minutes(axes, edges[-1])
-    axes.set(title=style.label(title, 90))
-    return figure
-
-
-def cells(starts: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the increasing edges of the cells, and the index of the cell of each window.
-
-    Overlapping neighbours meet halfway; a gap between windows is an empty cell.
-    """
-    ends = starts + length
-    meet = ends[:-1] > starts[1:] - 1e-3
-    halfway = (ends[:-1] + starts[1:]) / 2
-    lefts = np.concatenate([starts[:1], np.where(meet, halfway, starts[1:])])
-    rights = np.concatenate([np.where(meet, halfway, ends[:-1]), ends[-1:]])
-    edges, columns = [float(lefts[0])], []
-    for left, right in zip(lefts, rights, strict=True):
-        if left > edges[-1]:
-            edges.append(float(left))
-        columns.append(len(edges) - 1)
-        edges.append(float(right))
-    return np.array(edges), np.array(columns)
-
-
 def _image(axes: Axes, decibels: np.ndarray, frontend: FrontEnd, seconds: float) -> AxesImage:
     image = axes.imshow(
         decibels.T,
@@ -110,20 +60,22 @@ def _image(axes: Axes, decibels: np.ndarray, frontend: FrontEnd, seconds: float)
         extent=(0, seconds, -0.5, decibels.shape[1] - 0.5),
         interpolation="nearest",
     )
-    _mel_ticks(axes, frontend)
-    _minutes(axes, seconds)
+    set_mel_ticks(axes, frontend.n_mels, frontend.fmin_hz, frontend.top_hz)
+    set_time(axes, seconds)
     return image
 
 
-def _mel_ticks(axes: Axes, frontend: FrontEnd) -> None:
-    centres_hz = band_centres_hz(frontend.n_mels, frontend.fmin_hz, frontend.top_hz)
+def set_mel_ticks(axes: Axes, num_bands: int, fmin_hz: float, fmax_hz: float) -> None:
+    """Labels an axis of mel bands, whose unit is a band, in kHz."""
+    centres_hz = band_centres_hz(num_bands, fmin_hz, fmax_hz)
     ticks_hz = [hz for hz in TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
-    bands = np.interp(ticks_hz, centres_hz, np.arange(len(centres_hz)))
+    bands = np.interp(ticks_hz, centres_hz, np.arange(num_bands))
     axes.set_yticks(bands, [f"{hz / 1000:g}" for hz in ticks_hz])
     axes.set_ylabel("frequency (kHz)")
 
 
-def _minutes(axes: Axes, seconds: float) -> None:
+def set_time(axes: Axes, seconds: float) -> None:
+    """Labels an axis of seconds from 0, with minutes where it is long."""
     axes.set_xlim(0, seconds)
     if seconds < 60:
         axes.set_xlabel("time (s)")

@@ -1,0 +1,1 @@
+"""Sound from networks: style transfer, generation, and what each filter responds to."""

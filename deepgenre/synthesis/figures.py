@@ -1,0 +1,85 @@
+"""Figures of synthesis: spectrograms before and after, and what filters respond to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.evaluation.figures import over_time, style
+from deepgenre.synthesis.channels import Channel, Excerpt
+from deepgenre.synthesis.experiment import Result
+from deepgenre.weights.spec import Spec
+
+RANGE_DB = 80.0
+
+
+def change(result: Result, spec: Spec, title: str) -> Figure:
+    """Draws the mel spectrogram before and after, the change that was optimised, and the loss."""
+    figure = style.new(11, 6.4)
+    (before, after), (gain, loss) = figure.subplots(2, 2)
+    loudest = max(result.before_db.max(), result.after_db.max())
+    for axes, name, decibels in (
+        (before, "before", result.before_db),
+        (after, "after (measured of the sound)", result.after_db),
+    ):
+        drawn = spectrogram(axes, decibels - loudest, spec.frontend, -RANGE_DB, 0, style.DECIBELS)
+        figure.colorbar(drawn, ax=axes, label="level (dB)", pad=0.01)
+        axes.set_title(name)
+    difference = result.wanted_db - result.before_db
+    limit = float(np.percentile(np.abs(difference), 99.5)) or 1.0
+    drawn = spectrogram(gain, difference, spec.frontend, -limit, limit, "RdBu_r")
+    figure.colorbar(drawn, ax=gain, label="gain (dB)", pad=0.01)
+    gain.set_title("gain, as optimised")
+    loss.plot(np.arange(1, len(result.losses) + 1), result.losses)
+    loss.set(xlabel="step", ylabel="loss with prior", ylim=(0, None), title="optimisation")
+    loss.grid()
+    figure.suptitle(style.label(title, 100))
+    return figure
+
+
+def channels(examined: Sequence[Channel], spec: Spec, title: str) -> Figure:
+    """Draws a row per channel: the maximised spectrogram, and the excerpts with what was used."""
+    num_columns = 1 + max(len(channel.excerpts) for channel in examined)
+    figure = style.new(2.3 * num_columns, 0.6 + 1.9 * len(examined))
+    panels = figure.subplots(len(examined), num_columns, squeeze=False)
+    for row, channel in zip(panels, examined, strict=True):
+        for axes in row[1 + len(channel.excerpts) :]:
+            axes.set_visible(False)
+        shown = [channel.maximised.excerpt, *channel.excerpts]
+        for axes, excerpt in zip(row, shown, strict=False):
+            deviations = (excerpt.response - channel.mean) / max(channel.deviation, 1e-9)
+            _excerpt(axes, excerpt, spec.frontend)
+            name = style.visible(excerpt.name)
+            axes.set_title(f"{name[-24:]}\n{deviations:+.1f} s.d.", fontsize=7)
+        row[0].set_ylabel(f"channel {channel.index}\nkHz (mel)", fontsize=8)
+    figure.suptitle(style.label(title, 100))
+    return figure
+
+
+def _excerpt(axes: Axes, excerpt: Excerpt, frontend: FrontEnd) -> None:
+    loudest = float(excerpt.decibels.max())
+    spectrogram(axes, excerpt.decibels - loudest, frontend, -RANGE_DB, 0, style.DECIBELS)
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(labelsize=6)
+    first, last, low, high = excerpt.used
+    rate = frontend.frames_per_second
+    corner, size = (first / rate, low - 0.5), ((last - first) / rate, high - low)
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=style.SKY, linewidth=1.5))
+
+
+def spectrogram(
+    axes: Axes, decibels: np.ndarray, frontend: FrontEnd, low: float, high: float, colours: str
+) -> AxesImage:
+    """Draws values (frames, n_mels) over seconds and frequency."""
+    num_frames, num_bands = decibels.shape
+    extent = (0, num_frames / frontend.frames_per_second, -0.5, num_bands - 0.5)
+    drawn = axes.imshow(
+        decibels.T, cmap=colours, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high
+    )
+    over_time.set_mel_ticks(axes, num_bands, frontend.fmin_hz, frontend.top_hz)
+    axes.set_xlabel("time (s)")
+    return drawn
