@@ -42,6 +42,8 @@ RANGES = {
     "weight_decay": (0, math.inf),
     "clip_norm": (0, math.inf),
     "focal_gamma": (0, math.inf),
+    "asymmetric_gamma_present": (0, math.inf),
+    "asymmetric_gamma_absent": (0, math.inf),
     "asymmetric_margin": (0, 1),
     "label_smoothing": (0, 1),
     "ema_decay": (0, 1),
@@ -163,7 +165,8 @@ def get_config() -> Config:
 
     config.loss = "cross_entropy"  # 'cross_entropy', 'focal' or, for tags, 'asymmetric'
     config.focal_gamma = 2.0  # focal: exponent of what is missing to a certain prediction
-    config.asymmetric_gammas = (1.0, 4.0)  # likewise, of tags that a clip has, and that it lacks
+    config.asymmetric_gamma_present = 1.0  # asymmetric: likewise, of tags that a clip has
+    config.asymmetric_gamma_absent = 4.0  # of tags that it lacks
     config.asymmetric_margin = 0.05  # scores of tags that a clip lacks count above this only
     config.class_weights = "none"  # or 'balanced': each class has the same weight in the loss
     config.sampling = "uniform"  # or 'balanced': each class is drawn as often

@@ -32,7 +32,7 @@ LOSSES: Mapping[str, Callable[[Config], Focus]] = {
     "cross_entropy": lambda config: Focus(),
     "focal": lambda config: Focus(config.focal_gamma, config.focal_gamma),
     "asymmetric": lambda config: Focus(
-        config.asymmetric_gammas[0], config.asymmetric_gammas[1], config.asymmetric_margin
+        config.asymmetric_gamma_present, config.asymmetric_gamma_absent, config.asymmetric_margin
     ),
 }
 TAGS_ONLY = ("asymmetric",)

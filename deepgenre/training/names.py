@@ -24,8 +24,6 @@ def check(config: Config) -> None:
     multi_label = config.multi_label if given is None else given
     if config.loss in TAGS_ONLY and not multi_label:
         raise UserError(f"config.loss: {config.loss!r} is for tags; use 'focal' for genres")
-    if len(config.asymmetric_gammas) != 2 or min(config.asymmetric_gammas) < 0:
-        raise UserError("config.asymmetric_gammas: give two numbers of 0 or more, e.g. 1,4")
     known = metric_names(multi_label=multi_label)
     if config.select_by and config.select_by not in known:
         raise unknown_name("config.select_by", config.select_by, known)

@@ -57,7 +57,7 @@ def test_focal_loss_counts_what_is_predicted_well_less():
 
 
 def test_asymmetric_loss_is_that_of_its_paper():
-    focus = focus_of("asymmetric", asymmetric_gammas=(1.0, 4.0), asymmetric_margin=0.05)
+    focus = focus_of("asymmetric", asymmetric_gamma_present=1.0, asymmetric_margin=0.05)
     p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
     lowered = np.maximum(p - 0.05, 0)
     terms = np.where(TAGS, (1 - p) * np.log(p), lowered**4 * np.log(1 - lowered))
@@ -83,7 +83,7 @@ def test_absent_tags_with_scores_below_the_margin_count_nothing():
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_gradients_are_finite_at_certain_predictions(name, multi_label, gamma):
-    focus = focus_of(name, focal_gamma=gamma, asymmetric_gammas=(gamma, gamma))
+    focus = focus_of(name, focal_gamma=gamma, asymmetric_gamma_present=gamma)
     targets: Any = np.eye(3, dtype=np.float32)
     for logits in (200 * targets, -200 * targets, np.zeros((3, 3))):
         gradient = jax.grad(
