@@ -34,6 +34,12 @@ def mel_filters(
     return triangles
 
 
+def band_centres_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:
+    """Returns the frequency of the peak of each triangle, float64 (n_mels,)."""
+    low, high = _mels(np.array([fmin_hz, fmax_hz]))
+    return _hz(np.linspace(low, high, n_mels + 2))[1:-1]
+
+
 def _mels(hz: np.ndarray) -> np.ndarray:
     above = BREAK_MEL + np.log(np.maximum(hz, BREAK_HZ) / BREAK_HZ) / LOG_STEP
     return np.where(hz >= BREAK_HZ, above, hz / HZ_PER_MEL)

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from deepgenre import devices, log
+from deepgenre import devices, log, models
 from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluate
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
+from deepgenre.training.solve import OUT_OF_FOLD
 from deepgenre.training.validation import merit_name
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights
@@ -79,13 +80,13 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     from deepgenre.evaluation import figures  # matplotlib is slow to import
 
     lines = log.read_metrics(workdir)
-    merit = merit_name(config, plan.spec.multi_label)
-    figures.training_curves(workdir / "training.png", lines, merit)
-    last = next(line for line in reversed(lines) if line["split"] == "valid")
-    results: dict[str, object] = {
-        "best_step": best.step,
-        "last_epoch": {name: value for name, value in last.items() if name != "split"},
-    }
+    results: dict[str, object] = {"best_step": best.step}
+    if models.network(plan.spec.model).solved:
+        results[OUT_OF_FOLD] = _last(lines, OUT_OF_FOLD)
+    else:
+        merit = merit_name(config, plan.spec.multi_label)
+        figures.training_curves(workdir / "training.png", lines, merit)
+        results["last_epoch"] = _last(lines, "valid")
     for part in ("valid", "test"):
         if part in plan.parts:
             results[part] = evaluate.evaluate(
@@ -93,3 +94,8 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
             )
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
     return results
+
+
+def _last(lines: list[dict[str, object]], split: str) -> dict[str, object]:
+    line = next(line for line in reversed(lines) if line["split"] == split)
+    return {name: value for name, value in line.items() if name != "split"}

@@ -156,6 +156,16 @@ def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:
     return splits.by_part(members, lambda member: part_of.get(member.key, ""))
 
 
+def fault_filtered_all(members: Sequence[splits.Member], seed: int) -> splits.Parts:
+    """Returns `fault_filtered` with its validation clips in train: for final weights.
+
+    There is no validation part: choose everything before, e.g. by cross-validation.
+    """
+    parts = fault_filtered(members, seed)
+    joined = sorted([*parts.get("train", []), *parts.pop("valid", [])])
+    return {**parts, "train": joined}
+
+
 def _numbers(ranges: str) -> list[int]:
     """Returns the numbers in a list of ranges, e.g. 0, 2, 3, 4 for '0,2-4'."""
     bounds = [[int(bound) for bound in part.split("-")] for part in ranges.split(",")]
@@ -175,5 +185,6 @@ SPLITS: dict[str, splits.SplitFunction] = {
     # The paper's 67 / 33, which it does not describe further; stratified here. Leaks: see above.
     "paper_random": splits.random_fractions({"valid": 0.33}, rest="train", stratify=True),
     "fault_filtered": fault_filtered,
+    "fault_filtered_all": fault_filtered_all,
     "as_given": splits.as_given,
 }
