@@ -63,7 +63,11 @@ SMALL = (
     *BASIC, "spectrum_percentiles", "onset_distribution", "harmonic_percussive", "detail", "chroma",
     "fluctuations",
 )  # fmt: skip
-FEATURE_SETS = {"basic": BASIC, "small": SMALL, "large": (*SMALL, "long_modulations", "registers_8")}
+FEATURE_SETS = {
+    "basic": BASIC,
+    "small": SMALL,
+    "large": (*SMALL, "long_modulations", "registers_8"),
+}
 
 
 def group_names(feature_set: str) -> tuple[str, ...]:

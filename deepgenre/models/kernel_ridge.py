@@ -60,13 +60,11 @@ class KernelRidge(nn.Module):
         }
         embedding = [standard[name] for name in EMBEDDING if name in standard]
         self.sow("intermediates", "embedding", jnp.concatenate(embedding, axis=-1))
-        distances = {
-            name: self._distances(name, values) for name, values in standard.items()
-        }
+        distances = {name: self._distances(name, values) for name, values in standard.items()}
         factor = self.variable("batch_stats", "factor", jnp.ones, ()).value
         dual = self.param("dual", nn.initializers.zeros, (self.num_clips, self.num_classes))
         bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
-        return kernel(distances, factor) @ dual + bias
+        return kernel(distances, factor) @ dual + bias[None]
 
     def _distances(self, name: str, values: jax.Array) -> jax.Array:
         """Returns the scaled squared distances to the training clips, (batch, num_clips)."""

@@ -17,6 +17,7 @@ RIDGE = 0.1  # times the kernel's mean diagonal element
 DEVIATION_SHARE = 1e-3  # of a group's mean deviation, added to each: constant features stay small
 LEAST_DEVIATION = 1e-3
 NUM_FOLDS = 5
+EPSILON = 1e-9  # of a kernel whose largest value is 1.5
 
 Groups = Mapping[str, np.ndarray]  # features (clips, features) by name
 
@@ -123,7 +124,7 @@ def _solve(
     means, mean = kernel.mean(axis=0), kernel.mean()
     centred = kernel - means[None] - means[:, None] + mean
     bias = weights @ targets / weights.sum()
-    ridge = np.diag(RIDGE * np.trace(centred) / len(kernel) / weights)
+    ridge = np.diag(RIDGE * max(EPSILON, np.trace(centred) / len(kernel)) / weights)
     dual = scipy.linalg.solve(centred + ridge, targets - bias, assume_a="pos")
     # The centring of the rows of other clips is linear: it is moved into dual weights and bias.
     total = dual.sum(axis=0)
@@ -149,8 +150,13 @@ def _squared_distances(
 
 def _principal_axes(rows: np.ndarray, rank: int) -> np.ndarray:
     """Returns (features, rank): where there are fewer clips than `rank`, the rest is 0."""
-    axes = np.linalg.svd(rows, full_matrices=False)[2][:rank].T
-    return np.pad(axes, ((0, 0), (0, rank - axes.shape[1])))
+    small = len(rows) < rows.shape[1]
+    values, vectors = np.linalg.eigh(rows @ rows.T if small else rows.T @ rows)
+    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
+    if small:  # from the eigenvectors of the products of clips to those of the products of features
+        used = values > EPSILON * values[0]
+        vectors = rows.T @ vectors * np.where(used, 1 / np.sqrt(np.maximum(values, EPSILON)), 0)
+    return np.pad(vectors, ((0, 0), (0, rank - vectors.shape[1])))
 
 
 def _median_of_pairs(distance: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from deepgenre import log
 from deepgenre.config import Config
 from deepgenre.data import sampling
 from deepgenre.data.store import Records
-from deepgenre.errors import look_up
+from deepgenre.errors import UserError, look_up
 from deepgenre.models import feature_groups
 from deepgenre.models.dbn import pooled_bands, with_pretrained
 from deepgenre.models.filter_banks import Bank
@@ -76,14 +76,17 @@ def _with_statistics(state: State, learnt: Mapping[str, np.ndarray]) -> State:
     return with_weights(state, state.params, {**state.batch_stats, **arrays})
 
 
-def learn_banks(
-    banks: Sequence[Bank], windows: jax.Array, config: Config
-) -> dict[str, np.ndarray]:
+def learn_banks(banks: Sequence[Bank], windows: jax.Array, config: Config) -> dict[str, np.ndarray]:
     """Returns the arrays of the banks, learnt from features (clips, frames, bands)."""
     rng = np.random.default_rng(config.seed)
     learnt = {}
     for bank in banks:
         rows = _patches(bank, windows, rng)
+        if len(rows) < bank.filters:
+            raise UserError(
+                f"config.pretrain_epochs: {len(windows)} training clips give {len(rows)} patches, "
+                f"too few for {bank.filters} filters; add clips"
+            )
         mean, matrix = kmeans.whitening(rows, bank.components)
         centroids = kmeans.spherical_kmeans(
             (rows - mean) @ matrix, bank.filters, rng, config.pretrain_epochs
@@ -101,9 +104,7 @@ def describe_clips(
     sample_rate_hz: int = 22_050,
 ) -> dict[str, np.ndarray]:
     """Returns the groups of features, float32 (clips, features), of (clips, frames, bands)."""
-    describing = jax.jit(
-        lambda x: feature_groups.describe(x, learnt, feature_set, sample_rate_hz)
-    )
+    describing = jax.jit(lambda x: feature_groups.describe(x, learnt, feature_set, sample_rate_hz))
     described: list[dict[str, np.ndarray]] = []
     with log.progress(None, total=len(windows), unit="clip", title="describe") as bar:
         for start in range(0, len(windows), DESCRIBED_TOGETHER):

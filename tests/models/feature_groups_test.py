@@ -206,7 +206,9 @@ def test_register_bank(size):
 @pytest.mark.parametrize("name", [*STATISTICS, "chroma"])
 def test_clips_of_a_batch_are_described_apart(name):
     x = jnp.asarray(np.stack([clip(60, 64, seed) for seed in range(3)]), jnp.float32)
-    function = jax.jit(STATISTICS.get(name) or functools.partial(chroma.chroma, sample_rate_hz=RATE_HZ))
+    function = jax.jit(
+        STATISTICS.get(name) or functools.partial(chroma.chroma, sample_rate_hz=RATE_HZ)
+    )
     together = np.asarray(function(x))
     alone = np.concatenate([np.asarray(function(jnp.stack([one] * 3)))[:1] for one in x])
     np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-4)
