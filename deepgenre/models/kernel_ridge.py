@@ -1,9 +1,9 @@
 """Kernel ridge regression on groups of features: a clip is compared with all training clips.
 
 C. Saunders, A. Gammerman and V. Vovk, "Ridge regression learning algorithm in dual variables", ICML
-1998, with a kernel that is a sum over groups of features, after F. Bach, G. Lanckriet and M. Jordan,
-"Multiple kernel learning, conic duality, and the SMO algorithm", ICML 2004 (here all groups have
-the same weight). `training.kernel` computes the variables, in one solve.
+1998, with a kernel that is a sum over groups of features, after F. Bach, G. Lanckriet and M.
+Jordan, "Multiple kernel learning, conic duality, and the SMO algorithm", ICML 2004 (here all groups
+have the same weight). `training.kernel` computes the variables, in one solve.
 """
 
 from collections.abc import Mapping

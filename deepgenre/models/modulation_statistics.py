@@ -3,6 +3,8 @@
 x is float32 (batch, frames, bands), standardised; each function returns float32 (batch, features).
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +48,7 @@ def fluctuations(x: jax.Array) -> jax.Array:
     spectrum = jnp.abs(jnp.fft.rfft(centred * hann[None, None, :, None], axis=2))[:, :, 1:].mean(
         axis=1
     )
-    binned = jnp.einsum("btg,tk->bgk", spectrum, _bins(FLUCTUATION_BINS))
+    binned = jnp.einsum("btg,tk->bgk", spectrum[:, 1:], _bins(FLUCTUATION_BINS))
     return jnp.log(binned + LONG_FLOOR).reshape(x.shape[0], -1)
 
 
@@ -75,7 +77,7 @@ def _bins(count: int) -> np.ndarray:
     for edge in np.geomspace(1, last + 1, count + 1)[1:].round().astype(int):
         edges.append(max(edges[-1] + 1, int(edge)))
     weights = np.zeros((last, count), np.float32)
-    for index, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for index, (low, high) in enumerate(itertools.pairwise(edges)):
         weights[low - 1 : high - 1, index] = 1 / (high - low)
     return weights
 

@@ -104,7 +104,8 @@ def describe_clips(
     sample_rate_hz: int = 22_050,
 ) -> dict[str, np.ndarray]:
     """Returns the groups of features, float32 (clips, features), of (clips, frames, bands)."""
-    describing = jax.jit(lambda x: feature_groups.describe(x, learnt, feature_set, sample_rate_hz))
+    arrays = {name: jnp.asarray(array) for name, array in learnt.items()}
+    describing = jax.jit(lambda x: feature_groups.describe(x, arrays, feature_set, sample_rate_hz))
     described: list[dict[str, np.ndarray]] = []
     with log.progress(None, total=len(windows), unit="clip", title="describe") as bar:
         for start in range(0, len(windows), DESCRIBED_TOGETHER):

@@ -87,7 +87,7 @@ def _log_results(
 
 
 def _with_machine(state: State, machine: kernel.KernelMachine) -> State:
-    statistics = {"factor": machine.factor}
+    statistics: dict[str, np.ndarray | float] = {"factor": machine.factor}
     for name, clips in machine.clips.items():
         statistics[f"mean_of_{name}"] = machine.means[name]
         statistics[f"deviation_of_{name}"] = machine.deviations[name]

@@ -1,6 +1,7 @@
 """Groups of features against a plain numpy rendering of each, for several sizes of clips."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ SIZES = [(140, 96), (12, 40)]
 
 
 def clip(frames: int, bands: int, seed: int = 0) -> np.ndarray:
-    """Returns noise with a slope over bands, a slow modulation and a few onsets, (frames, bands)."""
+    """Returns noise with a slope over bands, a slow modulation and onsets, (frames, bands)."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(frames, bands)) + np.linspace(1, -1, bands)
     x += np.sin(np.arange(frames) / 5)[:, None]
@@ -145,7 +146,7 @@ def log_bins(count: int) -> list[range]:
     edges = [1]
     for edge in 65 ** (np.arange(1, count + 1) / count):
         edges.append(max(edges[-1] + 1, round(edge)))
-    return [range(low, high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [range(low, high) for low, high in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("count", [12, 14])

@@ -51,7 +51,7 @@ def expected_logits(
         per_group.append(distance / median)
         per_group_other.append(np.array([[((a - b) ** 2).mean() for b in rows] for a in new]))
         per_group_other[-1] /= median
-    total = sum(per_group)
+    total = np.sum(per_group, axis=0)
     median = np.median(total[np.triu_indices(len(total), 1)])
 
     def combined(distances: list[np.ndarray]) -> np.ndarray:
