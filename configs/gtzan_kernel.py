@@ -20,6 +20,7 @@ def get_config() -> Config:
     config.split = "fault_filtered"
     config.frontend.hop_length = 1712
     config.model = "kernel_ridge"
+    config.network.rank = 128
     config.pretrain_epochs = 12
     config.num_epochs = 1
     return config

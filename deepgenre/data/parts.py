@@ -6,6 +6,7 @@ store, for training and for evaluation.
 
 from collections.abc import Sequence
 
+from deepgenre import log
 from deepgenre.data import classes as class_names
 from deepgenre.data.datasets import dataset_kind
 from deepgenre.data.settings import DataSettings
@@ -67,7 +68,30 @@ def part_rows(
     parts = split_rows(config, rows, names, multi_label)
     if part not in parts and any(row.split for row in rows):
         parts = {**_rows_of(as_given(rows, config.seed), rows), **parts}
-    return look_up(parts, part or ("test" if "test" in parts else "valid"), "--eval_split")
+    part = part or ("test" if "test" in parts else "valid")
+    chosen = look_up(parts, part, "--eval_split")
+    num_trained = len(trained_on(config, chosen, rows, names, multi_label))
+    if num_trained and part != "train":
+        log.warning(
+            "--eval_split: the weights were trained on %d of the %d clips of part %r: results on "
+            "other clips are worse",
+            num_trained,
+            len(chosen),
+            part,
+        )
+    return chosen
+
+
+def trained_on(
+    config: DataSettings,
+    chosen: Sequence[Row],
+    rows: Sequence[Row],
+    names: Sequence[str],
+    multi_label: bool,
+) -> list[Row]:
+    """Returns those of the chosen rows that are in the training part of the config's split."""
+    train = {row.key for row in split_rows(config, rows, names, multi_label).get("train", [])}
+    return [row for row in chosen if row.key in train]
 
 
 def _rows_of(parts: Parts, rows: Sequence[Row]) -> Split:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepgenre import log
-from deepgenre.data.parts import part_rows
+from deepgenre.data.parts import part_rows, trained_on
 from deepgenre.data.prepare import prepare
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError
@@ -34,7 +34,13 @@ def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> in
     output = check_output(output)
     config = config_of(weights.spec)
     prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, PART)
+    names, multi_label = weights.spec.classes, weights.spec.multi_label
+    rows = part_rows(config, prepared.rows, names, multi_label, PART)
+    if trained_on(config, rows, prepared.rows, names, multi_label):
+        raise UserError(
+            f"--data_dir: the weights were trained on clips of part {PART!r}: a temperature fitted "
+            "to them would be too low for other songs"
+        )
     calibrated, report = with_fitted_temperature(weights, prepared.folder, rows)
     weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(rows), output)

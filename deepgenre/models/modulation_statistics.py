@@ -45,9 +45,7 @@ def fluctuations(x: jax.Array) -> jax.Array:
     windows = _patches(level - level.mean(axis=1, keepdims=True), LONG_FRAMES)
     centred = windows - windows.mean(axis=2, keepdims=True)
     hann = jnp.asarray(np.hanning(LONG_FRAMES), jnp.float32)
-    spectrum = jnp.abs(jnp.fft.rfft(centred * hann[None, None, :, None], axis=2))[:, :, 1:].mean(
-        axis=1
-    )
+    spectrum = jnp.abs(jnp.fft.rfft(centred * hann[None, None, :, None], axis=2)).mean(axis=1)
     binned = jnp.einsum("btg,tk->bgk", spectrum[:, 1:], _bins(FLUCTUATION_BINS))
     return jnp.log(binned + LONG_FLOOR).reshape(x.shape[0], -1)
 

@@ -17,7 +17,7 @@ RIDGE = 0.1  # times the kernel's mean diagonal element
 DEVIATION_SHARE = 1e-3  # of a group's mean deviation, added to each: constant features stay small
 LEAST_DEVIATION = 1e-3
 NUM_FOLDS = 5
-EPSILON = 1e-9  # of a kernel whose largest value is 1.5
+EPSILON = 1e-6  # of a kernel whose largest value is 1.5
 
 Groups = Mapping[str, np.ndarray]  # features (clips, features) by name
 
@@ -76,10 +76,12 @@ def fit(features: Groups, targets: np.ndarray, rank: int = 0) -> KernelMachine:
         square = squares[name] = np.square(row).sum(axis=1)
         distance = _squared_distances(square, row, square, row)
         factors[name] = 1 / _median_of_pairs(distance)
-        distances[name] = factors[name] * distance
         if 0 < rank < row.shape[1]:
             axes[name] = _principal_axes(row, rank)
             rows[name] = row @ axes[name]
+            distance = _squared_distances(square, rows[name], square, rows[name])
+            np.fill_diagonal(distance, 0)
+        distances[name] = factors[name] * distance
     factor = 1 / _median_of_pairs(np.sum(list(distances.values()), axis=0))
     dual, bias = _solve(_kernel(distances, factor), 2.0 * targets - 1, _clip_weights(targets))
     return KernelMachine(means, deviations, axes, rows, squares, factors, factor, dual, bias)
@@ -125,7 +127,7 @@ def _solve(
     centred = kernel - means[None] - means[:, None] + mean
     bias = weights @ targets / weights.sum()
     ridge = np.diag(RIDGE * max(EPSILON, np.trace(centred) / len(kernel)) / weights)
-    dual = scipy.linalg.solve(centred + ridge, targets - bias, assume_a="pos")
+    dual = scipy.linalg.solve(centred + ridge, targets - bias, assume_a="sym")
     # The centring of the rows of other clips is linear: it is moved into dual weights and bias.
     total = dual.sum(axis=0)
     return dual - total / len(kernel), bias - means @ dual + mean * total
