@@ -16,6 +16,8 @@ from deepgenre.models import feature_groups
 from deepgenre.models.layers import Dtype
 
 GROUP_SHARE = 0.5  # weight of the mean of the groups' kernels beside the kernel of their sum
+NEAREST = 5  # training clips that define how familiar a clip is
+NUM_QUANTILES = 101  # of `nearest` over the training clips
 # Groups that form the embedding: small enough for similarity search.
 EMBEDDING = (
     *feature_groups.EMBEDDING,
@@ -49,7 +51,9 @@ class KernelRidge(nn.Module):
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
         frames >= 8, bands >= 32. Sows the groups of EMBEDDING, as far as the feature set has them,
-        as intermediates/embedding.
+        as intermediates/embedding, and the rank of `nearest` among the training clips, 0 to 1, as
+        intermediates/familiarity, float32 (batch,): 0.05 where 5 % of them are less similar to
+        training clips of other groups.
         """
         x = x.astype(jnp.float32)
         learnt = feature_groups.learnt_banks(self, self.feature_set, x.shape[-1])
@@ -64,7 +68,13 @@ class KernelRidge(nn.Module):
         factor = self.variable("batch_stats", "factor", jnp.ones, ()).value
         dual = self.param("dual", nn.initializers.zeros, (self.num_clips, self.num_classes))
         bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
-        return kernel(distances, factor) @ dual + bias[None]
+        values = kernel(distances, factor)
+        self.sow("intermediates", "familiarity", self._rank(nearest(values)))
+        return values @ dual + bias[None]
+
+    def _rank(self, similarities: jax.Array) -> jax.Array:
+        quantiles = self.variable("batch_stats", "quantiles", jnp.zeros, (NUM_QUANTILES,)).value
+        return jnp.interp(similarities, quantiles, jnp.linspace(0, 1, NUM_QUANTILES))
 
     def _distances(self, name: str, values: jax.Array) -> jax.Array:
         """Returns the scaled squared distances to the training clips, (batch, num_clips)."""
@@ -83,6 +93,11 @@ class KernelRidge(nn.Module):
 
 def _product(rows: jax.Array, columns: jax.Array) -> jax.Array:
     return jnp.matmul(rows, columns, precision=jax.lax.Precision.HIGHEST)
+
+
+def nearest(values: jax.Array) -> jax.Array:
+    """Returns the mean of the NEAREST largest kernel values, (batch,) of (batch, clips)."""
+    return jax.lax.top_k(values, min(NEAREST, values.shape[-1]))[0].mean(axis=-1)
 
 
 def kernel(distances: Mapping[str, jax.Array], factor: jax.Array | float) -> jax.Array:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 import scipy.special
@@ -11,7 +12,7 @@ from deepgenre.data.folds import assign_folds
 from deepgenre.data.splits import Member
 from deepgenre.evaluation.calibration import fit_temperature
 from deepgenre.models.feature_groups import CLIP
-from deepgenre.models.kernel_ridge import GROUP_SHARE
+from deepgenre.models.kernel_ridge import GROUP_SHARE, nearest
 
 RIDGE = 0.1  # times the kernel's mean diagonal element
 DEVIATION_SHARE = 1e-3  # of a group's mean deviation, added to each: constant features stay small
@@ -38,6 +39,10 @@ class KernelMachine:
 
     def logits(self, features: Groups) -> np.ndarray:
         """Returns float64 (clips, classes) of the features of other clips."""
+        return self.kernel(features) @ self.dual + self.bias
+
+    def kernel(self, features: Groups) -> np.ndarray:
+        """Returns float64 (clips, training clips) of the features of other clips."""
         rows = {
             name: _standardised(values, self.means[name], self.deviations[name])
             for name, values in features.items()
@@ -52,7 +57,7 @@ class KernelMachine:
             )
             for name, values in rows.items()
         }
-        return _kernel(distances, self.factor) @ self.dual + self.bias
+        return _kernel(distances, self.factor)
 
     def scaled(self, factor: float) -> "KernelMachine":
         """Returns the machine with its logits multiplied by a factor."""
@@ -87,22 +92,25 @@ def fit(features: Groups, targets: np.ndarray, rank: int = 0) -> KernelMachine:
     return KernelMachine(means, deviations, axes, rows, squares, factors, factor, dual, bias)
 
 
-def out_of_fold_logits(
+def out_of_fold(
     features: Groups, targets: np.ndarray, members: Sequence[Member], seed: int, rank: int = 0
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns logits (clips, classes), each by a machine fitted to clips of other groups.
 
+    Second, the similarity of each clip to these others, (clips,): `models.kernel_ridge.nearest`.
     `members`: the clips, in the order of the rows.
     """
     num_folds = min(NUM_FOLDS, len({member.group for member in members}))
     fold_of = assign_folds(members, num_folds, seed)
     folds = np.array([fold_of[member.key] for member in members])
-    logits = np.zeros(targets.shape)
+    logits, similarities = np.zeros(targets.shape), np.zeros(len(targets))
     for fold in range(num_folds):
         kept = {name: values[folds != fold] for name, values in features.items()}
         left_out = {name: values[folds == fold] for name, values in features.items()}
-        logits[folds == fold] = fit(kept, targets[folds != fold], rank).logits(left_out)
-    return logits
+        machine = fit(kept, targets[folds != fold], rank)
+        logits[folds == fold] = machine.logits(left_out)
+        similarities[folds == fold] = nearest(jnp.asarray(machine.kernel(left_out)))
+    return logits, similarities
 
 
 def fit_scale(logits: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> float:

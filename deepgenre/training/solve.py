@@ -13,7 +13,7 @@ from deepgenre.data import pipeline
 from deepgenre.errors import UserError
 from deepgenre.evaluation import metrics, scoring
 from deepgenre.evaluation.steps import compile_score_step, scores
-from deepgenre.models.kernel_ridge import KernelRidge
+from deepgenre.models.kernel_ridge import NUM_QUANTILES, KernelRidge
 from deepgenre.training import kernel
 from deepgenre.training.plan import Plan
 from deepgenre.training.pretrain import describe_clips, training_windows
@@ -51,12 +51,14 @@ def solve(
     labels = pipeline.encode_labels(rows, spec.classes, spec.multi_label)
     targets = labels if spec.multi_label else np.eye(len(spec.classes))[labels]
     rank = config.network.rank or KernelRidge.rank
-    logits = kernel.out_of_fold_logits(features, targets, rows, config.seed, rank)
+    logits, similarities = kernel.out_of_fold(features, targets, rows, config.seed, rank)
     scale = kernel.fit_scale(logits, labels, multi_label=spec.multi_label)
     held_out = np.asarray(scores(jnp.asarray(scale * logits), multi_label=spec.multi_label))
     results = _log_results("out of fold", held_out, labels, plan)
     write(1, OUT_OF_FOLD, {"epoch": 1, "scale": scale, **results})
-    state = _with_machine(state, kernel.fit(features, targets, rank).scaled(scale))
+    machine = kernel.fit(features, targets, rank).scaled(scale)
+    quantiles = np.quantile(similarities, np.linspace(0, 1, NUM_QUANTILES))
+    state = _with_machine(state, machine, quantiles)
     saved = {f"{OUT_OF_FOLD}_{name}": value for name, value in results.items()}
     merit = merit_name(config, spec.multi_label)
     if "valid" in plan.parts:
@@ -86,8 +88,8 @@ def _log_results(
     return results
 
 
-def _with_machine(state: State, machine: kernel.KernelMachine) -> State:
-    statistics: dict[str, np.ndarray | float] = {"factor": machine.factor}
+def _with_machine(state: State, machine: kernel.KernelMachine, quantiles: np.ndarray) -> State:
+    statistics: dict[str, np.ndarray | float] = {"factor": machine.factor, "quantiles": quantiles}
     for name, clips in machine.clips.items():
         statistics[f"mean_of_{name}"] = machine.means[name]
         statistics[f"deviation_of_{name}"] = machine.deviations[name]

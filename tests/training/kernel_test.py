@@ -14,7 +14,7 @@ from deepgenre.training.kernel import (
     RIDGE,
     fit,
     fit_scale,
-    out_of_fold_logits,
+    out_of_fold,
 )
 
 
@@ -134,7 +134,7 @@ def test_constant_features_and_equal_clips_give_finite_logits():
     np.testing.assert_allclose(logits, 0, atol=1e-6)
 
 
-def test_out_of_fold_logits_do_not_see_clips_of_the_same_group():
+def test_out_of_fold_do_not_see_clips_of_the_same_group():
     """Groups of three equal clips with labels at random: only a leak predicts them."""
     rng = np.random.default_rng(0)
     values = np.repeat(rng.normal(size=(60, 8)), 3, axis=0)
@@ -143,7 +143,7 @@ def test_out_of_fold_logits_do_not_see_clips_of_the_same_group():
 
     def accuracy(groups: list[str]) -> float:
         members = [Item(f"{i:03d}", (str(label),), groups[i]) for i, label in enumerate(labels)]
-        logits = out_of_fold_logits(features, targets, members, seed=0)
+        logits, _ = out_of_fold(features, targets, members, seed=0)
         return float((logits.argmax(axis=1) == labels).mean())
 
     assert accuracy([str(i // 3) for i in range(180)]) < 0.65
