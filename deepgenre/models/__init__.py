@@ -38,7 +38,9 @@ class Network:
     min_frames: int  # shorter input is padded
     input: str  # published input: front end and window
     window_attention: bool = False  # sows intermediates/attention: a score per window and head
-    solved: bool = False  # trained by one solve, not by steps; has an option `num_clips`
+    # Trained by one solve, not by steps; has an option `num_clips`, and sows
+    # intermediates/familiarity: how a clip ranks among training clips, 0 to 1, float32 (batch,).
+    solved: bool = False
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
