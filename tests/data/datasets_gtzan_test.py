@@ -157,3 +157,9 @@ def test_unreadable_table_of_artists_is_rejected(tmp_path, table):
     with pytest.raises(UserError, match=f"{gtzan.ARTISTS}: ") as info:
         gtzan.read(tmp_path)
     assert "\n" not in str(info.value)
+
+
+def test_all_fault_filtered_clips_but_the_test_part_train():
+    parts = gtzan.fault_filtered_all(WHOLE, 0)
+    assert sizes(parts) == {"train": 443 + 197, "test": 290}
+    assert parts["test"] == gtzan.fault_filtered(WHOLE, 0)["test"]
