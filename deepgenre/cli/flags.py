@@ -146,6 +146,12 @@ THRESHOLD = flags.DEFINE_float(
 UNKNOWN_BELOW = flags.DEFINE_float(
     "unknown_below", 0.0, "The only tag is 'unknown' where the best score is below this"
 )
+UNFAMILIAR_BELOW = flags.DEFINE_float(
+    "unfamiliar_below",
+    0.0,
+    "The only tag is 'unknown' where fewer than this share of the training clips, 0 to 1, are less "
+    "similar to other training clips than the song is; for weights that compare, as gtzan",
+)
 CONSISTENT = flags.DEFINE_bool(
     "consistent",
     None,
@@ -398,4 +404,8 @@ def _choice(default: "Choice") -> "Choice":
         "runner_up_threshold": 0.0 if is_chosen else None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(default, unknown_below=UNKNOWN_BELOW.value, **changes)
+    unknown = {
+        "unknown_below": UNKNOWN_BELOW.value,
+        "unfamiliar_below": UNFAMILIAR_BELOW.value,
+    }
+    return dataclasses.replace(default, **unknown, **changes)

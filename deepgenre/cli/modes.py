@@ -277,7 +277,7 @@ MODES: Mapping[str, Mode] = {
         _predict,
         "Predicts genres or tags of audio files of any length.",
         (
-            *("files", "output", "resume", "describe", "taggram"),
+            *("files", "output", "resume", "describe", "taggram", "unfamiliar_below"),
             *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ),
         (

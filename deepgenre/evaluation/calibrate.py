@@ -19,7 +19,7 @@ from deepgenre.evaluation.calibration import (
     fit_temperature,
     negative_log_likelihood,
 )
-from deepgenre.evaluation.clips import own_clips
+from deepgenre.evaluation.clips import num_trained_on, own_clips
 from deepgenre.evaluation.scoring import score_rows
 from deepgenre.weights import weight_file
 from deepgenre.weights.export import check_output
@@ -32,6 +32,11 @@ def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> in
     """Writes the weights with a temperature, prints the report as JSON; returns exit code 0."""
     output = check_output(output)
     clips = own_clips(weights.spec, data_dir, PART, exclude_unknown=False)
+    if num_trained_on(clips):
+        raise UserError(
+            f"--data_dir: the weights were trained on clips of part {PART!r}: a temperature fitted "
+            "to them would be too low for other songs"
+        )
     calibrated, report = with_fitted_temperature(weights, clips.store, clips.rows)
     weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(clips.rows), output)

@@ -134,6 +134,12 @@ def other_clips(
     )
 
 
+def num_trained_on(clips: Clips) -> int:
+    """Returns the number of clips that the weights were trained on, as far as this is known."""
+    trained = {row.key for row in clips.train or ()}
+    return sum(row.key in trained for row in clips.rows)
+
+
 def _with_own_store(config: Config, data_dir: Path) -> Config:
     """Returns the config without the run's store where that holds other data than `data_dir`.
 

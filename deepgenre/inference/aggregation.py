@@ -22,6 +22,24 @@ def check(aggregation: str, spec: Spec) -> None:
         )
 
 
+def check_familiarity(spec: Spec) -> None:
+    """Raises UserError where the network does not compare a song with its training clips."""
+    supported = [name for name, row in models.MODELS.items() if row.solved]
+    if spec.model not in supported:
+        raise UserError(
+            f"--unfamiliar_below: {spec.model!r} does not compare songs with its training clips, "
+            f"only {', '.join(supported)} does; use --unknown_below"
+        )
+
+
+def is_unfamiliar(outputs: FileOutputs, below: float) -> bool:
+    """Returns whether the song's mean familiarity over windows is below the limit; 0: never."""
+    if not below:
+        return False
+    assert outputs.familiarity is not None
+    return bool(outputs.familiarity.mean() < below)
+
+
 def song_scores(outputs: FileOutputs, spec: Spec, aggregation: str) -> np.ndarray:
     """Returns the scores of a song, float32 (classes,), calibrated by the spec's temperature.
 

@@ -32,6 +32,7 @@ class FileOutputs:
     embeddings: np.ndarray | None  # float32 (windows, features), if requested
     error: str = ""  # with an error the arrays are empty
     attention: np.ndarray | None = None  # float32 (windows, heads), of networks that have it
+    familiarity: np.ndarray | None = None  # float32 (windows,), likewise
     seconds: float = 0.0  # length of the file
     # float32 (windows, steps, classes): after each step of a window, of recurrent networks
     step_scores: np.ndarray | None = None
@@ -237,6 +238,7 @@ def _file_outputs(file: _PendingFile, part: _Part, spec: Spec, embed: bool) -> F
         outputs["scores"],
         outputs["embedding"] if embed else None,
         attention=outputs.get("attention"),
+        familiarity=outputs.get("familiarity"),
         seconds=part.seconds,
         step_scores=outputs.get("step_scores"),
     )

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files_of_ea
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.identity import Identity
 from deepgenre.inference.prediction_files.rows import Layout, Networks, Prediction, Result
-from deepgenre.inference.tags import RUNNER_UP_SCORE, Choice, choose_tags, merged_scores
+from deepgenre.inference.tags import RUNNER_UP_SCORE, UNKNOWN, Choice, choose_tags, merged_scores
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
@@ -66,6 +67,8 @@ def process(
     describe.check(options.describe)
     for weights in networks.values():
         aggregation.check(options.aggregation, weights.spec)
+        if options.choice.unfamiliar_below:
+            aggregation.check_familiarity(weights.spec)
     made_with = identity_of(networks, options)
     networks = {
         name: with_windows(weights, options.window_seconds, options.hop_seconds)
@@ -111,11 +114,19 @@ def identity_of(networks: Mapping[str, Weights], options: Options) -> Identity:
             "window_seconds": options.window_seconds,
             "hop_seconds": options.hop_seconds,
             "describe": describe.columns(options.describe),
-            **dataclasses.asdict(_choice(options, weights.spec)),
+            **_identity_of_choice(_choice(options, weights.spec)),
         }
         for name, weights in networks.items()
     }
     return made_with.get("", made_with)
+
+
+def _identity_of_choice(choice: Choice) -> dict[str, Any]:
+    """Returns the fields; one that outputs of earlier versions lack is left out at its default."""
+    fields = dataclasses.asdict(choice)
+    if not choice.unfamiliar_below:
+        del fields["unfamiliar_below"]
+    return fields
 
 
 def _choice(options: Options, spec: Spec) -> Choice:
@@ -190,7 +201,10 @@ def _results(
     for outputs, weights in zip(of_each, networks.values(), strict=True):
         spec = weights.spec
         scores = aggregation.song_scores(outputs, spec, options.aggregation)
-        yield Result(scores, choose_tags(scores, spec.classes, _choice(options, spec)))
+        tags = choose_tags(scores, spec.classes, _choice(options, spec))
+        if aggregation.is_unfamiliar(outputs, options.choice.unfamiliar_below):
+            tags = (UNKNOWN,)
+        yield Result(scores, tags)
 
 
 def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> str:

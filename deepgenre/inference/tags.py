@@ -51,6 +51,7 @@ class Choice:
     top_k: int = 5  # at most
     threshold: float = 0.0  # lowest score of a tag that `tag_thresholds` lacks
     unknown_below: float = 0.0  # no tags where the highest score is below it
+    unfamiliar_below: float = 0.0  # no tags where the familiarity of the song is below it
     consistent: bool = False  # of tags that contradict each other, keep the stronger
     merge_synonyms: bool = False  # one tag for the classes that mean the same, see `vocabulary`
     # By canonical tag, see `vocabulary` and `thresholds`.
@@ -61,7 +62,7 @@ class Choice:
         """Raises UserError naming the flag that is out of range."""
         if self.top_k < 1:
             raise UserError(f"--top_k: must be 1 or more, is {self.top_k}")
-        for name in ("threshold", "unknown_below"):
+        for name in ("threshold", "unknown_below", "unfamiliar_below"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name}: must be 0 to 1, is {getattr(self, name)}")
 

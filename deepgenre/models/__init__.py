@@ -17,6 +17,7 @@ from deepgenre.models.gwardys import Gwardys
 from deepgenre.models.hamel import Hamel
 from deepgenre.models.harmonic import SHORTEST_SAMPLES as HARMONIC_SAMPLES
 from deepgenre.models.harmonic import HarmonicCNN
+from deepgenre.models.kernel_ridge import KernelRidge
 from deepgenre.models.li import Li
 from deepgenre.models.multi_scale import MultiScale
 from deepgenre.models.musicnn import MusiCNN, MusiCNNVgg
@@ -37,6 +38,9 @@ class Network:
     min_frames: int  # shorter input is padded
     input: str  # published input: front end and window
     window_attention: bool = False  # sows intermediates/attention: a score per window and head
+    # Trained by one solve, not by steps; has an option `num_clips`, and sows
+    # intermediates/familiarity: how a clip ranks among training clips, 0 to 1, float32 (batch,).
+    solved: bool = False
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -199,6 +203,13 @@ MODELS: Mapping[str, Network] = {
         min_frames=8,
         input="3 s to 30 s: mel spectrograms; pretrain with config.pretrain_epochs",
     ),
+    "kernel_ridge": Network(
+        KernelRidge,
+        "Kernel ridge regression (Saunders et al., 1998) on groups of features",
+        min_frames=8,
+        input="30 s: log-mel 128, a frame every 78 ms; set config.pretrain_epochs",
+        solved=True,
+    ),
     "dbn": Network(
         Dbn,
         "Deep belief network, after Feng (2014)",
@@ -216,8 +227,9 @@ def network(name: str) -> Network:
     return look_up(MODELS, name, "config.model")
 
 
-# Fields of a module that are not options.
-_RESERVED = {"num_classes", "dtype", "axis_name", "sample_rate_hz", "parent", "name"}
+# Fields of a module that are not options of the config: the data sets some of them.
+NUM_CLIPS = "num_clips"  # of training, in networks that are solved
+_RESERVED = {"num_classes", "dtype", "axis_name", "sample_rate_hz", "parent", "name", NUM_CLIPS}
 
 
 def options(name: str) -> dict[str, type]:
@@ -251,7 +263,7 @@ def build(
     module, known = network(name).module, options(name)
     given = {option: value for option, value in chosen.items() if value is not None}
     for option in given:
-        if option not in known:
+        if option not in known and not (option == NUM_CLIPS and network(name).solved):
             raise unknown_name(f"config.network of {name}", option, known)
     if sample_rate_hz and hasattr(module, "sample_rate_hz"):  # networks that compute an STFT
         given["sample_rate_hz"] = sample_rate_hz

@@ -5,7 +5,6 @@ The mean spectrum is left out: it separates recordings better than genres.
 """
 
 import functools
-from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,29 +15,26 @@ EPSILON = 1e-5
 MFCCS = 24
 COVARIANCE_MFCCS = 20
 COVARIANCE_FLOOR = 0.003  # times the mean variance, added to each to avoid the logarithm of 0
-GROUP_BANDS = 8  # bands per group in `contrast`
-PATCH = 32  # frames and bands of a patch in `modulations`
-SPECTRUM_FLOOR = 0.15
+GROUP_BANDS = 8  # bands per group in `contrast` and others
 
 
 def mean_and_deviation(x: jax.Array) -> jax.Array:
     """Returns (batch, 2 features) of (batch, frames, features)."""
-    return jnp.concatenate([x.mean(axis=1), _deviation(x)], axis=-1)
+    return jnp.concatenate([x.mean(axis=1), deviation(x)], axis=-1)
 
 
 def mfcc_dynamics(x: jax.Array) -> jax.Array:
     """Returns deviations of MFCCs and of their change over 1 and 4 frames, and skewness."""
     mfcc = _mfccs(x, MFCCS)
     centred = mfcc - mfcc.mean(axis=1, keepdims=True)
-    skewness = (centred**3).mean(axis=1) / (_deviation(mfcc) ** 3 + 1e-3)
-    changes = [_deviation(mfcc[:, lag:] - mfcc[:, :-lag]) for lag in (1, 4)]
-    return jnp.concatenate([_deviation(mfcc), *changes, skewness], axis=-1)
+    skewness = (centred**3).mean(axis=1) / (deviation(mfcc) ** 3 + 1e-3)
+    changes = [deviation(mfcc[:, lag:] - mfcc[:, :-lag]) for lag in (1, 4)]
+    return jnp.concatenate([deviation(mfcc), *changes, skewness], axis=-1)
 
 
 def contrast(x: jax.Array) -> jax.Array:
     """Returns mean and deviation of peak - mean and of mean - valley, per group of bands."""
-    count = x.shape[2] // GROUP_BANDS
-    groups = x[..., : count * GROUP_BANDS].reshape(*x.shape[:2], count, GROUP_BANDS)
+    groups = grouped_bands(x, GROUP_BANDS)
     mean = groups.mean(axis=-1)
     return mean_and_deviation(
         jnp.concatenate([groups.max(axis=-1) - mean, mean - groups.min(axis=-1)], axis=-1)
@@ -88,36 +84,15 @@ def _matrix_logarithm_jvp(
     return logarithm, jnp.einsum("bik,bkl,bjl->bij", vectors, slopes * turned, vectors)
 
 
-def modulations(x: jax.Array) -> jax.Array:
-    """Returns the logarithm of the mean 2D spectrum of patches of PATCH frames and bands.
-
-    Patches overlap by half in time; each register of PATCH bands has its own mean.
-    """
-    centred = x - x.mean(axis=1, keepdims=True)
-    registers = x.shape[2] // PATCH
-    centred = jnp.pad(centred, ((0, 0), (0, max(0, PATCH - x.shape[1])), (0, 0)))
-    starts = range(0, centred.shape[1] - PATCH + 1, PATCH // 2)
-    cut = [centred[:, start : start + PATCH, : registers * PATCH] for start in starts]
-    patches = jnp.stack(cut, axis=1).reshape(x.shape[0], len(cut), PATCH, registers, PATCH)
-    window = jnp.asarray(np.outer(np.hanning(PATCH), np.hanning(PATCH)), jnp.float32)
-    spectrum = jnp.abs(jnp.fft.fft2(patches * window[None, None, :, None], axes=(2, 4)))
-    mean = spectrum.mean(axis=1).swapaxes(1, 2)  # (batch, registers, PATCH, PATCH)
-    low, mirrored = mean[:, :, :12, :8], mean[:, :, 1:12, -7:]  # the rest is redundant, or too fast
-    flat = [part.reshape(*part.shape[:2], -1) for part in (low, mirrored)]
-    joined = jnp.concatenate(flat, axis=-1).reshape(x.shape[0], -1)
-    return jnp.log(joined + SPECTRUM_FLOOR)
-
-
-STATISTICS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
-    "mfcc_dynamics": mfcc_dynamics,
-    "contrast": contrast,
-    "covariance_of_change": covariance_of_change,
-    "modulations": modulations,
-}
-
-
-def _deviation(x: jax.Array) -> jax.Array:
+def deviation(x: jax.Array) -> jax.Array:
+    """Returns (batch, features) of (batch, frames, features); never 0."""
     return jnp.sqrt(x.var(axis=1) + EPSILON)
+
+
+def grouped_bands(x: jax.Array, size: int) -> jax.Array:
+    """Returns (batch, frames, groups, size) of (batch, frames, bands), without a partial group."""
+    count = x.shape[2] // size
+    return x[..., : count * size].reshape(*x.shape[:2], count, size)
 
 
 def _mfccs(x: jax.Array, count: int) -> jax.Array:

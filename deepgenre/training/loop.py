@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
-from deepgenre import devices, log
+from deepgenre import devices, log, models
 from deepgenre.config import Config
 from deepgenre.data import pipeline
 from deepgenre.data.augmentation import Augmentation
@@ -25,6 +25,7 @@ from deepgenre.training.initialization import starting_state
 from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
 from deepgenre.training.optimizer import make_optimizer, make_schedule
 from deepgenre.training.plan import Plan
+from deepgenre.training.solve import solve
 from deepgenre.training.step import Recipe, compile_train_step
 from deepgenre.training.validation import Validation, num_validations
 from deepgenre.weights import run_record
@@ -66,6 +67,9 @@ def fit(plan: Plan, config: Config, workdir: Path, data_dir: Path) -> None:
             jax.devices()[0].device_kind,
         )
         with _metrics_log(workdir, start) as write:
+            if models.network(plan.spec.model).solved:
+                solve(state, plan, config, checkpoints, write)
+                return
             validation = Validation(
                 plan, config, schedule, checkpoints, write, _past_losses(workdir, start)
             )

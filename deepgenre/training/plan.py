@@ -38,7 +38,8 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
     names = choose_classes(config, prepared.rows, multi_label)
     parts = split_rows(config, prepared.rows, names, multi_label)
     split = split_in_use(config, prepared.rows)
-    for part in ("train", "valid"):
+    solved = models.network(config.model).solved
+    for part in ("train",) if solved else ("train", "valid"):
         if part not in parts:
             own = f" or name clips {part!r} in the data" if split == "as_given" else ""
             raise UserError(
@@ -48,9 +49,12 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
     mean, deviation = store.mean_and_deviation(parts["train"])
     frontend = _front_end(config, prepared)
     window_frames, hop_frames = _window(config, frontend, parts["train"])
+    options = {k: v for k, v in config.network.to_dict().items() if v is not None}
+    if solved:
+        options[models.NUM_CLIPS] = len(parts["train"])
     spec = Spec(
         model=config.model,
-        network={k: v for k, v in config.network.to_dict().items() if v is not None},
+        network=options,
         classes=names,
         multi_label=multi_label,
         frontend=frontend,
@@ -61,7 +65,7 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
         clip_seconds=_typical_frames(parts["train"]) / frontend.frames_per_second,
         config={**config.to_dict(), "split": split},
     )
-    steps_per_epoch = -(-len(parts["train"]) // config.batch_size)
+    steps_per_epoch = 1 if solved else -(-len(parts["train"]) // config.batch_size)
     typical = _typical_frames(parts["train"])
     return Plan(
         store=prepared.folder,
@@ -69,7 +73,7 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
         spec=spec,
         input_frames=min(max(typical, window_frames), MAX_INPUT_WINDOWS * window_frames),
         steps_per_epoch=steps_per_epoch,
-        total_steps=config.num_epochs * steps_per_epoch,
+        total_steps=1 if solved else config.num_epochs * steps_per_epoch,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deepgenre import devices, log
+from deepgenre import devices, log, models
 from deepgenre.config import Config, check
 from deepgenre.data import class_counts
 from deepgenre.data.prepare import Prepared, prepare
@@ -18,6 +18,7 @@ from deepgenre.files import check_place, locked, strict_json
 from deepgenre.training import names
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
+from deepgenre.training.solve import OUT_OF_FOLD
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights, merit_name
 
@@ -127,13 +128,13 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     from deepgenre.evaluation.figures import curves, style  # matplotlib is slow to import
 
     lines = log.read_metrics(workdir)
-    merit = merit_name(plan.spec)
-    style.write_both(curves.training_curves(lines, merit), workdir / "training")
-    last = next(line for line in reversed(lines) if line["split"] == "valid")
-    results: dict[str, object] = {
-        "best_step": best.step,
-        "last_epoch": {name: value for name, value in last.items() if name != "split"},
-    }
+    results: dict[str, object] = {"best_step": best.step}
+    if models.network(plan.spec.model).solved:
+        results[OUT_OF_FOLD] = _last(lines, OUT_OF_FOLD)
+    else:
+        figure = curves.training_curves(lines, merit_name(plan.spec))
+        style.write_both(figure, workdir / "training")
+        results["last_epoch"] = _last(lines, "valid")
     for part in ("valid", "test"):
         if part in plan.parts:
             results[part] = _evaluate_part(best, plan, workdir, part)
@@ -153,3 +154,8 @@ def _evaluate_part(best: Weights, plan: Plan, workdir: Path, part: str) -> dict[
 
     clips = of_parts(plan.spec, plan.store, plan.parts, part)
     return assess(best, clips, choose, source=str(workdir))[0]
+
+
+def _last(lines: list[dict[str, object]], split: str) -> dict[str, object]:
+    line = next(line for line in reversed(lines) if line["split"] == split)
+    return {name: value for name, value in line.items() if name != "split"}

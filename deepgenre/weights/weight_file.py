@@ -52,7 +52,7 @@ def write(path: Path, weights: Weights, *, dtype: str) -> int:
     """
     variables = {name: tree for name, tree in weights.variables.items() if tree}
     tensors = {
-        name: np.ascontiguousarray(np.asarray(leaf), dtype=dtype)
+        name: np.asarray(leaf, dtype=dtype, order="C")  # scalars stay scalars
         for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
     }
     about = json.dumps(

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from safetensors import safe_open
 
-from deepgenre.evaluation import calibration
+from deepgenre.evaluation import calibrate, calibration
 from deepgenre.weights import loading, weight_file
 
 
@@ -64,3 +64,12 @@ def test_weights_without_a_temperature_field_have_temperature_1(trained, tmp_pat
     from deepgenre.weights import spec
 
     assert spec.from_json(about["spec"]).temperature == 1
+
+
+def test_clips_of_the_training_part_are_refused(trained, tones, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(calibrate, "PART", "train")
+    output = tmp_path / "x.safetensors"
+    arguments = [f"--weights={trained}", f"--data_dir={tones}", f"--output={output}"]
+    assert tiny.call(monkeypatch, "--mode=calibrate", *arguments) == 1
+    assert "were trained on clips of part 'train'" in capfd.readouterr().err
+    assert not output.exists()

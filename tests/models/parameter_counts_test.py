@@ -52,6 +52,7 @@ PUBLISHED = (
         10,
         (4 * 24 + 64 + 210 + 4 * 173 + 3 * (256 + 384) + 1) * 10,
     ),
+    ("kernel_ridge", (387, 128), 10, (1 + 1) * 10),  # of one training clip, and the bias
     ("musicnn", (187, 96), 50, 787_159),
     ("musicnn_vgg", (187, 96), 50, 605_748),
 )
@@ -82,7 +83,8 @@ def test_output_shapes_for_different_input_sizes(
         (embedding,) = variables["intermediates"]["embedding"]
         assert embedding.shape[0] == 2 and embedding.shape[1] >= 1 and embedding.ndim == 2
         assert embedding.dtype == jnp.float32
-        if name != "spherical_kmeans":  # its embedding is a part of the head's input
+        # The embedding of these is a part of the head's input.
+        if name not in ("spherical_kmeans", "kernel_ridge"):
             assert variables["params"]["logits"]["kernel"].shape == (embedding.shape[1], 10)
 
 

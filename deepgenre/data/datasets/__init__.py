@@ -24,6 +24,8 @@ class DatasetKind:
     settings: tuple[str, ...] = ()  # config fields that `read` takes as well
     # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
+    # (dataset, folder) -> dataset, with groups that a table beside an .npz of spectrograms states
+    regroup: Callable[[Dataset, Path], Dataset] | None = None
 
 
 OWN_SPLITS: Mapping[str, SplitFunction] = {
@@ -33,7 +35,7 @@ OWN_SPLITS: Mapping[str, SplitFunction] = {
 }
 
 DATASETS: Mapping[str, DatasetKind] = {
-    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
+    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0, regroup=gtzan.with_artists),
     "mtat": DatasetKind(
         mtat.read,
         mtat.SPLITS,
@@ -68,6 +70,7 @@ def read_dataset(config: DataSettings, data_dir: Path) -> Dataset:
             raise UserError(f"{data_dir}: no such file; give an .npz of spectrograms as --data_dir")
         num_bands = config.frontend["n_mels"]
         dataset = spectrograms.read_npz(data_dir, multi_label=multi_label, num_bands=num_bands)
+        dataset = kind.regroup(dataset, data_dir.parent) if kind.regroup else dataset
     else:
         settings = {name: getattr(config, name) for name in kind.settings}
         dataset = kind.read(data_dir, multi_label=multi_label, **settings)
