@@ -356,7 +356,10 @@ MODES: Mapping[str, Mode] = {
         _style,
         "Imposes the textures of one song on another, as sound: an experiment.",
         ("files", "style", "output", *_EXPERIMENT, *_WEIGHTS),
-        ("style song.mp3 --style=other.mp3 --output=FOLDER --check=msd_musicnn",),
+        (
+            "style song.mp3 --style=other.mp3 --output=FOLDER",
+            "style song.mp3 --style=other.mp3 --output=FOLDER --check=msd_musicnn --steps=400",
+        ),
         files=True,
     ),
     "generate": Mode(
