@@ -1,5 +1,6 @@
 """Weight files: round trip, damage, and loading by name."""
 
+import dataclasses
 import re
 from pathlib import Path
 
