@@ -41,7 +41,7 @@ def run_cli(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
         ([GTZAN, "--config.batch_size=eight"], "batch_size"),
         ([GTZAN, "--config.num_epochs=1.5"], "num_epochs"),
         (["--config=nowhere.py"], "nowhere.py"),
-        ([GTZAN, "--config.split=fault_filterd", "--data_dir={tones}"], "genre folder"),
+        ([GTZAN, "--config.split=fault_filterd", "--data_dir={tones}"], "did you mean"),
         ([GTZAN, "--data_dir={tmp}/nowhere"], "get a copy from"),
         (["--mode=predict", "--weights={tmp}/nowhere.safetensors", "x.wav"], "no such weights"),
         (["--mode=predict", "--weights={run}"], "--files: give"),
