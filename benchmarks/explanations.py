@@ -102,7 +102,7 @@ def row(
     text = [f"{method:<21}"]
     for name, better in (("deletion", "less"), ("insertion", "greater")):
         by_map, random = merit[name], merit[f"random_{name}"]
-        p = scipy.stats.wilcoxon(by_map, random, alternative=better).pvalue
+        _, p = scipy.stats.wilcoxon(by_map, random, alternative=better)
         text.append(f"{name} {by_map.mean():.3f} (random {random.mean():.3f}, p {p:.1e})")
     error = max(one.completeness_error for one in found)
     text.append(f"completeness {'-' if np.isnan(error) else f'{error:.1e}'}")

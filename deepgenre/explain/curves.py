@@ -29,7 +29,7 @@ class Curves(NamedTuple):
 
 def curves(target: Target, maps: jax.Array) -> list[Curves]:
     """Returns the curves of each of the maps, (maps, frames, bands); random ones are the same."""
-    cells = grid(*target.values.shape, *CELLS)
+    cells = grid(target.values.shape, CELLS)
     keys = jax.random.split(target.key, RANDOM_ORDERS)
     random = jax.vmap(lambda key: jax.random.uniform(key, cells.shape))(keys)
     orders = jnp.concatenate([cells.means(maps), random])

@@ -84,7 +84,7 @@ def explain_by_each(
     found, score = jax.device_get(network.merit(*where, maps))
     return [
         Explanation(
-            map=attribution.map,
+            map=np.asarray(attribution.map),
             plane=np.asarray(plane.values),
             band_hz=band_hz(spec),
             seconds_per_frame=seconds_per_frame(spec),

@@ -59,13 +59,17 @@ def integrated_gradients(target: Target) -> Attribution:
         integrated = target.values * total / steps
         return integrated, relative_error(integrated.sum(), expected)
 
-    def refine(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def refine(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         steps = 2 * state[0]
-        return steps, *integrate(steps)
+        return (steps, *integrate(steps))
 
     def is_coarse(state: tuple[jax.Array, ...]) -> jax.Array:
         return (state[2] > TOLERANCE) & (state[0] < MAX_STEPS)
 
-    first = jnp.array(STEPS // 2), jnp.zeros_like(target.values), jnp.array(jnp.inf)
+    first: tuple[jax.Array, ...] = (
+        jnp.array(STEPS // 2),
+        jnp.zeros_like(target.values),
+        jnp.array(jnp.inf),
+    )
     _, integrated, error = jax.lax.while_loop(is_coarse, refine, first)
     return Attribution(integrated, error)

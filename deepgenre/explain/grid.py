@@ -40,8 +40,9 @@ def _shares(segments: np.ndarray) -> np.ndarray:
     return member / member.sum(axis=0)
 
 
-def grid(frames: int, bands: int, times: int, registers: int) -> Grid:
-    """Returns a grid of `times` x `registers` segments of about equal size, or fewer."""
+def grid(shape: tuple[int, ...], segments: tuple[int, int]) -> Grid:
+    """Returns a grid of times x registers of about equal size, or fewer, over (frames, bands)."""
+    (frames, bands), (times, registers) = shape, segments
     times, registers = min(times, frames), min(registers, bands)
     return Grid(
         np.arange(frames) * times // frames,

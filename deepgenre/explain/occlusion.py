@@ -19,7 +19,7 @@ def occlusion(target: Target) -> Attribution:
     M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014,
     arXiv:1311.2901.
     """
-    cells = grid(*target.values.shape, *CELLS)
+    cells = grid(target.values.shape, CELLS)
     starts = [range(max(1, size - PATCH + 1)) for size in cells.shape]
     covered = np.zeros((len(starts[0]) * len(starts[1]), *cells.shape), np.float32)
     for patch, (time, band) in zip(covered, np.ndindex(*map(len, starts)), strict=True):
@@ -40,7 +40,7 @@ def shap(target: Target) -> Attribution:
     kernel in complementary pairs (I. Covert and S.-I. Lee, AISTATS 2021, arXiv:2012.01536). Their
     sum is the difference of the logits of the window and the empty plane.
     """
-    segments = grid(*target.values.shape, *SEGMENTS)
+    segments = grid(target.values.shape, SEGMENTS)
     present = coalitions(segments.sizes.size)
     masks = jnp.asarray(present.reshape(-1, *segments.shape), jnp.float32)
     logits = _logits_of(target, segments, masks)

@@ -56,7 +56,7 @@ def lrp(target: Target) -> Attribution:
     inputs, to_plane = jax.vjp(target.features, target.values[None])
     value, slopes = jax.value_and_grad(logit, argnums=(0, 1))(inputs, shifts)
     relevance = target.values * to_plane(slopes[0])[0][0]
-    of_shifts = sum(jnp.vdot(shifts[name], slopes[1][name]) for name in shifts)
+    of_shifts = sum(jnp.vdot(jnp.asarray(shifts[name]), slopes[1][name]) for name in shifts)
     of_shifts += jnp.vdot(target.features(jnp.zeros_like(target.values)[None]), slopes[0])
     return Attribution(relevance, relative_error(relevance.sum() + of_shifts, value))
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import soundfile
 
@@ -137,8 +138,8 @@ def to_json(explanation: Explanation, start_seconds: float) -> dict[str, Any]:
 
 def _parts(explanation: Explanation, start_seconds: float) -> list[dict[str, float]]:
     """Returns the segments that support the target most, the first most; none against it."""
-    cells = grid(*explanation.map.shape, *PARTS)
-    support = np.asarray(cells.means(explanation.map)) * cells.sizes
+    cells = grid(explanation.map.shape, PARTS)
+    support = np.asarray(cells.means(jnp.asarray(explanation.map))) * cells.sizes
     total, parts = np.maximum(support, 0).sum(), []
     for flat in np.argsort(-support, axis=None)[:NAMED_PARTS]:
         time, band = np.unravel_index(flat, support.shape)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def write(
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
     times, scores = outputs.start_seconds, outputs.scores
     length_seconds = np.full(len(times), window_seconds)
-    recurrent = {}
+    recurrent: dict[str, Any] = {}
     if outputs.step_scores is not None:
         times, ends, scores = steps(outputs.start_seconds, outputs.step_scores, window_seconds)
         length_seconds = ends - times

@@ -15,16 +15,15 @@ import numpy as np
 from deepgenre import log, summary
 from deepgenre.audio.discover import Found
 from deepgenre.audio.mel import band_edges_hz
-from deepgenre.data import prepare
-from deepgenre.data.parts import part_rows
 from deepgenre.errors import UserError, unknown_name
+from deepgenre.evaluation.clips import own_clips
 from deepgenre.files import write_json_lines
 from deepgenre.inference import windows
 from deepgenre.log import escape_controls
 from deepgenre.synthesis import clips, differentiable, inversion, responses, sounds
 from deepgenre.synthesis.channels import Channel, Excerpt, examine
 from deepgenre.synthesis.responses import Top
-from deepgenre.weights.spec import Spec, Weights, config_of
+from deepgenre.weights.spec import Spec, Weights
 
 NUM_CHANNELS = 6  # shown where none are given
 MAX_KEPT = 20  # excerpts per channel
@@ -64,15 +63,14 @@ def run_on_files(weights: Weights, inputs: Found, options: Options) -> int:
 def run_on_dataset(weights: Weights, data_dir: Path, part: str, options: Options) -> int:
     """Writes what channels respond to in the clips of a part of a dataset; returns 0."""
     folder, layer = _checked(weights, options)
-    spec, config = weights.spec, config_of(weights.spec)
-    prepared = prepare.prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, spec.classes, spec.multi_label, part)
-    if not rows:
+    spec = weights.spec
+    chosen = own_clips(spec, data_dir, part, exclude_unknown=False)
+    if not chosen.rows:
         raise UserError(f"--eval_split: part {part!r} contains no clips; choose another part")
-    items = responses.windows_of_store(prepared.folder, rows, spec)
+    items = responses.windows_of_store(chosen.store, chosen.rows, spec)
     top = responses.strongest(weights, layer, items, options.num_excerpts)
     _write(folder, weights, layer, top, options)
-    log.info("examined %d windows of %d clips; wrote %s", top.count, len(rows), folder)
+    log.info("examined %d windows of %d clips; wrote %s", top.count, len(chosen.rows), folder)
     return 0
 
 

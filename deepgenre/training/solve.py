@@ -60,7 +60,7 @@ def solve(
     quantiles = np.quantile(similarities, np.linspace(0, 1, NUM_QUANTILES))
     state = _with_machine(state, machine, quantiles)
     saved = {f"{OUT_OF_FOLD}_{name}": value for name, value in results.items()}
-    merit = merit_name(config, spec.multi_label)
+    merit = merit_name(spec)
     if "valid" in plan.parts:
         results = _validate(state, plan, config)
         write(1, "valid", {"epoch": 1, **results})

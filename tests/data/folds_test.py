@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepgenre.config import get_config
 from deepgenre.data.datasets import gtzan, read_dataset
 from deepgenre.data.folds import assign_folds
 from deepgenre.errors import UserError
@@ -71,7 +72,7 @@ def test_real_folds_share_no_artist():
     path = SHARED / "gtzan_mel" / "gtzan_mel_dev.npz"
     if not (path.parent / gtzan.ARTISTS).exists():
         pytest.skip(f"real GTZAN spectrograms and artists are not at {path.parent}")
-    dataset = read_dataset("gtzan", path, multi_label=False)
+    dataset = read_dataset(get_config(), path)
     parts = gtzan.fault_filtered(dataset.clips, 0)
     kept = {*parts["train"], *parts["valid"]}
     clips = [clip for clip in dataset.clips if clip.key in kept]

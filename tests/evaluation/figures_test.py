@@ -51,7 +51,7 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
         "compared": curves.compared_curves(dict.fromkeys(names, LINES), "accuracy"),
         "spectrogram": over_time.spectrogram(levels, frontend, names[0]),
         "timeline": timeline.timeline(
-            Picture(0.5, *np.zeros((2, 80), "f4"), np.zeros((80, 64), "f4"), 11_025.0),
+            Picture(0.5, -np.ones(80), np.ones(80), np.zeros((80, 64)), 11_025.0),
             np.arange(40.0),
             np.ones(40),
             genres.scores,

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -9,7 +10,7 @@ from deepgenre.explain.plane import band_hz, seconds_per_frame
 
 SPEC = tiny.spec()
 FRAMES = 130
-EMPTY = Curves(*[np.zeros(17, np.float32)] * 4)
+EMPTY = Curves(*[jnp.zeros(17)] * 4)
 
 
 def explanation(values: np.ndarray) -> Explanation:
