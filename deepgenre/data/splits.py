@@ -13,7 +13,7 @@ import numpy as np
 
 from deepgenre.errors import UserError
 
-T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Member(Protocol):
@@ -105,30 +105,42 @@ def group_random(members: Sequence[Member], seed: int) -> Parts:
     Raises:
       UserError: there are fewer groups than parts.
     """
-    tallies = _tallies(members)
-    if len(tallies) < len(GROUP_FRACTIONS):
+    num_groups = len({member.group for member in members})
+    if num_groups < len(GROUP_FRACTIONS):
         raise UserError(
             f"split: 'group_random' needs {len(GROUP_FRACTIONS)} groups (artists or recordings) or "
-            f"more, and the data has {len(tallies)}; choose another split"
+            f"more, and the data has {num_groups}; choose another split"
         )
+    part_of = distribute_groups(members, GROUP_FRACTIONS, seed)
+    return by_part(members, lambda member: part_of[member.group])
+
+
+def distribute_groups(
+    members: Sequence[Member], fractions: Mapping[P, float], seed: int
+) -> dict[str, P]:
+    """Returns a part for each group, so that each part has about its fraction of each label.
+
+    `fractions`: of the clips, by part. No part is empty where there are as many groups as parts.
+    """
+    tallies = _tallies(members)
     totals: Tally = Counter()
     for tally in tallies.values():
         totals.update(tally)
     deficits = {
         part: {label: fraction * total for label, total in totals.items()}
-        for part, fraction in GROUP_FRACTIONS.items()
+        for part, fraction in fractions.items()
     }
-    empty = list(GROUP_FRACTIONS)
-    part_of: dict[str, str] = {}
+    empty = list(fractions)
+    part_of: dict[str, P] = {}
     for group in _larger_first(tallies, seed):
         groups_left = len(tallies) - len(part_of)
-        open_parts = empty if groups_left <= len(empty) else list(GROUP_FRACTIONS)
+        open_parts = empty if groups_left <= len(empty) else list(fractions)
         demands = [_demand(deficits[part], tallies[group], totals) for part in open_parts]
         part = part_of[group] = open_parts[demands.index(max(demands))]
         for label, count in tallies[group].items():
             deficits[part][label] -= count
         empty = [name for name in empty if name != part]
-    return by_part(members, lambda member: part_of[member.group])
+    return part_of
 
 
 def _shuffled(members: Sequence[Member], seed: int, stratify: bool) -> list[str]:

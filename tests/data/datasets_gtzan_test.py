@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepgenre.data.clip import Clip
-from deepgenre.data.datasets import gtzan
+from deepgenre.data.datasets import gtzan, read_dataset
 from deepgenre.errors import UserError
 
 SHARED = Path(
@@ -125,3 +125,35 @@ def test_reads_real_clips():
     assert dict.fromkeys(gtzan.GENRES, 5) == {
         genre: sum(clip.labels == (genre,) for clip in clips) for genre in gtzan.GENRES
     }
+
+
+def test_table_of_artists_gives_groups(tmp_path):
+    for key in ("blues.00001", "blues.00002", "rock.00007", "rock.00012", "rock.00019"):
+        touch(tmp_path / "genres" / key.split(".")[0] / f"{key}.wav")
+    (tmp_path / gtzan.ARTISTS).write_text(
+        "name,artist\nblues.00001,John Lee Hooker\nblues.00002,John Lee Hooker\nrock.00012,\n"
+    )
+    groups = {clip.key: clip.group for clip in gtzan.read(tmp_path).clips}
+    assert groups["blues.00001"] == groups["blues.00002"] == "artist: John Lee Hooker"
+    assert groups["rock.00012"] == groups["rock.00019"]  # of the same tens, without an artist
+    assert len({groups["rock.00007"], groups["rock.00012"], groups["blues.00001"]}) == 3
+
+
+def test_table_of_artists_beside_an_npz_gives_groups(tmp_path):
+    names = np.array(["blues.00001", "blues.00030", "mine.7"])
+    np.savez(tmp_path / "x.npz", mel=np.zeros((3, 4, 5), np.uint8), name=names)
+    before = read_dataset("gtzan", tmp_path / "x.npz", multi_label=False)
+    assert [clip.group for clip in before.clips] == list(names)
+    (tmp_path / gtzan.ARTISTS).write_text("name,artist\nblues.00001,A\nblues.00030,A\n")
+    dataset = read_dataset("gtzan", tmp_path / "x.npz", multi_label=False)
+    assert [clip.group for clip in dataset.clips] == ["artist: A", "artist: A", "mine.7"]
+    assert read_dataset("folder", tmp_path / "x.npz", multi_label=False) == before
+
+
+@pytest.mark.parametrize("table", [b"", b"clip,artist\nblues.00001,A\n", b"name,artist\n\xff,B\n"])
+def test_unreadable_table_of_artists_is_rejected(tmp_path, table):
+    touch(tmp_path / "genres/blues/blues.00001.wav")
+    (tmp_path / gtzan.ARTISTS).write_bytes(table)
+    with pytest.raises(UserError, match=f"{gtzan.ARTISTS}: ") as info:
+        gtzan.read(tmp_path)
+    assert "\n" not in str(info.value)

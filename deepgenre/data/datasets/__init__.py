@@ -20,12 +20,14 @@ class DatasetKind:
     clip_seconds: float = 0.0  # length of every clip; 0: lengths differ
     # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
+    # (dataset, folder) -> dataset, with groups that a table beside an .npz of spectrograms states
+    regroup: Callable[[Dataset, Path], Dataset] | None = None
 
 
 OWN_SPLITS: Mapping[str, SplitFunction] = {"group_random": group_random, "as_given": as_given}
 
 DATASETS: Mapping[str, DatasetKind] = {
-    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0),
+    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0, regroup=gtzan.with_artists),
     "mtat": DatasetKind(mtat.read, mtat.SPLITS, multi_label=True, clip_seconds=29.12),
     "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None),
     "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),
@@ -43,7 +45,8 @@ def read_dataset(name: str, data_dir: Path, *, multi_label: bool) -> Dataset:
     if data_dir.suffix.lower() == ".npz":
         if not data_dir.is_file():
             raise UserError(f"{data_dir}: no such file; give an .npz of spectrograms as --data_dir")
-        return spectrograms.read_npz(data_dir)
+        dataset = spectrograms.read_npz(data_dir)
+        return kind.regroup(dataset, data_dir.parent) if kind.regroup else dataset
     if kind.multi_label is not None:
         multi_label = kind.multi_label
     return kind.read(data_dir, multi_label=multi_label)

@@ -8,10 +8,15 @@ Known faults (B. L. Sturm, "The GTZAN dataset: its contents, its faults, their e
 evaluation, and its future use", 2013): 7.2 % of the excerpts come from the same recording as
 another (5 % are exact duplicates), 10.6 % are mislabelled, some are distorted, and many share an
 artist. A random split leaks recordings and artists, so its scores are too high. `jazz.00054.wav` is
-unreadable in most copies. There is no artist information: each clip is its own group, and
-'fault_filtered' is the only split that separates artists.
+unreadable in most copies. The collection has no artist information. Where a table of artists
+(`ARTISTS`, columns name and artist) is beside the clips, an artist's clips are one group, and clips
+without an artist are grouped by genre and by tens of their number: neighbours in the collection are
+often of one artist. Without a table each clip is its own group, and 'fault_filtered' is the only
+split that separates artists.
 """
 
+import csv
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +29,7 @@ from deepgenre.errors import UserError
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
+ARTISTS = "gtzan_artists.csv"
 LAYOUTS = ("genres", "genres_original", "Data/genres_original", ".")  # relative to the data folder
 
 # C. Kereliuk, B. L. Sturm and J. Larsen, "Deep learning and music adversaries", IEEE Transactions
@@ -95,7 +101,48 @@ def read(data_dir: Path, *, multi_label: bool = False) -> Dataset:
     if not clips:
         raise UserError(_how_to_get(root, "no clip named like 'blues.00000.wav'"))
     in_order = tuple(clips[key] for key in sorted(clips))
-    return Dataset("gtzan", in_order, multi_label, tuple(failures))
+    return with_artists(Dataset("gtzan", in_order, multi_label, tuple(failures)), data_dir)
+
+
+def with_artists(dataset: Dataset, folder: Path) -> Dataset:
+    """Returns the dataset with groups by the table of artists in `folder`, if there is one.
+
+    Clips of other names keep their group.
+
+    Raises:
+      UserError: the table is unreadable or lacks a column.
+    """
+    table = folder / ARTISTS
+    if not table.is_file():
+        return dataset
+    artist_of = _read_artists(table)
+    clips = tuple(
+        dataclasses.replace(clip, group=_group(clip.key, artist_of.get(clip.key, "")))
+        if re.fullmatch(rf"({'|'.join(GENRES)})\.\d{{5}}", clip.key)
+        else clip
+        for clip in dataset.clips
+    )
+    return dataclasses.replace(dataset, clips=clips)
+
+
+def _group(key: str, artist: str) -> str:
+    """Returns 'artist: Mozart', or 'classical: 00010 to 00019' where the artist is unknown."""
+    if artist:
+        return f"artist: {artist}"
+    genre, number = key.split(".")
+    tens = int(number) // 10 * 10
+    return f"{genre}: {tens:05d} to {tens + 9:05d}"
+
+
+def _read_artists(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); save it as CSV in UTF-8") from error
+    if not rows or not {"name", "artist"} <= rows[0].keys():
+        raise UserError(f"{path}: must have the columns name and artist, and a row per clip")
+    return {row["name"]: (row["artist"] or "").strip() for row in rows}
 
 
 def fault_filtered(members: Sequence[splits.Member], seed: int) -> splits.Parts:
