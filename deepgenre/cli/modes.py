@@ -29,9 +29,11 @@ class Mode:
 
 
 def _train(files: Sequence[str]) -> int:
-    from deepgenre.training import train
+    from deepgenre.training import cross_validation, train
 
-    return train.run(flags.config(), flags.data_dir(flags.config()), flags.workdir())
+    config = flags.config()
+    run = cross_validation.run if config.folds and config.fold < 0 else train.run
+    return run(config, flags.data_dir(config), flags.workdir())
 
 
 def _prepare(files: Sequence[str]) -> int:
@@ -229,6 +231,7 @@ MODES: Mapping[str, Mode] = {
         (
             "train --config=gtzan --data_dir=FOLDER",
             "train --config=folder --data_dir=FOLDER --config.num_epochs=60 --workdir=runs/longer",
+            "train --config=folder --data_dir=FOLDER --config.folds=5",
         ),
     ),
     "eval": Mode(

@@ -11,7 +11,7 @@ from deepgenre.data.parts import part_rows
 from deepgenre.data.prepare import prepare
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError
-from deepgenre.evaluation import metrics
+from deepgenre.evaluation import ledger, metrics
 from deepgenre.evaluation.scoring import score_rows
 from deepgenre.files import replacing
 from deepgenre.weights.spec import Spec, Weights, config_of
@@ -55,6 +55,7 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, part)
     if not rows:
         raise UserError(f"--eval_split: part {part!r} contains no clips; choose another part")
+    ledger.record_if_test(workdir, weights, prepared.rows, rows, part)
     folder = workdir / f"eval-{part or 'default'}"
     results = evaluate(weights, prepared.folder, rows, folder)
     log.info("evaluated step %d on %d clips; wrote %s", weights.step, len(rows), folder)

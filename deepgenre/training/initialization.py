@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from deepgenre import log
-from deepgenre.config import Config
+from deepgenre.config import Config, get_config
 from deepgenre.errors import UserError
 from deepgenre.training import pretrain
 from deepgenre.training.plan import Plan
@@ -63,8 +63,10 @@ def starting_state(
 
 def _check_same_run(old: Spec, new: Spec) -> None:
     before, after = json.loads(json.dumps([specs.to_json(old), specs.to_json(new)]))
+    defaults = get_config().to_dict()  # of fields that the run's version did not have
     for fields in (before, after):
-        fields["config"] = {k: v for k, v in fields["config"].items() if k not in UNCHECKED_FIELDS}
+        config = {**defaults, **fields["config"]}
+        fields["config"] = {k: v for k, v in config.items() if k not in UNCHECKED_FIELDS}
     changed = specs.differences(before, after)
     if changed:
         raise UserError(

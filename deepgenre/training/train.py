@@ -7,11 +7,12 @@ from deepgenre import devices, log
 from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
-from deepgenre.evaluation import evaluate
+from deepgenre.evaluation import evaluate, ledger
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.training.validation import merit_name
 from deepgenre.weights import checkpoint
+from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Weights
 
 
@@ -26,9 +27,12 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
 def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     """Runs the remaining steps; returns the metrics of the best checkpoint per part.
 
-    In processes other than the main one the result is {}.
+    In processes other than the main one the result is {}. Raises UserError where the config asks
+    for all folds of a cross-validation: see `cross_validation`.
     """
     check(config)
+    if config.folds and config.fold < 0:
+        raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
     devices.check_batch_size(config.batch_size)
     prepared = _prepare_once(config, data_dir)
     plan = make_plan(config, prepared)
@@ -86,8 +90,11 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
         "best_step": best.step,
         "last_epoch": {name: value for name, value in last.items() if name != "split"},
     }
-    for part in ("valid", "test"):
+    for part in ("valid", "held_out", "test"):
         if part in plan.parts:
+            if part == "test":
+                data = ledger.data_name(config)
+                ledger.record_consultation(workdir, part, scores_digest(best), data)
             results[part] = evaluate.evaluate(
                 best, plan.store, plan.parts[part], workdir / f"eval-{part}"
             )
