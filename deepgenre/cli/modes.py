@@ -52,6 +52,32 @@ def _eval(files: Sequence[str]) -> int:
     return evaluate.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
 
 
+def _audit(files: Sequence[str]) -> int:
+    from deepgenre.evaluation.audit import run as audits
+
+    data = None
+    if flags.WEIGHTS.value or flags.WORKDIR.value:
+        from deepgenre.weights import loading
+        from deepgenre.weights.spec import config_of
+
+        config = config_of(loading.load(*flags.weights()).spec)
+        workdir = Path(flags.WORKDIR.value or flags.WEIGHTS.value[0])
+        data = audits.Data(config, flags.data_dir(config), workdir)
+    elif flags.CONFIG.value:
+        data = audits.Data(flags.config(), flags.data_dir(flags.config()))
+    return audits.run([*map(Path, files)], data, flags.output())
+
+
+def _robustness(files: Sequence[str]) -> int:
+    from deepgenre.evaluation import robustness
+    from deepgenre.weights import loading
+    from deepgenre.weights.spec import config_of
+
+    weights = loading.load(*flags.weights())
+    data_dir = flags.data_dir(config_of(weights.spec))
+    return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
+
+
 def _predict(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
@@ -239,6 +265,26 @@ MODES: Mapping[str, Mode] = {
         "Evaluates weights on a part of their dataset.",
         ("data_dir", "eval_split", *_WEIGHTS),
         ("eval --weights=runs/gtzan --data_dir=FOLDER", "eval --data_dir=FILE --eval_split=valid"),
+    ),
+    "robustness": Mode(
+        _robustness,
+        "Evaluates weights on noise, other pitch, tempo, loudness, bandwidth and bitrate.",
+        ("data_dir", "eval_split", *_WEIGHTS),
+        (
+            "robustness --weights=gtzan --data_dir=FOLDER --eval_split=valid",
+            "robustness --weights=mtt_musicnn --data_dir=FOLDER --eval_split=all",
+        ),
+    ),
+    "audit": Mode(
+        _audit,
+        "Looks for what makes scores false: copies, shared artists, effects of order, ...",
+        ("config", "data_dir", "workdir", "weights", "files", "output"),
+        (
+            "audit --config=gtzan --data_dir=FOLDER",
+            "audit --workdir=runs/gtzan --data_dir=FOLDER --output=audit.json",
+            "audit features.npz others.csv",
+        ),
+        files=True,
     ),
     "prepare": Mode(
         _prepare,
