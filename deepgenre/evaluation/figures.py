@@ -1,7 +1,7 @@
 """Figures, written as files; the only module that imports matplotlib."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +134,24 @@ def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format=path.suffix[1:])
     plt.close(figure)
+
+
+def robustness(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draws the metric for each perturbation, unchanged clips first, and its value for these."""
+    names = [*results]
+    values = [result["metrics"][result["metric"]] for result in results.values()]
+    families = [result["family"] for result in results.values()]
+    colours = {name: index % 2 for index, name in enumerate(dict.fromkeys(families))}
+    figure, axes = plt.subplots(figsize=(7, 1.2 + 0.3 * len(names)), layout="constrained")
+    axes.barh(names, values, color=[("#4477aa", "#66ccee")[colours[name]] for name in families])
+    axes.axvline(values[0], color="black", linewidth=0.8, linestyle="--")
+    for name, value in zip(names, values, strict=True):
+        axes.text(value, name, f" {value:.3f}", va="center")
+    axes.invert_yaxis()
+    first = next(iter(results.values()))
+    axes.set(
+        xlim=(0, 1.08),
+        xlabel=first["metric"].replace("_", " "),
+        title=f"{first['metrics']['clips']} clips, unchanged (dashed) and perturbed",
+    )
+    _save(figure, path)

@@ -1,6 +1,5 @@
 """Near-duplicate clips: the same audio at another gain, bitrate, pitch or speed, or shifted.
 
-
 What survives all of these is how the level of broad bands changes over tenths of seconds to
 seconds. The signature of a clip is that: levels in dB, averaged over BANDS groups of mel bands and
 0.25 s, minus their running mean over 2.25 s (which removes gain, equalisers, low-pass filters and

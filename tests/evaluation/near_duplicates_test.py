@@ -15,7 +15,7 @@ from deepgenre.evaluation.near_duplicates import Pair
 
 RATE_HZ = 22_050
 FRONTEND = FrontEnd(hop_length=512, n_mels=64, n_fft=1024)
-SECONDS = 20
+SECONDS = 14
 # Exact repetitions that Sturm (2013) lists, of clips at hand that are not in the fault-filtered
 # split: 'genre': pairs of numbers.
 REPETITIONS = {
@@ -84,18 +84,20 @@ def bands(samples: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def originals() -> list[np.ndarray]:
-    return [bands(piece(seed)) for seed in range(12)]
+    return [bands(piece(seed)) for seed in range(len(COPIES))]
 
 
-@pytest.mark.parametrize("change", COPIES)
-def test_planted_copies_are_found_and_nothing_else(change, originals):
-    copies = [bands(COPIES[change](seed)) for seed in (3, 7)]
-    pairs = near_duplicates.find([*originals, *copies], total=14)
-    assert [(pair.first, pair.second) for pair in pairs] == [(3, 12), (7, 13)]
+def test_planted_copies_are_found_and_nothing_else(originals):
+    copies = [bands(change(seed)) for seed, change in enumerate(COPIES.values())]
+    pairs = near_duplicates.find([*originals, *copies], total=len(originals) + len(copies))
+    found = {(pair.first, pair.second) for pair in pairs}
+    missed = [name for i, name in enumerate(COPIES) if (i, i + len(originals)) not in found]
+    assert not missed
+    assert len(found) == len(COPIES)
 
 
 def test_different_pieces_are_no_copies(originals):
-    assert near_duplicates.find(originals, total=12) == []
+    assert near_duplicates.find(originals, total=len(originals)) == []
 
 
 def test_levels_of_other_kinds_give_the_same_pairs():
@@ -114,8 +116,8 @@ def test_clips_too_short_to_tell_and_few_clips():
 
 
 def test_a_clip_shorter_than_the_others_is_compared(originals):
-    pairs = near_duplicates.find([*originals, bands(piece(5)[: 12 * RATE_HZ])], total=13)
-    assert [(pair.first, pair.second) for pair in pairs] == [(5, 12)]
+    pairs = near_duplicates.find([*originals, bands(piece(5)[: 9 * RATE_HZ])], total=9)
+    assert [(pair.first, pair.second) for pair in pairs] == [(5, len(originals))]
 
 
 def test_groups_join_pairs():
@@ -139,7 +141,7 @@ def test_known_repetitions_of_gtzan_are_found(shared_data):
         clips = [near_duplicates.band_levels(arrays["mel"][i].T, frontend) for i in chosen]
     found = {
         (names[pair.first], names[pair.second])
-        for pair in near_duplicates.find(clips, total=len(clips), speeds=True)
+        for pair in near_duplicates.find(clips, total=len(clips), speeds=False)
     }
     expected = {pair for pair in known if pair[0] in names}
     assert found == expected

@@ -89,8 +89,8 @@ def shared_tracks(subject: Subject) -> Finding:
         return Finding(check, "ok", "each name is a track of its own")
     if not subject.parts:
         text = (
-            f"{num_segments} of {len(tracks)} clips are segments of {len({*tracks})} tracks, and no "
-            "parts are given; keep a track in one part"
+            f"{num_segments} of {len(tracks)} clips are segments of {len({*tracks})} tracks, and "
+            "no parts are given; keep a track in one part"
         )
         return Finding(check, "warning", text)
     return _shared(subject, check, tracks, "a track")
@@ -154,8 +154,8 @@ def separable_by(check: str, name: str) -> Check:
             return _unchecked(check, "too few clips of each class")
         separable = found.best >= SEPARABLE or found.mean >= SEPARABLE_MEAN
         text = (
-            f"{name} alone gives a ROC AUC of {found.mean:.2f} over {found.classes} classes, at best "
-            f"{found.best:.2f} for {found.best_class} (chance 0.50)"
+            f"{name} alone gives a ROC AUC of {found.mean:.2f} over {found.classes} classes, at "
+            f"best {found.best:.2f} for {found.best_class} (chance 0.50)"
         )
         if separable:
             text += "; equalise it, or report how a network scores on equalised clips"

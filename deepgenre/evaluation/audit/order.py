@@ -11,6 +11,7 @@ normalised, all batches have the same means.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def label_runs(labels: Sequence[object]) -> np.ndarray:
 
 def neighbour_accuracy(labels: Sequence[object]) -> float:
     """Returns the share of rows, but the first, that have the label of the row before."""
-    return float(np.mean([one == other for one, other in zip(labels, labels[1:], strict=False)]))
+    return float(np.mean([one == other for one, other in itertools.pairwise(labels)]))
 
 
 def batch_effect(features: np.ndarray, labels: Sequence[object]) -> BatchEffect | None:
