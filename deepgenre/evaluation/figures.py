@@ -145,8 +145,8 @@ def robustness(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
     figure, axes = plt.subplots(figsize=(7, 1.2 + 0.3 * len(names)), layout="constrained")
     axes.barh(names, values, color=[("#4477aa", "#66ccee")[colours[name]] for name in families])
     axes.axvline(values[0], color="black", linewidth=0.8, linestyle="--")
-    for name, value in zip(names, values, strict=True):
-        axes.text(value, name, f" {value:.3f}", va="center")
+    for row, value in enumerate(values):
+        axes.text(value, row, f" {value:.3f}", va="center")
     axes.invert_yaxis()
     first = next(iter(results.values()))
     axes.set(

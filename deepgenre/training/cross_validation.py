@@ -38,7 +38,7 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     for fold in range(config.folds):
         log.info("fold %d of %d", fold + 1, config.folds)
         of_fold = ConfigDict({**config.to_dict(), "fold": fold})
-        of_parts: Mapping[str, Any] = train.train(of_fold, data_dir, fold_folder(workdir, fold))
+        of_parts: dict[str, Any] = {**train.train(of_fold, data_dir, fold_folder(workdir, fold))}
         results.append(of_parts.get(PART, {}))  # {} in processes other than the main one
     if devices.is_main_process():
         print(json.dumps(_report(workdir, results)))

@@ -92,7 +92,7 @@ def probe(
     model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=10.0))
     folds = kind(FOLDS, shuffle=True, random_state=0)
     predicted = cross_val_predict(model, features, truth, cv=folds, groups=batches)
-    return float((predicted == truth).mean())
+    return float(np.mean(predicted == truth))
 
 
 def batches_of(effect: BatchEffect, labels: Sequence[object]) -> np.ndarray:
@@ -158,8 +158,7 @@ def _equal_means_p(rows: np.ndarray, codes: np.ndarray, batches: np.ndarray) -> 
     expected = 1 - (counts**2 / counts.sum(axis=0)).sum(axis=1) / sizes
     if len(sizes) < MIN_BOUNDARIES or expected.mean() < MAX_MEAN_RATIO:
         return 1.0
-    sums = np.zeros((len(sizes), rows.shape[1]))
-    np.add.at(sums, of_batch, rows)
+    sums = np.add.reduceat(rows, np.flatnonzero(np.diff(batches, prepend=-1)), axis=0)
     ratio = float((sums**2 / sizes[:, None]).sum() / rows.shape[1] / expected.sum())
     if ratio > MAX_MEAN_RATIO:
         return 1.0
