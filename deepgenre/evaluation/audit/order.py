@@ -60,19 +60,20 @@ def batch_effect(features: np.ndarray, labels: Sequence[object]) -> BatchEffect 
     reduced = _components(_without_class_means(features, codes))
     runs, rows = label_runs(labels), np.arange(len(reduced))
     sizes = range(2, min(MAX_BATCH, len(reduced) // MIN_BOUNDARIES) + 1)
-    found: list[BatchEffect] = []
+    found: list[tuple[float, int, BatchEffect]] = []  # with the logarithm of p, and size
     for from_each_class in (False, True):
         places = rows - runs if from_each_class else rows
         for size in sizes:
             batches = runs * from_each_class * len(rows) + places // size
-            for is_normalised, p in (
-                (False, _boundary_p(reduced, runs, np.flatnonzero(places % size == 0), size)),
-                (True, _equal_means_p(reduced, codes, batches)),
+            for is_normalised, log_p in (
+                (False, _boundary_log_p(reduced, runs, np.flatnonzero(places % size == 0), size)),
+                (True, _equal_means_log_p(reduced, codes, batches)),
             ):
-                corrected = p * 4 * len(sizes)
-                if corrected < MAX_P:
-                    found.append(BatchEffect(size, corrected, from_each_class, is_normalised))
-    return min(found, key=lambda effect: (effect.p, effect.batch_size), default=None)
+                corrected = log_p + np.log(4 * len(sizes))
+                if corrected < np.log(MAX_P):
+                    effect = BatchEffect(size, np.exp(corrected), from_each_class, is_normalised)
+                    found.append((corrected, size, effect))
+    return min(found, key=lambda one: one[:2])[2] if found else None
 
 
 def probe(
@@ -120,8 +121,8 @@ def _components(rows: np.ndarray) -> np.ndarray:
     return left[:, : max(count, 1)] * np.sqrt(len(rows))
 
 
-def _boundary_p(rows: np.ndarray, runs: np.ndarray, starts: np.ndarray, size: int) -> float:
-    """Returns the p-value that rows change more between batches than within them.
+def _boundary_log_p(rows: np.ndarray, runs: np.ndarray, starts: np.ndarray, size: int) -> float:
+    """Returns the log p-value that rows change more between batches than within them.
 
     Compared are the means of the halves of batches: distances between the two halves of a batch,
     and from the second half to the first half of the next batch (Mann-Whitney). Halves that span
@@ -141,12 +142,13 @@ def _boundary_p(rows: np.ndarray, runs: np.ndarray, starts: np.ndarray, size: in
     within = distances(starts, starts + size - half)
     between = distances(starts + size - half, starts + size)
     if min(len(within), len(between)) < MIN_BOUNDARIES:
-        return 1.0
-    return float(scipy.stats.mannwhitneyu(between, within, alternative="greater").pvalue)
+        return 0.0
+    p = scipy.stats.mannwhitneyu(between, within, alternative="greater").pvalue
+    return float(np.log(max(p, 1e-300)))
 
 
-def _equal_means_p(rows: np.ndarray, codes: np.ndarray, batches: np.ndarray) -> float:
-    """Returns the p-value that means of batches are more alike than those of independent rows.
+def _equal_means_log_p(rows: np.ndarray, codes: np.ndarray, batches: np.ndarray) -> float:
+    """Returns the log p-value that means of batches are more alike than those of independent rows.
 
     rows: of variance 1, without the means of their classes, `codes`; a batch that is most of a
     class therefore has a mean near 0 in any case.
@@ -157,10 +159,10 @@ def _equal_means_p(rows: np.ndarray, codes: np.ndarray, batches: np.ndarray) -> 
     sizes = counts.sum(axis=1)
     expected = 1 - (counts**2 / counts.sum(axis=0)).sum(axis=1) / sizes
     if len(sizes) < MIN_BOUNDARIES or expected.mean() < MAX_MEAN_RATIO:
-        return 1.0
+        return 0.0
     sums = np.add.reduceat(rows, np.flatnonzero(np.diff(batches, prepend=-1)), axis=0)
     ratio = float((sums**2 / sizes[:, None]).sum() / rows.shape[1] / expected.sum())
     if ratio > MAX_MEAN_RATIO:
-        return 1.0
+        return 0.0
     deviation = np.sqrt(2 / (len(sizes) * rows.shape[1]))  # of a mean of squares of normal numbers
-    return float(scipy.stats.norm.cdf((ratio - 1) / deviation))
+    return float(scipy.stats.norm.logcdf((ratio - 1) / deviation))
