@@ -25,7 +25,7 @@ BLOCK_STEPS = 2  # a level of a signature is a mean over 0.25 s
 MEAN_BLOCKS = 9  # of the running mean that is subtracted
 LIMIT = 2.0  # standard deviations
 MAX_SECONDS = 30.0  # compared from the start of a clip
-MIN_SECONDS = 5.0  # of shorter clips, signatures are too small to tell
+MIN_SECONDS = 8.0  # shorter clips have too little to tell copies from similar rhythms
 MAX_SHIFT_SECONDS = 2.0
 SPEEDS_SEMITONES = (0.0, -1.0, -0.5, 0.5, 1.0)
 MAX_CLIPS_OF_SPEEDS = 6_000  # for more clips, only copies of equal speed are looked for
@@ -110,7 +110,7 @@ class _Signatures:
         """Sums the levels (steps, BANDS) of each clip over time; shorter clips are padded."""
         self._steps = np.array([len(clip) for clip in clips])
         length = int(np.median(self._steps))
-        self.shift_steps = min(round(MAX_SHIFT_SECONDS / STEP_SECONDS), length // 4)
+        self.shift_steps = min(round(MAX_SHIFT_SECONDS / STEP_SECONDS), length // 15)
         self._num_blocks = (length - 2 * self.shift_steps) // BLOCK_STEPS
         longest = int(self._steps.max())
         self._sums = np.zeros((len(clips), longest + 1, BANDS), np.float32)

@@ -215,14 +215,14 @@ def music(tmp_path_factory) -> Path:
         for number in range(12):
             path = folder / f"genre {genre}" / f"artist {number // 2}" / f"{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            samples = piece(100 * genre + number, seconds=8)
+            samples = piece(100 * genre + number, seconds=12)
             if genre:
                 spectrum = np.fft.rfft(samples)
                 spectrum[int(3000 / RATE_HZ * samples.size) :] = 0
                 samples = np.fft.irfft(spectrum, samples.size)
             soundfile.write(path, samples, RATE_HZ)
     soundfile.write(
-        folder / "genre 0" / "copy.wav", 0.2 * mp3(piece(103, seconds=8), "32k"), RATE_HZ
+        folder / "genre 0" / "copy.wav", 0.2 * mp3(piece(103, seconds=12), "32k"), RATE_HZ
     )
     return folder
 
