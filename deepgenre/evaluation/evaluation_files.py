@@ -44,8 +44,6 @@ class Scored:
 
 def write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Scored) -> None:
     """Writes the files of an evaluation, each atomically."""
-    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
-
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
         arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
@@ -55,6 +53,13 @@ def write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Sc
             path.write_text(
                 strict_json(content, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
             )
+    draw(folder, scored)
+
+
+def draw(folder: Path, scored: Scored) -> None:
+    """Writes the figure of the scores, as .png and .svg."""
+    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
+
     if scored.multi_label:
         figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
         style.write_both(figure, folder / "tags")
