@@ -23,12 +23,12 @@ def robustness(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.barh(range(len(results)), values, 0.75, color=colours)
     axes.axvline(values[0], color=style.INK, linewidth=0.8, linestyle="--")
     for row, value in enumerate(values):
-        axes.text(value, row, f" {value:.3f}", va="center", fontsize=8)
+        axes.text(1.02, row, f"{value:.3f}", va="center", fontsize=8)  # beside all bars
     axes.set_yticks(range(len(results)), [*results], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set(
-        xlim=(0, 1.08),
+        xlim=(0, 1),
         xlabel=first["metric"].replace("_", " "),
         title=f"{first['metrics']['clips']} clips, unchanged (dashed) and perturbed",
     )
