@@ -5,8 +5,9 @@
 Filters are learnt from the training clips without labels; one solve gives the rest. The run also
 reports the accuracy out of fold, artist-disjoint where a table of artists is beside the data (see
 `data/datasets/gtzan.py`). `--config.network.feature_set=small` is the variant with twelve groups,
-`--config.network.rank=0` the exact one, of more than twice the size. The shipped weights are trained on the training and validation parts together:
-`--config.split=fault_filtered_all`. Scores and seeds: the model card, and docs/results.md.
+`--config.network.rank=0` the exact one, of more than twice the size. The shipped weights are
+trained on the training and validation parts together: `--config.split=fault_filtered_all`. Scores
+and seeds: the model card, and docs/results.md.
 """
 
 from deepgenre import config as defaults
