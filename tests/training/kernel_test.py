@@ -114,7 +114,7 @@ def test_network_computes_the_logits_of_the_machine(monkeypatch, rank):
     expected = np.maximum(
         0, (similarities - np.median(similarities)) / (2 - np.median(similarities))
     )
-    np.testing.assert_allclose(familiarity, expected, atol=2e-4)
+    np.testing.assert_allclose(np.asarray(familiarity), expected, atol=2e-4)
     np.testing.assert_allclose(np.asarray(logits), machine.logits(others), atol=2e-4)
 
 
