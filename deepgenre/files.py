@@ -9,12 +9,14 @@ import contextlib
 import errno
 import fcntl
 import functools
+import hashlib
 import json
 import os
+import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deepgenre.errors import UserError
 
@@ -101,7 +103,7 @@ def _origins(record: Path, version: Fingerprint | None) -> dict[tuple[str, Finge
     origins: dict[tuple[str, Fingerprint], Any] = {}
     for raw in record.read_bytes().splitlines() if version else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            line = json.loads(raw)
+            line = parse_json(raw)
             path, (before, after) = line["path"], (tuple(line["before"]), tuple(line["after"]))
             origins[path, after] = origins.get((path, before), before)
     return origins
@@ -111,17 +113,20 @@ def _origins(record: Path, version: Fingerprint | None) -> dict[tuple[str, Finge
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    Its name contains the process id, so that processes do not share it. Temporary files of `path`
-    that killed processes left are removed. Raises OSError that names `path` where the disk is full.
+    Its name contains host and process, so that processes do not share it. Temporary files in the
+    folder that killed processes left are removed. The content is on disk before the name is, so
+    that a power cut does not leave an empty file. Raises OSError that names `path` where the disk
+    is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_abandoned(path.parent, path.name)
+    temporary = path.with_name(f".{path.name}.{process_name()}.part")
     try:
         # The lock tells processes elsewhere, which do not see our process id, that we are running.
         with temporary.open("wb") as stream:
             _try_lock(stream.fileno())
             yield temporary
+            os.fsync(stream.fileno())
             temporary.replace(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:  # a stream's own error does not name its file
@@ -131,22 +136,46 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes the temporary files of `path` whose process ended without removing them.
+def process_name() -> str:
+    """Returns a name for this process that no other has, also of hosts that share a drive."""
+    return f"{_host()}-{os.getpid()}"
 
-    Only regular files named like those of `replacing`, whose process id belongs to no process of
-    this host and which no process locks: containers and network drives have other process ids.
+
+@functools.cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def remove_abandoned(folder: Path, name: str = "") -> None:
+    """Removes the temporary files in a folder whose process ended without removing them.
+
+    Only regular files named like those of `replacing`, whose process was one of this host, has
+    ended, and does not lock the file: containers may share a host's name. Files of versions before
+    0.3, which did not name the host, only where they are temporary files of `name`, if one is
+    given.
     """
-    if not os.access(path.parent, os.R_OK):
+    if not os.access(folder, os.R_OK):
         return  # files can be written into a folder that cannot be listed
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.([1-9]\d{{0,9}})\.part", re.ASCII)
-    with os.scandir(path.parent) as entries:
+    pattern = re.compile(r"\.(.+)\.(?:([0-9a-f]{6})-)?([1-9]\d{0,9})\.part", re.ASCII | re.DOTALL)
+    with os.scandir(folder) as entries:
         matches = [(pattern.fullmatch(entry.name), entry) for entry in entries]
     for match, entry in matches:
-        if match and entry.is_file(follow_symlinks=False) and not process_runs(int(match[1])):
+        if not match or match[2] not in (None, _host()) or process_runs(int(match[3])):
+            continue
+        is_ours = match[2] or match[1] == (name or match[1])
+        if is_ours and entry.is_file(follow_symlinks=False):
             with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
-                if _try_lock(stream.fileno()):
+                if _try_lock(stream.fileno()) is not False:
                     Path(entry.path).unlink()
+
+
+def is_abandoned(name: str) -> bool:
+    """Returns whether a name of `process_name` is that of a process of this host that has ended.
+
+    Also for the plain process ids of versions before 0.3.
+    """
+    match = re.fullmatch(r"(?:([0-9a-f]{6})-)?([1-9]\d{0,9})", name, re.ASCII)
+    return bool(match) and match[1] in (None, _host()) and not process_runs(int(match[2]))
 
 
 def process_runs(process_id: int) -> bool:
@@ -161,24 +190,40 @@ def process_runs(process_id: int) -> bool:
 
 
 @contextlib.contextmanager
-def updating(path: Path) -> Iterator[None]:
-    """Lets one process at a time update `path`: raises UserError where another one is doing so.
+def updating(*outputs: Path | None) -> Iterator[None]:
+    """Lets one process at a time update files or folders; None stands for an output not asked for.
 
-    The lock is on a file beside it, `.NAME.lock`, because an update replaces the file itself. The
-    system releases it when the process ends, even by SIGKILL; a lock file that remains is harmless.
+    Raises UserError naming the output that another process updates. The lock is on a file beside
+    it, `.NAME.lock`, or in a folder `.lock`, because an update replaces the file itself. The system
+    releases it when the process ends, even by SIGKILL; a lock file that remains is harmless. On
+    file systems without locks, the lock file alone decides: one of an ended process of this host
+    does not count.
     """
+    with contextlib.ExitStack() as stack:
+        for output in outputs:
+            if output is not None:
+                stack.enter_context(_updating(output))
+        yield
+
+
+@contextlib.contextmanager
+def _updating(path: Path) -> Iterator[None]:
     real = Path(os.path.realpath(path))
     real.parent.mkdir(parents=True, exist_ok=True)
-    lock = real.with_name(f".{real.name}.lock")
+    lock = real / ".lock" if real.is_dir() else real.with_name(f".{real.name}.lock")
     while True:
         with lock.open("a+b", buffering=0) as stream:
-            if not _try_lock(stream.fileno()):
-                raise UserError(f"{path}: is being updated by {_holder(lock)}; wait until it ends")
-            if not _is_open_at(lock, stream.fileno()):  # its last holder removed it meanwhile
+            locked = _try_lock(stream.fileno())
+            if locked is False or (locked is None and not _may_take(lock)):
+                raise UserError(
+                    f"{path}: is being updated by {_holder(lock)}; wait until it ends"
+                    + ("" if locked is False else f", or remove {lock} if none runs")
+                )
+            if not is_open_at(lock, stream):  # its last holder removed it meanwhile
                 continue
             stream.truncate(0)
             with contextlib.suppress(OSError):  # a full disk: messages do not name this process
-                stream.write(str(os.getpid()).encode())
+                stream.write(f"{os.getpid()} {_host()}".encode())
             try:
                 yield
             finally:
@@ -186,28 +231,58 @@ def updating(path: Path) -> Iterator[None]:
             return
 
 
-def _try_lock(descriptor: int) -> bool:
-    """Locks an open file until it is closed; returns False where another process locks it."""
+def _try_lock(descriptor: int) -> bool | None:
+    """Locks an open file until it is closed; returns False where another process locks it.
+
+    None: its file system has no locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
-        return True
+    except OSError:
+        return None
+    return True
+
+
+def _may_take(lock: Path) -> bool:
+    """Returns whether the process that a lock file names has ended, or it names none."""
+    with contextlib.suppress(OSError, ValueError):
+        process_id, _, host = lock.read_text(encoding="ascii").partition(" ")
+        return not process_id or (host in ("", _host()) and not process_runs(int(process_id)))
     return True
 
 
 def _holder(lock: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        return f"process {int(lock.read_text(encoding='ascii'))}"
+        process_id, _, host = lock.read_text(encoding="ascii").partition(" ")
+        return f"process {int(process_id)}" + ("" if host in ("", _host()) else " of another host")
     return "another process"
 
 
-def _is_open_at(path: Path, descriptor: int) -> bool:
+def is_open_at(path: Path, stream: IO[bytes]) -> bool:
+    """Returns whether a path still leads to the open file, and not to one that replaced it."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except FileNotFoundError:
         return False
+
+
+def check_not_replaced(path: Path, stream: IO[bytes]) -> None:
+    """Raises UserError where a file to which this process appends was replaced or removed."""
+    if not is_open_at(path, stream):
+        raise UserError(
+            f"{path}: was replaced or removed by another program while this run was writing it; "
+            "what this run wrote since is lost: run it again"
+        )
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text. Raises ValueError, also where it is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deep") from error
 
 
 def write_json_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

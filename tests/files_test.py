@@ -1,5 +1,6 @@
 """Atomic writes, removal of what killed writers left, and one writer at a time."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -72,7 +73,7 @@ def test_temporary_file_of_a_killed_writer_is_removed_by_the_next(tmp_path, ends
     path.write_text("old")
     writer = start(WRITE, path)
     ends.append(writer)
-    left = tmp_path / f".out.csv.{writer.pid}.part"
+    left = tmp_path / f".out.csv.{files.process_name().split('-')[0]}-{writer.pid}.part"
     write(path, "new")
     assert left.read_text() == "half"  # it is running
     writer.kill()
@@ -120,6 +121,84 @@ def test_locked_file_of_a_process_that_is_not_seen_here_is_kept(tmp_path, ended_
     assert not elsewhere.exists()
 
 
+def test_files_of_other_hosts_are_kept_and_those_of_other_names_removed(tmp_path, ended_pid):
+    host = files.process_name().partition("-")[0]
+    elsewhere = tmp_path / f".out.csv.{'0' * 6 if host != '0' * 6 else '1' * 6}-{ended_pid}.part"
+    other_name = tmp_path / f".gone.csv.{host}-{ended_pid}.part"
+    for path in (elsewhere, other_name):
+        path.write_text("half")
+    write(tmp_path / "out.csv", "new")
+    assert elsewhere.exists()
+    assert not other_name.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "is_refused"),
+    [
+        ("", False),
+        (f"{os.getppid()} {files.process_name().partition('-')[0]}", True),
+        (f"{os.getppid()}", True),
+        ("4999999 " + files.process_name().partition("-")[0], False),
+        ("1 zzzzzz", True),  # another host: it cannot be known whether it runs
+        ("nonsense", False),
+    ],
+)
+def test_lock_file_alone_decides_where_the_file_system_has_no_locks(
+    tmp_path, monkeypatch, content, is_refused
+):
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    lock = tmp_path / ".out.csv.lock"
+    lock.write_text(content)
+    if is_refused:
+        with (
+            pytest.raises(UserError, match=rf"is being updated by .*, or remove {lock}"),
+            files.updating(tmp_path / "out.csv"),
+        ):
+            pass
+        assert lock.read_text() == content
+    else:
+        with files.updating(tmp_path / "out.csv"):
+            assert lock.read_text().split()[0] == str(os.getpid())
+        assert not lock.exists()
+
+
+def test_several_outputs_and_folders_are_locked_together(tmp_path, ends):
+    (tmp_path / "out").mkdir()
+    holder = start(UPDATE, tmp_path / "out")
+    ends.append(holder)
+    with (
+        pytest.raises(UserError, match=r"out: is being updated"),
+        files.updating(tmp_path / "a.csv", None, tmp_path / "out"),
+    ):
+        pass
+    assert not (tmp_path / ".a.csv.lock").exists()
+    with files.updating(tmp_path / "a.csv", None):
+        assert (tmp_path / ".a.csv.lock").exists()
+
+
+def test_writer_notices_that_its_file_was_replaced(tmp_path):
+    path = tmp_path / "out.csv"
+    with path.open("ab") as stream:
+        files.check_not_replaced(path, stream)
+        write(path, "new")
+        with pytest.raises(UserError, match=r"out.csv: was replaced or removed by another program"):
+            files.check_not_replaced(path, stream)
+        path.unlink()
+        with pytest.raises(UserError, match="was replaced or removed"):
+            files.check_not_replaced(path, stream)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "\ud800{", ""])
+def test_json_that_is_too_deep_or_long_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        files.parse_json(text)
+    with pytest.raises(ValueError):
+        files.parse_json(text.encode("utf-8", "surrogatepass"))
+
+
 def test_failed_write_keeps_the_file_and_leaves_nothing(tmp_path):
     write(tmp_path / "out.csv", "old")
     with pytest.raises(KeyError), files.replacing(tmp_path / "out.csv") as temporary:
@@ -142,7 +221,7 @@ def test_one_process_updates_at_a_time_and_a_killed_one_lets_go(tmp_path, ends):
     holder.wait()
     assert (tmp_path / ".v.npz.lock").exists()
     with files.updating(path):
-        assert (tmp_path / ".v.npz.lock").read_text() == str(os.getpid())
+        assert (tmp_path / ".v.npz.lock").read_text().split()[0] == str(os.getpid())
     assert not (tmp_path / ".v.npz.lock").exists()
 
 

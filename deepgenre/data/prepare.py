@@ -1,7 +1,8 @@
 """Mode `prepare`: writes the levels of each clip of a dataset to the store, in worker processes.
 
-A rerun prepares only clips that are missing or have a changed source file. Clips that cannot be
-read are reported and skipped; an interruption leaves complete shards, from which a rerun resumes.
+A rerun prepares only clips that are missing or have a changed source file, and those of damaged
+shards. Clips that cannot be read are reported and skipped; an interruption leaves complete shards,
+from which a rerun resumes. One process at a time changes a store.
 """
 
 import concurrent.futures
@@ -22,12 +23,14 @@ from deepgenre import log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
-from deepgenre.data import store
+from deepgenre.data import shards, store
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
 from deepgenre.data.settings import DataSettings
-from deepgenre.data.store import Measured, Row
+from deepgenre.data.shards import Measured
+from deepgenre.data.store import Contents, Row
 from deepgenre.errors import UserError
+from deepgenre.files import updating
 from deepgenre.interrupt import end_with_parent
 
 CLIPS_PER_SHARD = 64  # an interruption loses at most one shard per worker
@@ -45,38 +48,44 @@ class Prepared:
     seconds: float  # length of the clips that it did not contain
 
 
-def prepare(config: DataSettings, data_dir: Path) -> Prepared:
+def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Prepared:
     """Prepares the clips that the store lacks, logs failures, and returns the prepared dataset.
 
+    verify: all records of the store are compared with their checksums, not only sizes and rows.
+
     Raises:
-      UserError: the dataset cannot be read, or no clip could be prepared.
+      UserError: the dataset cannot be read, no clip could be prepared, or another process is
+        changing the store.
     """
     _compose(config, data_dir)
     dataset = read_dataset(config.dataset, data_dir, multi_label=config.multi_label)
     frontend = FrontEnd(**config.frontend)
     folder = store_folder(config, data_dir) / frontend.store_id
-    missing = _missing(dataset, folder)
-    failures = [
-        *dataset.failures,
-        *_prepare_missing(missing, folder, frontend, config.prepare_workers),
-    ]
-    measured = store.read_measured(folder)
-    rows = [
-        Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key])
-        for clip in dataset.clips
-        if clip.key in measured and _is_current(clip, measured[clip.key])
-    ]
+    failures = list(dataset.failures)
+    contents = store.read_contents(folder)
+    found = store.verify(folder) if verify else {}
+    missing, rows = _missing(dataset, contents), _rows(dataset, contents)
+    is_current = not (missing or contents.damaged or found) and store.is_index_of(folder, rows)
+    if not is_current or (contents.unchecked and os.access(folder / "shards", os.W_OK)):
+        with updating(folder / "index.jsonl"):
+            store.repair(folder, frontend.stored_dtype, found)
+            missing = _missing(dataset, store.read_contents(folder))
+            failures += _prepare_missing(missing, folder, frontend, config.prepare_workers)
+            rows = _rows(dataset, store.read_contents(folder))
+            if rows:
+                store.write_index(folder, rows)
     if not rows:
         raise UserError(
             f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
             f"first error: {failures[0]}"
         )
-    store.write_index(folder, rows)
     for failure in failures:
         log.warning("skipped: %s", failure)
     log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
-    frames = sum(measured[clip.key].frames for clip in missing if clip.key in measured)
-    seconds = frames / frontend.frames_per_second
+    new = {clip.key for clip in missing}
+    seconds = (
+        sum(row.measured.frames for row in rows if row.key in new) / frontend.frames_per_second
+    )
     num_kept = len(dataset.clips) - len(missing)
     return Prepared(folder, dataset, rows, failures, num_kept, seconds)
 
@@ -99,7 +108,7 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
 def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) -> int:
     """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
     with summary.batch("prepare", summary_path, unit="clip") as counts:
-        prepared = prepare(config, data_dir)
+        prepared = prepare(config, data_dir, verify=True)
         dataset = prepared.dataset
         counts.files, counts.kept = len(dataset.clips) + len(dataset.failures), prepared.num_kept
         counts.processed = counts.files - counts.kept
@@ -118,26 +127,31 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
     return Path("data") / "store" / f"{config.dataset}-{identity}"
 
 
-def _is_current(clip: Clip, measured: Measured) -> bool:
-    """Returns whether a record is up to date with the clip's source file."""
+def _rows(dataset: Dataset, contents: Contents) -> list[Row]:
+    """Returns the rows of the clips that a store contains."""
+    found = [(clip, _current(clip, contents)) for clip in dataset.clips]
+    return [
+        Row(clip.key, clip.labels, clip.group, clip.split, measured)
+        for clip, measured in found
+        if measured
+    ]
+
+
+def _missing(dataset: Dataset, contents: Contents) -> list[Clip]:
+    """Returns the clips that a store lacks or whose source has changed."""
+    return [clip for clip in dataset.clips if not _current(clip, contents)]
+
+
+def _current(clip: Clip, contents: Contents) -> Measured | None:
+    """Returns the latest record of a clip that is up to date with its source; None without one."""
+    rows = contents.measured.get(clip.key, [])
     try:
         status = clip.path.stat()
     except OSError:  # prepared clips remain usable after their source is deleted
-        return True
-    return (status.st_size, status.st_mtime_ns) == (
-        measured.source_bytes,
-        measured.source_mtime_ns,
-    )
-
-
-def _missing(dataset: Dataset, folder: Path) -> list[Clip]:
-    """Returns the clips that the store lacks or whose source has changed."""
-    measured = store.read_measured(folder)
-    return [
-        clip
-        for clip in dataset.clips
-        if clip.key not in measured or not _is_current(clip, measured[clip.key])
-    ]
+        return rows[-1] if rows else None
+    found = (status.st_size, status.st_mtime_ns)
+    current = (row for row in reversed(rows) if (row.source_bytes, row.source_mtime_ns) == found)
+    return next(current, None)
 
 
 def _prepare_missing(
@@ -145,17 +159,17 @@ def _prepare_missing(
 ) -> list[str]:
     if not missing:
         return []
-    shards = [
+    tasks = [
         missing[start : start + CLIPS_PER_SHARD]
         for start in range(0, len(missing), CLIPS_PER_SHARD)
     ]
     failures: list[str] = []
     with (
-        executor(num_workers, len(shards)) as pool,
+        executor(num_workers, len(tasks)) as pool,
         log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
     ):
         futures = {
-            pool.submit(prepare_shard, folder, clips, frontend): len(clips) for clips in shards
+            pool.submit(prepare_shard, folder, clips, frontend): len(clips) for clips in tasks
         }
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -178,12 +192,12 @@ def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> li
     for clip in clips:
         try:
             levels = clip_levels(clip, frontend)
-            prepared.append((store.measure(clip.key, levels, clip.path), levels))
+            prepared.append((shards.measure(clip.key, levels, clip.path), levels))
         except UserError as error:
             failures.append(str(error))
     if prepared:
         identity = repr([(entry.key, entry.source_mtime_ns) for entry, _ in prepared])
-        store.write_shard(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
+        shards.write(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
     return failures
 
 
