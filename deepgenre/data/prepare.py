@@ -11,10 +11,14 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -29,11 +33,12 @@ from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
 from deepgenre.data.settings import DataSettings
 from deepgenre.data.shards import Measured
 from deepgenre.data.store import Contents, Row
-from deepgenre.errors import UserError
+from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import updating
-from deepgenre.interrupt import end_with_parent
+from deepgenre.interrupt import STOPPED, end_with_parent, stop_requests, unseen_by_children
 
-CLIPS_PER_SHARD = 64  # an interruption loses at most one shard per worker
+CLIPS_PER_SHARD = 64  # SIGKILL loses at most one shard per worker
+NAP_SECONDS = 0.2  # within which a request to stop is noticed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,32 +169,49 @@ def _prepare_missing(
         for start in range(0, len(missing), CLIPS_PER_SHARD)
     ]
     failures: list[str] = []
+    finished: queue.SimpleQueue[Future[list[str]]] = queue.SimpleQueue()
     with (
         executor(num_workers, len(tasks)) as pool,
         log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
+        stop_requests() as stop_requested,
     ):
-        futures = {
-            pool.submit(prepare_shard, folder, clips, frontend): len(clips) for clips in tasks
-        }
         try:
-            for future in concurrent.futures.as_completed(futures):
-                failures.extend(future.result())
-                bar.update(futures[future])
+            num_clips = {}
+            for clips in tasks:
+                future = pool.submit(prepare_shard, folder, clips, frontend)
+                num_clips[future] = len(clips)
+                future.add_done_callback(finished.put)
+            while num_clips:
+                with contextlib.suppress(queue.Empty):
+                    future = finished.get(timeout=NAP_SECONDS)
+                    failures.extend(future.result())
+                    bar.update(num_clips.pop(future))
+                if stop_requested():
+                    raise _stopped(stop_requested())
         except BrokenProcessPool as error:
+            if stop_requested():  # a signal to all processes of the run
+                raise _stopped(stop_requested()) from error
             raise UserError(
                 "prepare: a worker process died (out of memory?); finished shards are kept, "
                 "run again with fewer --config.prepare_workers"
             ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
     return sorted(failures)
 
 
+def _stopped(number: int) -> InterruptedRunError:
+    code = 0 if number == signal.SIGTERM else STOPPED
+    return InterruptedRunError("stopped; finished clips are kept, the same command continues", code)
+
+
 def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> list[str]:
-    """Writes one shard of the clips that can be read; returns one line per clip that cannot."""
+    """Writes one shard of the clips that can be read; returns one line per clip that cannot.
+
+    When the run stops, of the clips so far.
+    """
     prepared, failures = [], []
     for clip in clips:
+        if _stopping.is_set():
+            break
         try:
             levels = clip_levels(clip, frontend)
             prepared.append((shards.measure(clip.key, levels, clip.path), levels))
@@ -201,6 +223,17 @@ def prepare_shard(folder: Path, clips: Sequence[Clip], frontend: FrontEnd) -> li
     return failures
 
 
+class _StopEvent(Protocol):
+    """An event of threads or of processes."""
+
+    def is_set(self) -> bool: ...
+
+    def set(self) -> None: ...
+
+
+_stopping: _StopEvent = threading.Event()  # of the pool in which this process is, see `executor`
+
+
 @contextlib.contextmanager
 def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Executor]:
     """Yields a pool of processes, or of one thread if one process is enough.
@@ -209,18 +242,39 @@ def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Ex
     """
     num_processes = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
     if num_processes <= 1 or num_tasks <= 1:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stopping = threading.Event()
+        _set_stop_event(stopping)
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+    else:
+        context = multiprocessing.get_context("spawn")
+        stopping = context.Event()
+        pool = _ProcessPool(num_processes, context, _start_worker, (stopping,))
+    with pool:
+        try:
             yield pool
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_processes, context, _start_worker) as pool:
-        yield pool
+        except BaseException:
+            stopping.set()  # tasks end early
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _start_worker() -> None:
+class _ProcessPool(concurrent.futures.ProcessPoolExecutor):
+    """A pool whose processes, which start when tasks are submitted, never receive Ctrl-C."""
+
+    def submit(self, *task: Any, **options: Any) -> Future[Any]:
+        with unseen_by_children():
+            return super().submit(*task, **options)
+
+
+def _start_worker(stopping: _StopEvent) -> None:
+    _set_stop_event(stopping)
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threadpool_limits(1)  # with one process per core, more threads would compete for cores
+
+
+def _set_stop_event(stopping: _StopEvent) -> None:
+    global _stopping
+    _stopping = stopping
 
 
 def clip_levels(clip: Clip, frontend: FrontEnd) -> np.ndarray:

@@ -76,7 +76,7 @@ def measure(key: str, levels: np.ndarray, source: Path) -> Measured:
         level_sum_of_squares=sum_of_squares,
         source_bytes=status.st_size,
         source_mtime_ns=status.st_mtime_ns,
-        crc32=zlib.crc32(np.ascontiguousarray(levels)),
+        crc32=zlib.crc32(levels.tobytes()),
     )
 
 

@@ -92,7 +92,7 @@ def levels_by_key(folder: Path) -> dict[str, bytes]:
     return {row.key: records[i].tobytes() for i, row in enumerate(prepared.rows)}
 
 
-def edit_rows(index: Path, edit: Callable[[list[dict]], None]) -> None:
+def edit_rows(index: Path, edit: Callable[[list[dict]], object]) -> None:
     """Edits the lines of an index, the last of which is its footer."""
     rows = [json.loads(line) for line in index.read_text().splitlines()]
     edit(rows)
