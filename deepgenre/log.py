@@ -16,10 +16,16 @@ from absl import logging
 from tqdm import tqdm
 
 from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.files import check_not_replaced, parse_json, replacing
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
+
+# Marks that change the direction of the text around them, with which a name can look like another.
+DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 _quiet = False
 
@@ -58,18 +64,23 @@ def info(message: str, *values: object) -> None:
 def warning(message: str, *values: object) -> None:
     """Prints one line to standard error, also when quiet, above the progress line.
 
-    Control characters in values, such as file names, become escapes.
+    Control characters become escapes; in values, such as file names, line ends too.
     """
     safe = tuple(v if isinstance(v, int | float) else escape_controls(v) for v in values)
-    tqdm.write(message % safe if values else message, file=sys.stderr)
+    text = message % safe if values else message
+    tqdm.write("\n".join(map(escape_controls, text.split("\n"))), file=sys.stderr)
 
 
 def escape_controls(text: object) -> str:
-    """Returns one line that is safe on a terminal: controls and line ends become escapes."""
-    return "".join(
-        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
-        for letter in str(text)
-    )
+    """Returns one line that is safe on a terminal.
+
+    Controls, line ends and marks of direction become escapes.
+    """
+    return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in str(text))
+
+
+def _is_control(letter: str) -> bool:
+    return letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Zl", "Zp")
 
 
 def quieten_libraries() -> None:
@@ -122,15 +133,23 @@ class MetricsLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         """Opens both files for appending after `step`."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        kept = _lines_until(path, step) if path.exists() else []
-        path.write_text("".join(kept), encoding="utf-8")
-        self._stream = path.open("a", encoding="utf-8")
+        self._path = folder / "metrics.jsonl"
+        old = self._path.read_bytes() if self._path.exists() else b""
+        kept = b"".join(_lines_until(self._path, old, step))
+        if kept != old:
+            with replacing(self._path) as temporary:
+                temporary.write_bytes(kept)
+        self._stream = self._path.open("ab")
         self._folder, self._purge_step = folder, step + 1 if step else None
 
     def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
-        """Appends one line, at once on disk, and one point per number to the event file."""
-        self._stream.write(json.dumps({"step": step, "split": split, **scalars}) + "\n")
+        """Appends one line, at once on disk, and one point per number to the event file.
+
+        Raises UserError where another program replaced or removed the file.
+        """
+        check_not_replaced(self._path, self._stream)
+        line = json.dumps({"step": step, "split": split, **scalars}) + "\n"
+        self._stream.write(line.encode())
         self._stream.flush()
         for name, value in scalars.items():
             if isinstance(value, int | float):
@@ -148,15 +167,36 @@ class MetricsLog:
         self._events.close()
 
 
-def _lines_until(path: Path, step: int) -> list[str]:
+def _lines_until(path: Path, content: bytes, step: int) -> list[bytes]:
     """Returns the whole lines of steps up to `step`; a half-written last line is dropped."""
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1:] == "\n"
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    return [
+        line
+        for line, parsed in zip(lines, _parsed(path, lines), strict=True)
+        if parsed["step"] <= step
     ]
-    return [line for line in lines if json.loads(line)["step"] <= step]
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a run's `metrics.jsonl`, oldest first."""
-    text = (workdir / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    """Returns the lines of a run's `metrics.jsonl`, oldest first, without a half-written last one.
+
+    Raises UserError where a line is damaged.
+    """
+    path = workdir / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    return _parsed(path, [line for line in lines if line.endswith(b"\n")])
+
+
+def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    parsed = []
+    for number, line in enumerate(lines, 1):
+        try:
+            parsed.append(parse_json(line))
+            if type(parsed[-1]["step"]) is not int or not isinstance(parsed[-1]["split"], str):
+                raise ValueError("no step or split")
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}: line {number} is damaged ({error}); remove this line, or train in a new "
+                "--workdir"
+            ) from error
+    return parsed

@@ -22,6 +22,7 @@ from deepgenre.evaluation.calibration import (
     negative_log_likelihood,
 )
 from deepgenre.evaluation.scoring import score_rows
+from deepgenre.files import updating
 from deepgenre.weights import weight_file
 from deepgenre.weights.export import check_output
 from deepgenre.weights.spec import Weights, config_of
@@ -33,10 +34,12 @@ def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> in
     """Writes the weights with a temperature, prints the report as JSON; returns exit code 0."""
     output = check_output(output)
     config = config_of(weights.spec)
-    prepared = prepare(config, data_dir)
-    rows = part_rows(config, prepared.rows, weights.spec.classes, weights.spec.multi_label, PART)
-    calibrated, report = with_fitted_temperature(weights, prepared.folder, rows)
-    weight_file.write(output, calibrated, dtype=dtype)
+    with updating(output):
+        prepared = prepare(config, data_dir)
+        spec = weights.spec
+        rows = part_rows(config, prepared.rows, spec.classes, spec.multi_label, PART)
+        calibrated, report = with_fitted_temperature(weights, prepared.folder, rows)
+        weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(rows), output)
     print(json.dumps(report))
     return 0

@@ -13,16 +13,18 @@ from deepgenre.data.store import Row
 from deepgenre.errors import UserError
 from deepgenre.evaluation import metrics
 from deepgenre.evaluation.scoring import score_rows
-from deepgenre.files import replacing
+from deepgenre.files import replacing, updating
 from deepgenre.weights.spec import Spec, Weights, config_of
 
 
 def evaluate(weights: Weights, store: Path, rows: Sequence[Row], folder: Path) -> metrics.Metrics:
     """Returns the metrics of the weights on these rows; writes metrics, scores and figures."""
     spec = weights.spec
-    scores, labels = score_rows(weights, store, rows)
-    results = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
-    _write_report(folder, spec, rows, scores, labels, results)
+    folder.mkdir(parents=True, exist_ok=True)
+    with updating(folder):
+        scores, labels = score_rows(weights, store, rows)
+        results = metrics.evaluate(scores, labels, multi_label=spec.multi_label)
+        _write_report(folder, spec, rows, scores, labels, results)
     return results
 
 
@@ -36,7 +38,6 @@ def _write_report(
 ) -> None:
     from deepgenre.evaluation import figures  # matplotlib is slow to import
 
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "metrics.json") as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:

@@ -8,6 +8,7 @@ from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluate
+from deepgenre.files import updating
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.training.validation import merit_name
@@ -30,13 +31,15 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     """
     check(config)
     devices.check_batch_size(config.batch_size)
-    prepared = _prepare_once(config, data_dir)
-    plan = make_plan(config, prepared)
-    _describe(plan, prepared)
-    fit(plan, config, workdir)
-    best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
-    results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
-    devices.wait_for_all("evaluated")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with updating(workdir if devices.is_main_process() else None):
+        prepared = _prepare_once(config, data_dir)
+        plan = make_plan(config, prepared)
+        _describe(plan, prepared)
+        fit(plan, config, workdir)
+        best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
+        results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
+        devices.wait_for_all("evaluated")
     return results
 
 

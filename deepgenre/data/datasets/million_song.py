@@ -22,7 +22,6 @@ Some of their songs are matched to the wrong track; the site lists these.
 """
 
 import contextlib
-import json
 import re
 import sqlite3
 import sys
@@ -39,6 +38,7 @@ from deepgenre.audio.discover import find_audio
 from deepgenre.data.clip import Clip
 from deepgenre.data.datasets.manifest import suffix_of, write_manifest
 from deepgenre.errors import UserError
+from deepgenre.files import parse_json
 
 TRACK_ID = re.compile(r"(?<![A-Z0-9])TR[A-Z0-9]{16}(?![A-Z0-9])")
 ARTIST_TITLE_SEPARATOR = re.compile("[\\s_]+[-\u2013\u2014][\\s_]+")  # ' - ' with any dash
@@ -80,7 +80,7 @@ def read_tags(tags: Path, min_count: int) -> Iterator[tuple[str, str]]:
         return
     for name, text in _json_texts(tags):
         try:
-            entry = json.loads(text)
+            entry = parse_json(text)
             track, counts = entry["track_id"], entry["tags"]
             pairs = [(track, tag) for tag, count in counts if float(count) >= min_count]
         except (ValueError, KeyError, TypeError) as error:

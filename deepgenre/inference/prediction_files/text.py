@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
+from deepgenre.files import check_not_replaced, parse_json
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
@@ -47,6 +48,7 @@ class TextFormat:
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
+                check_not_replaced(path, stream)
                 _write(stream, self.line(prediction, layout))
                 stream.flush()
 
@@ -92,7 +94,7 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
             if not raw.endswith(b"\n"):
                 return  # the incomplete last line of a killed run
             try:
-                line = json.loads(raw)
+                line = parse_json(raw)
                 fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
                 row = Row(line["path"], fingerprint, "error" in line)
                 fits = row.failed or all(
