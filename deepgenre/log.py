@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import tempfile
+import threading
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -116,6 +118,33 @@ def without_library_notes() -> Iterator[None]:
             sys.stderr = python_stream
 
 
+@contextlib.contextmanager
+def without_background_tracebacks() -> Iterator[None]:
+    """Holds back tracebacks that libraries' own threads print, such as those of a full disk.
+
+    They are printed after all, unless the block ends with the program's own message, which states
+    the cause.
+    """
+    held: list[str] = []
+
+    def hold(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+        held.append("".join(traceback.format_exception(kind, error, trace)))
+
+    before = sys.excepthook, sys.unraisablehook, threading.excepthook
+    sys.excepthook = hold
+    sys.unraisablehook = lambda found: hold(found.exc_type, found.exc_value, found.exc_traceback)
+    threading.excepthook = lambda found: hold(found.exc_type, found.exc_value, found.exc_traceback)
+    try:
+        yield
+    except (UserError, InterruptedRunError, OSError):
+        held.clear()
+        raise
+    finally:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = before
+        for text in held:
+            sys.stderr.write(text)
+
+
 def _is_standard_error(stream: TextIO) -> bool:
     try:
         return stream.fileno() == 2
@@ -149,11 +178,12 @@ class MetricsLog:
         """
         check_not_replaced(self._path, self._stream)
         line = json.dumps({"step": step, "split": split, **scalars}) + "\n"
-        self._stream.write(line.encode())
-        self._stream.flush()
-        for name, value in scalars.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        with self._named_errors():
+            self._stream.write(line.encode())
+            self._stream.flush()
+            for name, value in scalars.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(f"{split}/{name}", value, step)
 
     @functools.cached_property
     def _events(self) -> "SummaryWriter":
@@ -163,8 +193,19 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes and closes both files."""
-        self._stream.close()
-        self._events.close()
+        with self._named_errors():
+            self._stream.close()
+            self._events.close()
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Adds the folder to the error of a full disk, which lacks it."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None:
+                raise OSError(error.errno, error.strerror, str(self._folder)) from error
+            raise
 
 
 def _lines_until(path: Path, content: bytes, step: int) -> list[bytes]:

@@ -36,7 +36,8 @@ def main(argv: Sequence[str]) -> int:
         mode = look_up(MODES, flags.MODE.value or "", "--mode")
         # Notes of decoders; in other modes, those of libraries for a device or network matter.
         hidden = mode.is_batch and not flags.VERBOSE.value
-        with log.without_library_notes() if hidden else contextlib.nullcontext():
+        notes = log.without_library_notes() if hidden else contextlib.nullcontext()
+        with notes, log.without_background_tracebacks():
             return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
         return arguments.fail(str(stop), code=stop.code)
