@@ -10,13 +10,20 @@ from types import FrameType
 
 STOPPED = 130  # exit code after Ctrl-C
 
+_raised = False  # by `raise_or_exit`; callbacks of libraries swallow the exception
+
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], int]]:
     """Yields a function: the signal that requested a stop, 0 without one.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. Raises KeyboardInterrupt where there was one before, which a
+    library swallowed.
     """
+    global _raised
+    if _raised:
+        _raised = False
+        raise KeyboardInterrupt
     requested = 0
 
     def request(number: int, frame: FrameType | None) -> None:
@@ -37,11 +44,13 @@ def raise_or_exit(number: int, frame: FrameType | None) -> None:
 
     Libraries that are half loaded turn the exception into others, or print its traceback.
     """
+    global _raised
     while frame:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, b"deepgenre: stopped\n")
             os._exit(STOPPED)
         frame = frame.f_back
+    _raised = True
     raise KeyboardInterrupt
 
 

@@ -136,7 +136,7 @@ def without_background_tracebacks() -> Iterator[None]:
     threading.excepthook = lambda found: hold(found.exc_type, found.exc_value, found.exc_traceback)
     try:
         yield
-    except (UserError, InterruptedRunError, OSError):
+    except (UserError, InterruptedRunError, OSError, KeyboardInterrupt):
         held.clear()
         raise
     finally:

@@ -198,8 +198,8 @@ def _tensorflow(name: str) -> Make:
 
 
 def _read_tensorflow(path: Path) -> None:
-    files = [path.with_name(name).read_bytes() for name in ("index", "data")]
-    read_checkpoint(*files, str(path))
+    index, data = (path.with_name(name).read_bytes() for name in ("index", "data"))
+    read_checkpoint(index, data, str(path))
 
 
 def _read_tensorflow_entry(path: Path) -> None:
