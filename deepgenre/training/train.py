@@ -14,14 +14,12 @@ from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluation_files, run_record
 from deepgenre.evaluation.assess import assess
 from deepgenre.evaluation.clips import of_parts
-from deepgenre.files import check_place, locked, strict_json
+from deepgenre.files import check_place, strict_json, updating
 from deepgenre.training import names
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights, merit_name
-
-LOCK = ".training.lock"  # in a workdir
 
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
@@ -60,13 +58,10 @@ def _sole_run(workdir: Path) -> Iterator[None]:
     if not devices.is_main_process():
         yield
         return
-    held = (
-        f"--workdir: {workdir} is used by another training, {{holder}}; wait until it ends, or use "
-        "another --workdir"
-    )
     check_place(workdir, "--workdir", folder=True)
+    workdir.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(workdir / LOCK, held):
+        with updating(workdir, advice="wait until it ends, or use another --workdir"):
             yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty, or does not exist
