@@ -9,6 +9,7 @@ from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluate
 from deepgenre.files import updating
+from deepgenre.interrupt import stop_requests
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.training.validation import merit_name
@@ -33,10 +34,11 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     devices.check_batch_size(config.batch_size)
     workdir.mkdir(parents=True, exist_ok=True)
     with updating(workdir if devices.is_main_process() else None):
-        prepared = _prepare_once(config, data_dir)
-        plan = make_plan(config, prepared)
-        _describe(plan, prepared)
-        fit(plan, config, workdir)
+        with stop_requests():  # whatever comes before the first step, that step is saved
+            prepared = _prepare_once(config, data_dir)
+            plan = make_plan(config, prepared)
+            _describe(plan, prepared)
+            fit(plan, config, workdir)
         best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
         results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
         devices.wait_for_all("evaluated")
