@@ -13,6 +13,7 @@ STOPPED = 130  # exit code after Ctrl-C
 _raised = False  # by `raise_or_exit`; callbacks of libraries swallow the exception
 
 
+_handled = [signal.SIGINT, signal.SIGTERM]
 _requested = 0  # the signal that asked for a stop; within `stop_requests`
 
 
@@ -21,15 +22,13 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     """Yields a function: the signal that requested a stop, 0 without one.
 
     Blocks may be nested: an inner one knows of the requests in the outer one. A second Ctrl-C stops
-    at once. Signals that another library handles, as JAX does with SIGTERM in several processes,
-    are left to it. Raises KeyboardInterrupt where there was one before, which a library swallowed.
+    at once. Raises KeyboardInterrupt where there was one before, which a library swallowed.
     """
     global _raised, _requested
     if _raised:
         _raised = False
         raise KeyboardInterrupt
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
-    before = {number: signal.signal(number, _request) for number in numbers}
+    before = {number: signal.signal(number, _request) for number in _handled}
     try:
         yield lambda: _requested
     finally:
@@ -37,6 +36,12 @@ def stop_requests() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
         if _request not in before.values():  # the outermost
             _requested = 0
+
+
+def leave_termination_to_jax() -> None:
+    """Leaves SIGTERM to JAX, whose handler, which is not Python's, would be replaced."""
+    if signal.SIGTERM in _handled:
+        _handled.remove(signal.SIGTERM)
 
 
 def _request(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,10 @@
 """Mode `train`: prepares the data, trains, and evaluates the best checkpoint."""
 
+import contextlib
 import json
 from pathlib import Path
+
+import jax
 
 from deepgenre import devices, log
 from deepgenre.config import Config, check
@@ -34,7 +37,8 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     devices.check_batch_size(config.batch_size)
     workdir.mkdir(parents=True, exist_ok=True)
     with updating(workdir if devices.is_main_process() else None):
-        with stop_requests():  # whatever comes before the first step, that step is saved
+        # What asks for a stop before the first step takes effect after it: that step is saved.
+        with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
             prepared = _prepare_once(config, data_dir)
             plan = make_plan(config, prepared)
             _describe(plan, prepared)
