@@ -149,3 +149,13 @@ def test_interrupt_that_a_library_swallowed_is_not_lost(monkeypatch):
         pass
     with interrupt.stop_requests() as requested:
         assert not requested()
+
+
+def test_inner_block_knows_of_the_request_in_the_outer_one():
+    with interrupt.stop_requests() as outer:
+        signal.raise_signal(signal.SIGTERM)
+        with interrupt.stop_requests() as inner:
+            assert inner() == outer() == signal.SIGTERM
+        assert outer() == signal.SIGTERM
+    with interrupt.stop_requests() as requested:
+        assert not requested()
