@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepgenre.data import store
+from deepgenre.data import shards
 from deepgenre.data.classes import most_frequent
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import mtat
@@ -153,11 +153,11 @@ def test_copies_between_parts_of_a_store_are_reported(tmp_path: Path):
     frontend = FrontEnd(hop_length=470, n_mels=96)
     (tmp_path / "source").touch()
     clips = [
-        (store.measure(str(seed), music(seed), tmp_path / "source"), music(seed))
+        (shards.measure(str(seed), music(seed), tmp_path / "source"), music(seed))
         for seed in range(5)
     ]
-    clips.append((store.measure("copy", music(2), tmp_path / "source"), music(2)))
-    entries = store.write_shard(tmp_path, "s", clips)
+    clips.append((shards.measure("copy", music(2), tmp_path / "source"), music(2)))
+    entries = shards.write(tmp_path, "s", clips)
     rows = [Row(entry.key, (), entry.key, "", entry) for entry in entries]
     found = leakage.compare_audio(tmp_path, rows[3:], rows[:3], frontend)
     assert found == {"clips": 1, "share": pytest.approx(1 / 3), "pairs": [["copy", "2"]]}
