@@ -29,6 +29,8 @@ RANGES = {
     "clip_seconds": (0, MAX_SECONDS),
     "top_tags": (0, math.inf),
     "seed": (0, 2**32 - 1),
+    "folds": (0, math.inf),
+    "fold": (-1, math.inf),
     "network.dropout": (0, 1),
     "num_epochs": (1, math.inf),
     "learning_rate": (0, math.inf),
@@ -108,6 +110,13 @@ def check(config: Config) -> None:
         if value is not None and not least <= value <= most:  # not: NaN is out of range too
             allowed = f"{least} to {most}" if math.isfinite(most) else f"{least} or more"
             raise UserError(f"config.{name}: must be {allowed}, is {value}")
+    if config.folds == 1 or config.fold >= config.folds > 0:
+        raise UserError(
+            f"config.folds: must be 0 or 2 or more, and config.fold below it, are {config.folds} "
+            f"and {config.fold}"
+        )
+    if config.fold >= 0 and not config.folds:
+        raise UserError(f"config.fold: {config.fold} needs --config.folds, the number of folds")
     if config.dtype not in DTYPES:
         raise unknown_name("config.dtype", config.dtype, DTYPES)
     Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
@@ -130,6 +139,8 @@ def get_config() -> Config:
     config.clip_seconds = 0.0  # length of each precomputed spectrogram; 0: as its file states
     config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags
     config.keep_untagged = False  # multi-label: keep clips that carry none of the classes
+    config.folds = 0  # cross-validation in this number of folds, see data/parts.py; 0: none
+    config.fold = -1  # with folds: train only this one, from 0; -1: all of them
     config.seed = 0  # split, initial weights, order, crops, dropout
 
     # Network

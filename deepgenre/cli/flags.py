@@ -67,7 +67,10 @@ DATA_DIR = _define_path(
     "data_dir", "Folder of the dataset, or an .npz of spectrograms; default data/DATASET"
 )
 EVAL_SPLIT = flags.DEFINE_string(
-    "eval_split", "", "Part to evaluate: train, valid, test or all; default test, else valid"
+    "eval_split",
+    "",
+    "Part to evaluate: train, valid, test, held_out (of a fold) or all; default held_out, "
+    "else test, else valid",
 )
 EXCLUDE_UNKNOWN = flags.DEFINE_bool(
     "exclude_unknown",

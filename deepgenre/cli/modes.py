@@ -31,9 +31,11 @@ class Mode:
 
 
 def _train(files: Sequence[str]) -> int:
-    from deepgenre.training import train
+    from deepgenre.training import cross_validation, train
 
-    return train.run(flags.config(), flags.data_dir(flags.config()), flags.workdir())
+    config = flags.config()
+    run = cross_validation.run if config.folds and config.fold < 0 else train.run
+    return run(config, flags.data_dir(config), flags.workdir())
 
 
 def _prepare(files: Sequence[str]) -> int:
@@ -74,6 +76,32 @@ def _eval(files: Sequence[str]) -> int:
         near_duplicates=flags.NEAR_DUPLICATES.value,
     )
     return evaluate.run(networks, options)
+
+
+def _audit(files: Sequence[str]) -> int:
+    from deepgenre.evaluation.audit import run as audits
+
+    data = None
+    if flags.WEIGHTS.value or flags.WORKDIR.value:
+        from deepgenre.weights import loading
+        from deepgenre.weights.spec import config_of
+
+        config = config_of(loading.load(*flags.weights()).spec)
+        workdir = Path(flags.WORKDIR.value or flags.WEIGHTS.value[0])
+        data = audits.Data(config, flags.data_dir(config), workdir)
+    elif flags.CONFIG.value:
+        data = audits.Data(flags.config(), flags.data_dir(flags.config()))
+    return audits.run([*map(Path, files)], data, flags.output())
+
+
+def _robustness(files: Sequence[str]) -> int:
+    from deepgenre.evaluation import robustness
+    from deepgenre.weights import loading
+    from deepgenre.weights.spec import config_of
+
+    weights = loading.load(*flags.weights())
+    data_dir = flags.data_dir(config_of(weights.spec))
+    return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, flags.workdir())
 
 
 def _predict(files: Sequence[str]) -> int:
@@ -392,6 +420,7 @@ MODES: Mapping[str, Mode] = {
         (
             "train --config=gtzan --data_dir=FOLDER",
             "train --config=folder --data_dir=FOLDER --config.num_epochs=60 --workdir=runs/longer",
+            "train --config=folder --data_dir=FOLDER --config.folds=5",
         ),
     ),
     "eval": Mode(
@@ -430,6 +459,26 @@ MODES: Mapping[str, Mode] = {
             "figures --config=mtat --data_dir=FOLDER --output=figures",
             "figures --workdir=runs/gtzan --data_dir=FOLDER",
             "figures --config=gtzan song.mp3 --output=figures",
+        ),
+        files=True,
+    ),
+    "robustness": Mode(
+        _robustness,
+        "Evaluates weights on noise, other pitch, tempo, loudness, bandwidth and bitrate.",
+        ("data_dir", "eval_split", *_WEIGHTS),
+        (
+            "robustness --weights=gtzan --data_dir=FOLDER --eval_split=valid",
+            "robustness --weights=mtt_musicnn --data_dir=FOLDER --eval_split=all",
+        ),
+    ),
+    "audit": Mode(
+        _audit,
+        "Looks for what makes scores false: copies, shared artists, effects of order, ...",
+        ("config", "data_dir", "workdir", "weights", "files", "output"),
+        (
+            "audit --config=gtzan --data_dir=FOLDER",
+            "audit --workdir=runs/gtzan --data_dir=FOLDER --output=audit.json",
+            "audit features.npz others.csv",
         ),
         files=True,
     ),

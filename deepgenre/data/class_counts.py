@@ -8,7 +8,7 @@ from deepgenre.data.splits import Member
 FEWEST = 2  # clips of a class in a part, below which a warning is due
 MOST_LISTED = 60  # classes in the line of counts
 MOST_NAMED = 8  # classes in a warning
-PARTS = ("train", "valid", "test")
+PARTS = ("train", "valid", "test", "held_out")  # the last in cross-validation
 
 
 def counts_line(members: Sequence[Member], classes: Sequence[str] = ()) -> str:

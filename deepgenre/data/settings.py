@@ -13,6 +13,8 @@ class DataSettings(Protocol):
     dataset: str
     split: str
     seed: int
+    folds: int
+    fold: int
     multi_label: bool
     label_separator: str
     spectrogram_scale: str

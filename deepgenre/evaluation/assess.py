@@ -10,7 +10,7 @@ import numpy as np
 from deepgenre import log
 from deepgenre.data import pipeline
 from deepgenre.errors import UserError
-from deepgenre.evaluation import evaluation_files, leakage, metrics, tag_metrics
+from deepgenre.evaluation import evaluation_files, leakage, ledger, metrics, tag_metrics
 from deepgenre.evaluation.clips import Clips
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.scoring import clip_scores
@@ -28,13 +28,14 @@ def assess(
     choose: Choose,
     *,
     source: str,
+    workdir: Path,
     near_duplicates: bool | None = None,
 ) -> tuple[metrics.Metrics, Path]:
     """Returns the metrics of the weights on the clips, and the folder to which it wrote all files.
 
-    source: where the weights are from. near_duplicates: whether to compare the audio of the clips
-    with that of the training clips; None: where they are few. Raises UserError where there is no
-    clip, or scores are not finite.
+    source: where the weights are from. workdir: its ledger records evaluations of test clips.
+    near_duplicates: whether to compare the audio of the clips with that of the training clips;
+    None: where they are few. Raises UserError where there is no clip, or scores are not finite.
     """
     if not clips.rows:
         raise UserError(
@@ -56,6 +57,8 @@ def assess(
     }
     _warn(evaluation, results)
     folder = choose(evaluation)
+    if clips.test_of:
+        ledger.record(workdir, clips.part, evaluation["weights"]["fingerprint"], clips.test_of)
     evaluation_files.write(folder, results, evaluation, scored)
     return results, folder
 

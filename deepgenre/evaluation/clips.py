@@ -20,12 +20,13 @@ from deepgenre.data.parts import Split, choose_classes, parts_for_evaluation, sp
 from deepgenre.data.prepare import Prepared, is_current, prepare, store_folder
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError, look_up
-from deepgenre.evaluation import class_matching
+from deepgenre.evaluation import class_matching, ledger
 from deepgenre.evaluation.class_matching import Matching
 from deepgenre.weights.spec import Spec, config_of
 
 ALL = "all"  # the part that is every clip
 VALID = "valid"
+DEFAULT_PARTS = ("held_out", "test")  # the first that exists; else VALID
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Clips:
     train: list[Row] | None = None  # clips that the weights were trained on; None: not known
     excluded: dict[str, int] = dataclasses.field(default_factory=dict)  # clips left out, by reason
     matching: dict[str, str] = dataclasses.field(default_factory=dict)  # class by label; '': none
+    test_of: str = ""  # `ledger.data_name` of the split that has some of the rows in its test part
 
 
 def own_clips(spec: Spec, data_dir: Path, part: str, *, exclude_unknown: bool) -> Clips:
@@ -53,9 +55,19 @@ def own_clips(spec: Spec, data_dir: Path, part: str, *, exclude_unknown: bool) -
     """
     config = _with_own_store(config_of(spec), data_dir)
     prepared = prepare(config, data_dir)
-    rows, excluded = _known(prepared.rows, spec, exclude_unknown)
-    parts = parts_for_evaluation(config, rows, spec.classes, spec.multi_label)
-    return of_parts(spec, prepared.folder, parts, part, rows=rows, excluded=excluded)
+    return of_rows(spec, prepared.folder, prepared.rows, part, exclude_unknown=exclude_unknown)
+
+
+def of_rows(
+    spec: Spec, folder: Path, rows: Sequence[Row], part: str, *, exclude_unknown: bool
+) -> Clips:
+    """Returns the clips of a part of rows, as the weights' own config splits them; see own_clips.
+
+    folder: the store, or that of the data where they are not prepared.
+    """
+    rows, excluded = _known(rows, spec, exclude_unknown)
+    parts = parts_for_evaluation(config_of(spec), rows, spec.classes, spec.multi_label)
+    return of_parts(spec, folder, parts, part, rows=rows, excluded=excluded)
 
 
 def of_parts(
@@ -81,6 +93,7 @@ def of_parts(
         tuning=_tuning(parts, chosen),
         train=parts.get("train"),
         excluded=dict(excluded or {}),
+        test_of=_test_of(config_of(spec), parts, chosen),
     )
 
 
@@ -131,6 +144,7 @@ def other_clips(
         train=_trained_on(spec, config, prepared.rows),
         excluded=excluded,
         matching=matching.class_of,
+        test_of=_test_of(config, parts, kept),
     )
 
 
@@ -161,7 +175,12 @@ def _with_own_store(config: Config, data_dir: Path) -> Config:
 
 
 def _name_of(parts: Split, part: str) -> str:
-    return part or ("test" if "test" in parts else VALID)
+    return part or next((name for name in DEFAULT_PARTS if name in parts), VALID)
+
+
+def _test_of(config: Config, parts: Split, rows: Sequence[Row]) -> str:
+    test = {row.key for row in parts.get("test", [])}
+    return ledger.data_name(config) if any(row.key in test for row in rows) else ""
 
 
 def _tuning(parts: Split, rows: Sequence[Row]) -> list[Row]:

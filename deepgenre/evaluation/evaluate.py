@@ -51,6 +51,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
             clips,
             _chooser(sources, clips, options, name),
             source=" + ".join(sources),
+            workdir=_workdir(sources, options),
             near_duplicates=options.near_duplicates,
         )
         log.info(
@@ -150,13 +151,21 @@ def _chooser(sources: Sequence[str], clips: Clips, options: Options, name: str) 
 
 
 def _place(sources: Sequence[str], options: Options, name: str) -> Path:
-    """Returns the folder of evaluations: the workdir given, the run of the weights, or PLACE."""
+    """Returns the folder of evaluations: in the workdir, by name or step of the weights."""
+    workdir, path = _workdir(sources, options), expand_home(sources[0])
     if options.workdir:
-        return options.workdir / name
+        return workdir / name
+    return workdir / f"step-{path.name}" if workdir == path.parent.parent else workdir
+
+
+def _workdir(sources: Sequence[str], options: Options) -> Path:
+    """Returns the workdir given, the run of the weights, or a folder of PLACE."""
+    if options.workdir:
+        return options.workdir
     path = expand_home(sources[0])
     if len(sources) == 1 and path.is_dir():
         is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
-        return path.parent.parent / f"step-{path.name}" if is_checkpoint else path
+        return path.parent.parent if is_checkpoint else path
     names = "+".join(expand_home(one).name.removesuffix(".safetensors") for one in sources)
     return PLACE / names[:MAX_NAME]
 

@@ -49,8 +49,6 @@ def write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Sc
 
 
 def _write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Scored) -> None:
-    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
-
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
         arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
         np.savez_compressed(stream, **arrays)
@@ -59,6 +57,13 @@ def _write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: S
             path.write_text(
                 strict_json(content, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
             )
+    draw(folder, scored)
+
+
+def draw(folder: Path, scored: Scored) -> None:
+    """Writes the figure of the scores, as .png and .svg."""
+    from deepgenre.evaluation.figures import confusion, style, tags  # matplotlib: slow to import
+
     if scored.multi_label:
         figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
         style.write_both(figure, folder / "tags")

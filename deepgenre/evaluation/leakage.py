@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data.store import Records, Row
 from deepgenre.evaluation import near_duplicates
@@ -52,25 +50,16 @@ def compare_audio(
 ) -> dict[str, Any]:
     """Returns how many evaluated clips have the audio of another, training clip, and the pairs.
 
-    The levels in the store are compared, see `near_duplicates`. Values are None where the front end
-    does not store levels of bands.
+    The levels in the store are compared, at equal speed only: see `near_duplicates`.
     """
-    if frontend.stored_bands < near_duplicates.BANDS:
-        return {"clips": None, "share": None, "pairs": []}
     ours = {row.key for row in rows}
-    others = [row for row in train if row.key not in ours]
-    first, second = (_signs(store, one, frontend) for one in (rows, others))
-    pairs = [(rows[i].key, others[j].key) for i, j in near_duplicates.matches(first, second)]
-    found = {key for key, _ in pairs}
+    clips = [*rows, *(row for row in train if row.key not in ours)]
+    records = Records(store, clips, frontend.stored_dtype)
+    levels = [near_duplicates.band_levels(records[index], frontend) for index in range(len(clips))]
+    found = near_duplicates.find(levels, speeds=False, versus=len(rows))
+    pairs = [(clips[pair.first].key, clips[pair.second].key) for pair in found]
+    copies = {key for key, _ in pairs}
     return {
-        **_share([row.key in found for row in rows]),
+        **_share([row.key in copies for row in rows]),
         "pairs": [list(pair) for pair in pairs[:PAIRS_LISTED]],
     }
-
-
-def _signs(store: Path, rows: Sequence[Row], frontend: FrontEnd) -> list[np.ndarray]:
-    if not rows:
-        return []
-    records = Records(store, rows, frontend.stored_dtype)
-    rate = frontend.frames_per_second
-    return [near_duplicates.signs(records[index], rate) for index in range(len(rows))]

@@ -37,10 +37,13 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
 def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     """Runs the remaining steps; returns the metrics of the best checkpoint per part.
 
-    In processes other than the main one the result is {}.
+    In processes other than the main one the result is {}. Raises UserError where the config asks
+    for all folds of a cross-validation: see `cross_validation`.
     """
     check(config)
     names.check(config)
+    if config.folds and config.fold < 0:
+        raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
     devices.check_batch_size(config.batch_size)
     with _sole_run(workdir):
         # What asks for a stop before the first step takes effect after it: that step is saved.
@@ -135,7 +138,7 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
         figure = curves.training_curves(lines, merit_name(plan.spec))
         style.write_both(figure, workdir / "training")
         results["last_epoch"] = _last(lines, "valid")
-    for part in ("valid", "test"):
+    for part in ("valid", "held_out", "test"):
         if part in plan.parts:
             results[part] = _evaluate_part(best, plan, workdir, part)
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)
@@ -153,7 +156,7 @@ def _evaluate_part(best: Weights, plan: Plan, workdir: Path, part: str) -> dict[
         return folder
 
     clips = of_parts(plan.spec, plan.store, plan.parts, part)
-    return assess(best, clips, choose, source=str(workdir))[0]
+    return assess(best, clips, choose, source=str(workdir), workdir=workdir)[0]
 
 
 def _last(lines: list[dict[str, object]], split: str) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Audits of datasets, feature files and runs for what makes scores false."""

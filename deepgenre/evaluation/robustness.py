@@ -1,0 +1,265 @@
+"""Mode `robustness`: the same evaluation of the same clips, unchanged and perturbed.
+
+The clips of a part are decoded from audio, changed in every way of `audio.perturbations`, and
+scored like stored clips. Written to `<workdir>/robustness-PART`:
+
+    robustness.json   metrics, change and agreement for each perturbation
+    scores.npz        key, classes, labels, perturbation, scores (perturbations, clips, classes)
+    robustness.png    the metric for each perturbation; the same as .svg
+    partial.jsonl     scores so far, while it runs; the same command resumes from it
+"""
+
+import concurrent.futures
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepgenre import log
+from deepgenre.audio import ffmpeg, frontend, waveforms
+from deepgenre.audio.perturbations import PERTURBATIONS, Perturbation
+from deepgenre.data import pipeline
+from deepgenre.data.clip import Clip
+from deepgenre.data.datasets import read_dataset
+from deepgenre.data.sampling import window, window_starts
+from deepgenre.data.store import Measured, Row
+from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.evaluation import ledger, metrics
+from deepgenre.evaluation.clips import Clips, of_rows
+from deepgenre.evaluation.steps import ScoreStep, compile_score_step
+from deepgenre.files import replacing
+from deepgenre.interrupt import stop_requests
+from deepgenre.weights.digest import scores_digest
+from deepgenre.weights.spec import Spec, Weights, config_of
+
+PARTIAL = "partial.jsonl"
+THREADS = min(8, os.cpu_count() or 1)
+Scores = dict[str, list[list[float]]]  # by key: (perturbations, classes)
+
+
+def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
+    """Prints a table, writes the results; returns 1 where a clip could not be read."""
+    evaluated, clips = _clips(weights.spec, data_dir, part)
+    if evaluated.test_of:
+        ledger.record(workdir, evaluated.part, scores_digest(weights), evaluated.test_of)
+    chosen = _available()
+    folder = workdir / f"robustness-{evaluated.part}"
+    folder.mkdir(parents=True, exist_ok=True)
+    scores, failures = _score(weights, clips, chosen, folder)
+    scored = [clip for clip in clips if clip.key in scores]
+    if not scored:
+        raise UserError(f"{data_dir}: no clip could be read; first error: {failures[0]}")
+    stacked = np.array([scores[clip.key] for clip in scored], np.float32).transpose(1, 0, 2)
+    spec = weights.spec
+    labels = pipeline.encode_labels(_rows(scored), spec.classes, spec.multi_label)
+    results = compare(dict(zip(chosen, stacked, strict=True)), labels, spec.multi_label)
+    _write(folder, spec, scored, labels, stacked, results)
+    print("\n".join(table(results)))
+    for failure in failures:
+        log.warning("skipped: %s", failure)
+    log.info("%d clips, %d perturbations; wrote %s", len(scored), len(chosen), folder)
+    return 1 if failures else 0
+
+
+def compare(
+    scores: Mapping[str, np.ndarray], labels: np.ndarray, multi_label: bool
+) -> dict[str, dict[str, Any]]:
+    """Returns, for each perturbation, its metrics and how they differ from 'unchanged'.
+
+    scores: (clips, classes) of each perturbation. 'change' is the difference of the main metric
+    (accuracy, roc_auc), 'same_top' the share of clips whose highest score is of the same class.
+    """
+    clean = scores["unchanged"]
+    merit = "roc_auc" if multi_label else "accuracy"
+    evaluated = {
+        name: metrics.evaluate(own, labels, multi_label=multi_label) for name, own in scores.items()
+    }
+    return {
+        name: {
+            "family": PERTURBATIONS[name].family,
+            "metric": merit,
+            "change": results[merit] - evaluated["unchanged"][merit],
+            "same_top": float((scores[name].argmax(1) == clean.argmax(1)).mean()),
+            "metrics": results,
+        }
+        for name, results in evaluated.items()
+    }
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the lines of a table: a perturbation per row."""
+    second = "average_precision" if "average_precision" in _first(results)["metrics"] else "loss"
+    merit = _first(results)["metric"]
+    lines = [f"{'':<22}{merit:>10}{'change':>9}{second:>19}{'same top class':>16}"]
+    for name, result in results.items():
+        own = result["metrics"]
+        change = "" if name == "unchanged" else f"{result['change']:+.3f}"
+        lines.append(
+            f"{name:<22}{own[merit]:>10.3f}{change:>9}{own[second]:>19.3f}{result['same_top']:>16.2f}"
+        )
+    return lines
+
+
+def _first(results: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next(iter(results.values()))
+
+
+def _available() -> dict[str, Perturbation]:
+    """Returns the perturbations that this machine can make; a warning names the others."""
+    if ffmpeg.is_installed():
+        return dict(PERTURBATIONS)
+    missing = [name for name, row in PERTURBATIONS.items() if row.needs_ffmpeg]
+    log.warning("without the program ffmpeg not measured: %s", "; ".join(missing))
+    return {name: row for name, row in PERTURBATIONS.items() if not row.needs_ffmpeg}
+
+
+def _clips(spec: Spec, data_dir: Path, part: str) -> tuple[Clips, list[Clip]]:
+    """Returns the part, and its clips as files."""
+    dataset = read_dataset(config_of(spec), data_dir)
+    if dataset.precomputed:
+        raise UserError(f"{data_dir}: contains spectrograms; robustness requires audio files")
+    evaluated = of_rows(spec, data_dir, _rows(dataset.clips), part, exclude_unknown=False)
+    if not evaluated.rows:
+        raise UserError(
+            f"--eval_split: part {evaluated.part!r} contains no clips; choose another part"
+        )
+    chosen = {row.key for row in evaluated.rows}
+    return evaluated, [clip for clip in dataset.clips if clip.key in chosen]
+
+
+def _rows(clips: Sequence[Clip]) -> list[Row]:
+    """Returns rows, for splits and labels, of clips that are not prepared."""
+    return [
+        Row(
+            *(clip.key, clip.labels, clip.group, clip.split),
+            *(Measured(clip.key, 0, 0, 0, 0, 0, 0), clip.track),
+        )
+        for clip in clips
+    ]
+
+
+def _score(
+    weights: Weights, clips: Sequence[Clip], chosen: Mapping[str, Perturbation], folder: Path
+) -> tuple[Scores, list[str]]:
+    """Returns the scores of each clip that can be read, and the failures; resumes."""
+    identity = {"weights": scores_digest(weights), "perturbations": [*chosen]}
+    scores = _read_partial(folder / PARTIAL, identity)
+    missing = [clip for clip in clips if clip.key not in scores]
+    if len(missing) < len(clips):
+        log.info("resumed: %d of %d clips are scored", len(clips) - len(missing), len(clips))
+    failures: list[str] = []
+    step, spec = compile_score_step(weights.spec), weights.spec
+    with (
+        (folder / PARTIAL).open("a", encoding="utf-8") as partial,
+        stop_requests() as stop_requested,
+        log.progress(
+            None, total=len(clips), initial=len(clips) - len(missing), unit="clip",
+            title="robustness",
+        ) as bar,
+    ):  # fmt: skip
+        for clip, outcome in _perturbed(missing, spec, chosen):
+            bar.update()
+            if isinstance(outcome, str):
+                failures.append(outcome)
+                continue
+            means = [*map(np.ndarray.tolist, _means(step, weights.variables, spec, outcome))]
+            scores[clip.key] = means
+            partial.write(json.dumps({"key": clip.key, "scores": means}) + "\n")
+            partial.flush()
+            if stop_requested() and len(scores) + len(failures) < len(clips):
+                raise InterruptedRunError(
+                    f"stopped after {len(scores)} of {len(clips)} clips; the same command resumes"
+                )
+    return scores, failures
+
+
+def _perturbed(
+    clips: Sequence[Clip], spec: Spec, chosen: Mapping[str, Perturbation]
+) -> Iterator[tuple[Clip, list[np.ndarray] | str]]:
+    """Yields each clip with its levels under each perturbation, or why it cannot be read."""
+
+    def read(clip: Clip) -> list[np.ndarray] | str:
+        try:
+            rate_hz = spec.frontend.sample_rate_hz
+            waveform = waveforms.load(clip.path, rate_hz)
+            return [
+                frontend.levels(
+                    row.change(waveform, rate_hz, _generator(clip, name)), spec.frontend
+                )
+                for name, row in chosen.items()
+            ]
+        except UserError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(clips), THREADS):  # few at a time: many spectrograms per clip
+            own = clips[start : start + THREADS]
+            yield from zip(own, pool.map(read, own), strict=True)
+
+
+def _generator(clip: Clip, name: str) -> np.random.Generator:
+    """Returns the random numbers of a clip and perturbation, the same in every run."""
+    return np.random.default_rng([zlib.crc32(clip.key.encode()), zlib.crc32(name.encode())])
+
+
+def _means(
+    step: ScoreStep, variables: Any, spec: Spec, levels: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Returns the mean scores over windows of each of several levels, float32 (classes,)."""
+    starts = [window_starts(len(own), spec.window_frames, spec.hop_frames) for own in levels]
+    cut = [
+        window(own, start, spec.window_frames)
+        for own, places in zip(levels, starts, strict=True)
+        for start in places
+    ]
+    size = spec.config["batch_size"]
+    cut += [np.zeros_like(cut[0])] * (-len(cut) % size)  # one compiled shape
+    batches = range(0, len(cut), size)
+    scores = [np.asarray(step(variables, np.stack(cut[at : at + size]))) for at in batches]
+    ends = np.cumsum([len(places) for places in starts])
+    split = np.split(np.concatenate(scores), ends)[:-1]
+    return [own.mean(axis=0, dtype=np.float64).astype(np.float32) for own in split]
+
+
+def _read_partial(path: Path, identity: Mapping[str, Any]) -> Scores:
+    """Returns the scores in `partial.jsonl`; begins it anew where they are of other weights."""
+    lines: list[Any] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:  # a half-written last line
+            break
+    if not lines or lines[0] != identity:
+        lines = [dict(identity)]
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return {line["key"]: line["scores"] for line in lines[1:]}
+
+
+def _write(
+    folder: Path,
+    spec: Spec,
+    clips: Sequence[Clip],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    results: Mapping[str, Mapping[str, Any]],
+) -> None:
+    from deepgenre.evaluation.figures import robustness, style  # matplotlib: slow to import
+
+    with replacing(folder / "robustness.json") as path:
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            key=np.array([clip.key for clip in clips]),
+            classes=spec.classes,
+            labels=labels,
+            perturbation=np.array([*results]),
+            scores=scores,
+        )
+    style.write_both(robustness.robustness(results), folder / "robustness")
+    (folder / PARTIAL).unlink()
