@@ -51,9 +51,8 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints one JSON object."""
     del argv
     scores, labels = synthetic(_CLIPS.value, _TAGS.value)
-    groups = np.arange(len(scores))
+    groups, results = np.arange(len(scores)), {}
     report: dict[str, float] = {"cores": len(os.sched_getaffinity(0))}
-    results = {}
     for name, compute in (("every_metric", tag_metrics.compute), ("ranking_only", ranking_only)):
         start = time.perf_counter()
         results[name] = bootstrap.distribution(

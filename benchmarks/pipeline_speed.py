@@ -36,7 +36,7 @@ from absl import app, flags
 from deepgenre import config as defaults
 from deepgenre import log
 from deepgenre.audio.frontend import FrontEnd
-from deepgenre.data import device_feed, pipeline, store
+from deepgenre.data import device_feed, pipeline, shards
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records, Row
 from deepgenre.training.loop import RUN_AHEAD, recipe_of
@@ -68,8 +68,8 @@ def synthetic_store(folder: Path) -> tuple[list[Row], np.ndarray]:
         clips = []
         for number in range(first, min(first + CLIPS_PER_SHARD, _NUM_CLIPS.value)):
             levels = generator.integers(0, 256, (FRAMES, BANDS), np.uint8)
-            clips.append((store.measure(f"{number:06d}", levels, source), levels))
-        entries = store.write_shard(folder, f"{first:06d}", clips)
+            clips.append((shards.measure(f"{number:06d}", levels, source), levels))
+        entries = shards.write(folder, f"{first:06d}", clips)
         rows += [Row(entry.key, (), entry.key, "", entry) for entry in entries]
     return rows, generator.integers(0, 2, (len(rows), TAGS), np.uint8)
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from deepgenre import interrupt
 from deepgenre.errors import UserError
 
 PyTree = TypeVar("PyTree")
@@ -25,6 +26,7 @@ def set_up(coordinator_address: str | None, num_processes: int, process_id: int)
     if num_processes > 1 or process_id:
         _check_flags(coordinator_address, num_processes, process_id)
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        interrupt.leave_termination_to_jax()
         wait_for_all("started")  # the first barrier times out after 30 s
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(
         Path.home() / ".cache" / "deepgenre" / "compiled"

@@ -16,7 +16,15 @@ class UserError(Exception):
 
 
 class InterruptedRunError(Exception):
-    """A run was asked to stop, by a user or by the system, and its state is saved."""
+    """A run was asked to stop, by a user or by the system, and its state is saved.
+
+    code: the exit code; 0 where a scheduler's SIGTERM stopped what the same command continues.
+    """
+
+    def __init__(self, message: str, code: int = 130) -> None:
+        """The message says how far the run came."""
+        super().__init__(message)
+        self.code = code
 
 
 def look_up(table: Mapping[str, T], name: str, what: str) -> T:

@@ -9,14 +9,15 @@ import contextlib
 import errno
 import fcntl
 import functools
+import hashlib
 import json
 import math
 import os
+import platform
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deepgenre.errors import UserError
 
@@ -103,7 +104,7 @@ def _origins(record: Path, version: Fingerprint | None) -> dict[tuple[str, Finge
     origins: dict[tuple[str, Fingerprint], Any] = {}
     for raw in record.read_bytes().splitlines() if version else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            line = json.loads(raw)
+            line = parse_json(raw)
             path, (before, after) = line["path"], (tuple(line["before"]), tuple(line["after"]))
             origins[path, after] = origins.get((path, before), before)
     return origins
@@ -113,19 +114,21 @@ def _origins(record: Path, version: Fingerprint | None) -> dict[tuple[str, Finge
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    Its name contains the process id, so that processes do not share it. Temporary files of `path`
-    that killed processes left are removed. Raises OSError that names `path`, not the temporary
-    file, where it cannot be written.
+    Its name contains host and process, so that processes do not share it. Temporary files in the
+    folder that killed processes left are removed. The content is on disk before the name is, so
+    that a power cut does not leave an empty file. Raises OSError that names `path`, not the
+    temporary file, where it cannot be written.
     """
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_abandoned(path.parent, path.name)
+    temporary = path.with_name(f".{path.name}.{process_name()}.part")
     try:
         # The lock tells processes elsewhere, which do not see our process id, that we are running.
         with _naming(path, temporary), temporary.open("wb") as stream:
             _try_lock(stream.fileno())
             yield temporary
+            os.fsync(stream.fileno())
             temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):  # e.g. its folder is none: it was not created
@@ -164,22 +167,46 @@ def check_place(path: Path, flag: str, *, folder: bool | None = None) -> None:
         raise UserError(f"{flag}: {path} cannot be written, as the folder {place} is protected")
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes the temporary files of `path` whose process ended without removing them.
+def process_name() -> str:
+    """Returns a name for this process that no other has, also of hosts that share a drive."""
+    return f"{_host()}-{os.getpid()}"
 
-    Only regular files named like those of `replacing`, whose process id belongs to no process of
-    this host and which no process locks: containers and network drives have other process ids.
+
+@functools.cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def remove_abandoned(folder: Path, name: str = "") -> None:
+    """Removes the temporary files in a folder whose process ended without removing them.
+
+    Only regular files named like those of `replacing`, whose process was one of this host, has
+    ended, and does not lock the file: containers may share a host's name. Files of versions before
+    0.3, which did not name the host, only where they are temporary files of `name`, if one is
+    given.
     """
-    if not os.access(path.parent, os.R_OK):
+    if not os.access(folder, os.R_OK):
         return  # files can be written into a folder that cannot be listed
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.([1-9]\d{{0,9}})\.part", re.ASCII)
-    with os.scandir(path.parent) as entries:
+    pattern = re.compile(r"\.(.+)\.(?:([0-9a-f]{6})-)?([1-9]\d{0,9})\.part", re.ASCII | re.DOTALL)
+    with os.scandir(folder) as entries:
         matches = [(pattern.fullmatch(entry.name), entry) for entry in entries]
     for match, entry in matches:
-        if match and entry.is_file(follow_symlinks=False) and not process_runs(int(match[1])):
+        if not match or match[2] not in (None, _host()) or process_runs(int(match[3])):
+            continue
+        is_ours = match[2] or match[1] == (name or match[1])
+        if is_ours and entry.is_file(follow_symlinks=False):
             with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
                 if _try_lock(stream.fileno()) is not False:
                     Path(entry.path).unlink()
+
+
+def is_abandoned(name: str) -> bool:
+    """Returns whether a name of `process_name` is that of a process of this host that has ended.
+
+    Also for the plain process ids of versions before 0.3.
+    """
+    match = re.fullmatch(r"(?:([0-9a-f]{6})-)?([1-9]\d{0,9})", name, re.ASCII)
+    return bool(match) and match[1] in (None, _host()) and not process_runs(int(match[2]))
 
 
 def process_runs(process_id: int) -> bool:
@@ -194,44 +221,52 @@ def process_runs(process_id: int) -> bool:
 
 
 @contextlib.contextmanager
-def updating(path: Path) -> Iterator[None]:
-    """Lets one process at a time update `path`: raises UserError where another one is doing so.
+def updating(*outputs: Path | None, advice: str = "wait until it ends") -> Iterator[None]:
+    """Lets one process at a time update files or folders; None stands for an output not asked for.
 
-    The lock is on a file beside it, `.NAME.lock`, because an update replaces the file itself.
+    advice: what to do where another process updates an output. Raises UserError naming the output,
+    that process and its host. The lock is on a file beside the output, `.NAME.lock`, or in a folder
+    `.lock`, because an update replaces the file itself. The system releases it when the process
+    ends, even by SIGKILL; a lock file that remains is harmless. On a file system without locks,
+    such as some network drives, the process that the file names counts: one of this host that has
+    ended does not hold it, one of another host does, until somebody removes the file.
     """
-    real = Path(os.path.realpath(path))
-    held = f"{path}: is being updated by {{holder}}; wait until it ends"
-    lock = real.with_name(f".{real.name}.lock")
-    with _naming(path, lock, real.parent), locked(lock, held):
+    with contextlib.ExitStack() as stack:
+        for output in outputs:
+            if output is not None:
+                stack.enter_context(_updating(output, advice))
         yield
 
 
 @contextlib.contextmanager
-def locked(lock: Path, held: str) -> Iterator[None]:
-    """Holds the lock file `lock`; raises UserError(held) where another process holds it.
+def _updating(path: Path, advice: str) -> Iterator[None]:
+    real = Path(os.path.realpath(path))
+    lock = real / ".lock" if real.is_dir() else real.with_name(f".{real.name}.lock")
+    with _naming(path, lock, real.parent):
+        stream = _open_locked(lock, path, advice)
+    with stream:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
-    `held` names '{holder}', which becomes the process and its host. The system releases the lock
-    when the process ends, even by SIGKILL; a lock file that remains is harmless. On a file system
-    without locks, such as some network drives, the process that the file names counts: one of this
-    host that has ended does not hold it, one of another host does, until somebody removes the file.
-    """
+
+def _open_locked(lock: Path, path: Path, advice: str) -> IO[bytes]:
+    """Returns the open and locked lock file of `path`, with this process and its host in it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with lock.open("a+b", buffering=0) as stream:
+        with contextlib.ExitStack() as unless_held:
+            stream = unless_held.enter_context(lock.open("a+b", buffering=0))
             state = _try_lock(stream.fileno())
             if state is False or (state is None and _named_process_runs(lock)):
-                advice = "" if state is False else f" (if it has ended, remove {lock})"
-                raise UserError(held.replace("{holder}", _holder(lock) + advice))
-            if not _is_open_at(lock, stream.fileno()):  # its last holder removed it meanwhile
-                continue
-            stream.truncate(0)
-            with contextlib.suppress(OSError):  # a full disk: messages do not name this process
-                stream.write(f"{os.getpid()} {socket.gethostname()}".encode())
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+                removal = "" if state is False else f" (if it has ended, remove {lock})"
+                raise UserError(f"{path}: is being updated by {_holder(lock)}{removal}; {advice}")
+            if is_open_at(lock, stream):  # else its last holder removed it meanwhile
+                stream.truncate(0)
+                with contextlib.suppress(OSError):  # a full disk: messages name no process
+                    stream.write(f"{os.getpid()} {platform.node()}".encode())
+                unless_held.pop_all()
+                return stream
 
 
 def _try_lock(descriptor: int) -> bool | None:
@@ -267,14 +302,15 @@ def _named_process(lock: Path) -> tuple[int, str]:
 def _named_process_runs(lock: Path) -> bool:
     """Returns whether the process that a lock file names may be running; it is not this one."""
     process_id, host = _named_process(lock)
-    if not process_id or (process_id == os.getpid() and host == socket.gethostname()):
+    if not process_id or (process_id == os.getpid() and host == platform.node()):
         return False
-    return process_runs(process_id) if host in ("", socket.gethostname()) else True
+    return process_runs(process_id) if host in ("", platform.node()) else True
 
 
-def _is_open_at(path: Path, descriptor: int) -> bool:
+def is_open_at(path: Path, stream: IO[bytes]) -> bool:
+    """Returns whether a path still leads to the open file, and not to one that replaced it."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except FileNotFoundError:
         return False
 
@@ -290,6 +326,23 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_not_replaced(path: Path, stream: IO[bytes]) -> None:
+    """Raises UserError where a file to which this process appends was replaced or removed."""
+    if not is_open_at(path, stream):
+        raise UserError(
+            f"{path}: was replaced or removed by another program while this run was writing it; "
+            "what this run wrote since is lost: run it again"
+        )
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text. Raises ValueError, also where it is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deep") from error
 
 
 def write_json_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import tempfile
+import threading
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,10 +18,16 @@ from absl import logging
 from tqdm import tqdm
 
 from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.files import check_not_replaced, parse_json, replacing
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
+
+# Marks that change the direction of the text around them, with which a name can look like another.
+DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 _quiet = False
 
@@ -58,7 +66,7 @@ def info(message: str, *values: object) -> None:
 def warning(message: str, *values: object) -> None:
     """Prints one line to standard error, also when quiet, above the progress line.
 
-    Control characters in values, such as file names, become escapes.
+    Control characters become escapes; in values, such as file names, line ends too.
     """
     safe = tuple(v if isinstance(v, int | float) else escape_controls(v) for v in values)
     _write_line(message % safe if values else message, sys.stderr)
@@ -70,18 +78,23 @@ def result(line: str) -> None:
 
 
 def _write_line(line: str, stream: TextIO) -> None:
+    safe = "\n".join(map(escape_controls, line.split("\n")))
     if sys.stderr.isatty():
-        tqdm.write(line, file=stream)  # clears the progress line and draws it again
+        tqdm.write(safe, file=stream)  # clears the progress line and draws it again
     else:
-        print(line, file=stream)
+        print(safe, file=stream)
 
 
 def escape_controls(text: object) -> str:
-    """Returns one line that is safe on a terminal: controls and line ends become escapes."""
-    return "".join(
-        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
-        for letter in str(text)
-    )
+    """Returns one line that is safe on a terminal.
+
+    Controls, line ends and marks of direction become escapes.
+    """
+    return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in str(text))
+
+
+def _is_control(letter: str) -> bool:
+    return letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Zl", "Zp")
 
 
 def quieten_libraries() -> None:
@@ -117,6 +130,33 @@ def without_library_notes() -> Iterator[None]:
             sys.stderr = python_stream
 
 
+@contextlib.contextmanager
+def without_background_tracebacks() -> Iterator[None]:
+    """Holds back tracebacks that libraries' own threads print, such as those of a full disk.
+
+    They are printed after all, unless the block ends with the program's own message, which states
+    the cause.
+    """
+    held: list[str] = []
+
+    def hold(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+        held.append("".join(traceback.format_exception(kind, error, trace)))
+
+    before = sys.excepthook, sys.unraisablehook, threading.excepthook
+    sys.excepthook = hold
+    sys.unraisablehook = lambda found: hold(found.exc_type, found.exc_value, found.exc_traceback)
+    threading.excepthook = lambda found: hold(found.exc_type, found.exc_value, found.exc_traceback)
+    try:
+        yield
+    except (UserError, InterruptedRunError, OSError, KeyboardInterrupt):
+        held.clear()
+        raise
+    finally:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = before
+        for text in held:
+            sys.stderr.write(text)
+
+
 def _is_standard_error(stream: TextIO) -> bool:
     try:
         return stream.fileno() == 2
@@ -134,19 +174,28 @@ class MetricsLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         """Opens both files for appending after `step`."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        kept = _lines_until(path, step) if path.exists() else []
-        path.write_text("".join(kept), encoding="utf-8")
-        self._stream = path.open("a", encoding="utf-8")
+        self._path = folder / "metrics.jsonl"
+        old = self._path.read_bytes() if self._path.exists() else b""
+        kept = b"".join(_lines_until(self._path, old, step))
+        if kept != old:
+            with replacing(self._path) as temporary:
+                temporary.write_bytes(kept)
+        self._stream = self._path.open("ab")
         self._folder, self._purge_step = folder, step + 1 if step else None
 
     def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
-        """Appends one line, at once on disk, and one point per number to the event file."""
-        self._stream.write(json.dumps({"step": step, "split": split, **scalars}) + "\n")
-        self._stream.flush()
-        for name, value in scalars.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        """Appends one line, at once on disk, and one point per number to the event file.
+
+        Raises UserError where another program replaced or removed the file.
+        """
+        check_not_replaced(self._path, self._stream)
+        line = json.dumps({"step": step, "split": split, **scalars}) + "\n"
+        with self._named_errors():
+            self._stream.write(line.encode())
+            self._stream.flush()
+            for name, value in scalars.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(f"{split}/{name}", value, step)
 
     @functools.cached_property
     def _events(self) -> "SummaryWriter":
@@ -156,19 +205,51 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes and closes both files."""
-        self._stream.close()
-        self._events.close()
+        with self._named_errors():
+            self._stream.close()
+            self._events.close()
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Adds the folder to the error of a full disk, which lacks it."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None:
+                raise OSError(error.errno, error.strerror, str(self._folder)) from error
+            raise
 
 
-def _lines_until(path: Path, step: int) -> list[str]:
+def _lines_until(path: Path, content: bytes, step: int) -> list[bytes]:
     """Returns the whole lines of steps up to `step`; a half-written last line is dropped."""
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1:] == "\n"
+    lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    return [
+        line
+        for line, parsed in zip(lines, _parsed(path, lines), strict=True)
+        if parsed["step"] <= step
     ]
-    return [line for line in lines if json.loads(line)["step"] <= step]
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a run's `metrics.jsonl`, oldest first."""
-    text = (workdir / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    """Returns the lines of a run's `metrics.jsonl`, oldest first, without a half-written last one.
+
+    Raises UserError where a line is damaged.
+    """
+    path = workdir / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    return _parsed(path, [line for line in lines if line.endswith(b"\n")])
+
+
+def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    parsed = []
+    for number, line in enumerate(lines, 1):
+        try:
+            parsed.append(parse_json(line))
+            if type(parsed[-1]["step"]) is not int or not isinstance(parsed[-1]["split"], str):
+                raise ValueError("no step or split")
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}: line {number} is damaged ({error}); remove this line, or train in a new "
+                "--workdir"
+            ) from error
+    return parsed

@@ -1,5 +1,12 @@
 """The program, as `deepgenre MODE ...` or `python -m deepgenre.main --mode=MODE ...`."""
 
+import signal
+
+from deepgenre import interrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupt.raise_or_exit)  # before anything that is slow to import
+
 import contextlib
 import errno
 import io
@@ -29,12 +36,13 @@ def main(argv: Sequence[str]) -> int:
         mode = look_up(MODES, flags.MODE.value or "", "--mode")
         # Notes of decoders; in other modes, those of libraries for a device or network matter.
         hidden = mode.is_batch and not flags.VERBOSE.value
-        with log.without_library_notes() if hidden else contextlib.nullcontext():
+        notes = log.without_library_notes() if hidden else contextlib.nullcontext()
+        with notes, log.without_background_tracebacks():
             return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
-        return arguments.fail(str(stop), code=130)
+        return arguments.fail(str(stop), code=stop.code)
     except KeyboardInterrupt:
-        return arguments.fail("stopped", code=130)
+        return arguments.fail("stopped", code=interrupt.STOPPED)
     except UserError as error:
         return arguments.fail(str(error))
     except BrokenPipeError:  # the reader of our output, e.g. `| head`, has closed it
@@ -59,7 +67,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def run() -> None:
     """Runs the program: the entry point of the console script."""
-    app.run(main, flags_parser=parse_flags)
+    signal.signal(signal.SIGINT, interrupt.raise_or_exit)
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except KeyboardInterrupt:
+        sys.exit(arguments.fail("stopped", code=interrupt.STOPPED))
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter ends
 
 
 if __name__ == "__main__":

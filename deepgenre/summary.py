@@ -24,7 +24,7 @@ from typing import Any
 
 from deepgenre import log
 from deepgenre.errors import InterruptedRunError
-from deepgenre.files import check_place, replacing
+from deepgenre.files import check_place, replacing, updating
 from deepgenre.log import escape_controls
 
 QUOTED_NAME = re.compile(r"""(?:^|(?<= ))(['"])(?:\\.|(?!\1).)*\1:? """)  # as repr() quotes
@@ -79,12 +79,13 @@ def batch(mode: str, path: Path | None, *, unit: str = "song") -> Iterator[Batch
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
-    try:
-        yield counts
-    except InterruptedRunError:
-        report(complete=False)
-        raise
-    report(complete=True)
+    with updating(path):
+        try:
+            yield counts
+        except InterruptedRunError:
+            report(complete=False)
+            raise
+        report(complete=True)
 
 
 def kind_of(message: str, path: object) -> str:

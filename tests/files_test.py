@@ -76,7 +76,7 @@ def test_temporary_file_of_a_killed_writer_is_removed_by_the_next(tmp_path, ends
     path.write_text("old")
     writer = start(WRITE, path)
     ends.append(writer)
-    left = tmp_path / f".out.csv.{writer.pid}.part"
+    left = tmp_path / f".out.csv.{files.process_name().split('-')[0]}-{writer.pid}.part"
     write(path, "new")
     assert left.read_text() == "half"  # it is running
     writer.kill()
@@ -124,6 +124,51 @@ def test_locked_file_of_a_process_that_is_not_seen_here_is_kept(tmp_path, ended_
     assert not elsewhere.exists()
 
 
+def test_files_of_other_hosts_are_kept_and_those_of_other_names_removed(tmp_path, ended_pid):
+    host = files.process_name().partition("-")[0]
+    elsewhere = tmp_path / f".out.csv.{'0' * 6 if host != '0' * 6 else '1' * 6}-{ended_pid}.part"
+    other_name = tmp_path / f".gone.csv.{host}-{ended_pid}.part"
+    for path in (elsewhere, other_name):
+        path.write_text("half")
+    write(tmp_path / "out.csv", "new")
+    assert elsewhere.exists()
+    assert not other_name.exists()
+
+
+def test_several_outputs_and_folders_are_locked_together(tmp_path, ends):
+    (tmp_path / "out").mkdir()
+    holder = start(UPDATE, tmp_path / "out")
+    ends.append(holder)
+    with (
+        pytest.raises(UserError, match=r"out: is being updated"),
+        files.updating(tmp_path / "a.csv", None, tmp_path / "out"),
+    ):
+        pass
+    assert not (tmp_path / ".a.csv.lock").exists()
+    with files.updating(tmp_path / "a.csv", None):
+        assert (tmp_path / ".a.csv.lock").exists()
+
+
+def test_writer_notices_that_its_file_was_replaced(tmp_path):
+    path = tmp_path / "out.csv"
+    with path.open("ab") as stream:
+        files.check_not_replaced(path, stream)
+        write(path, "new")
+        with pytest.raises(UserError, match=r"out.csv: was replaced or removed by another program"):
+            files.check_not_replaced(path, stream)
+        path.unlink()
+        with pytest.raises(UserError, match="was replaced or removed"):
+            files.check_not_replaced(path, stream)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "\ud800{", ""])
+def test_json_that_is_too_deep_or_long_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        files.parse_json(text)
+    with pytest.raises(ValueError):
+        files.parse_json(text.encode("utf-8", "surrogatepass"))
+
+
 def test_failed_write_keeps_the_file_and_leaves_nothing(tmp_path):
     write(tmp_path / "out.csv", "old")
     with pytest.raises(KeyError), files.replacing(tmp_path / "out.csv") as temporary:
@@ -169,17 +214,25 @@ def test_without_locks_of_the_file_system_the_named_process_counts(
 
     monkeypatch.setattr(files.fcntl, "flock", no_locks)
     known = {"ended": ended_pid, "running": os.getppid(), "host": HOST}
-    lock = tmp_path / ".run.lock"
+    path, lock = tmp_path / "run", tmp_path / ".run.lock"
     lock.write_text(content.format(**known))
     if not refusal:
-        with files.locked(lock, "held by {holder}"):
+        with files.updating(path):
             assert lock.read_text() == f"{os.getpid()} {HOST}"
         assert not lock.exists()
         return
-    with pytest.raises(UserError) as info, files.locked(lock, "held by {holder}"):
+    with pytest.raises(UserError) as info, files.updating(path, advice="wait"):
         pass
-    assert f"held by {refusal.format(**known)}{lock})" in str(info.value)
-    assert lock.exists()
+    expected = f"{path}: is being updated by {refusal.format(**known)}{lock}); wait"
+    assert str(info.value) == expected
+    assert lock.read_text() == content.format(**known)
+
+
+def test_a_full_disk_within_an_update_is_not_that_of_its_lock(tmp_path):
+    """The error of another file that the block writes keeps its name."""
+    with pytest.raises(OSError) as info, files.updating(tmp_path / "out.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
+    assert info.value.filename == "elsewhere"
 
 
 def test_errors_name_the_file_that_was_to_be_written_and_not_the_temporary_one(tmp_path):

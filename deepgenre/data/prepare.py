@@ -1,7 +1,8 @@
 """Mode `prepare`: writes the levels of each clip of a dataset to the store, in worker processes.
 
-A rerun prepares only clips that are missing or have a changed source file. Clips that cannot be
-read are reported and skipped; an interruption leaves complete shards, from which a rerun resumes.
+A rerun prepares only clips that are missing or have a changed source file, and those of damaged
+shards. Clips that cannot be read are reported and skipped; an interruption leaves complete shards,
+from which a rerun resumes. One process at a time changes a store.
 """
 
 import concurrent.futures
@@ -10,10 +11,14 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,15 +27,18 @@ from deepgenre import log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
-from deepgenre.data import class_counts, store
+from deepgenre.data import class_counts, shards, store
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
 from deepgenre.data.settings import DataSettings
-from deepgenre.data.store import Measured, Row
-from deepgenre.errors import UserError
-from deepgenre.interrupt import end_with_parent
+from deepgenre.data.shards import Measured
+from deepgenre.data.store import Contents, Row
+from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.files import updating
+from deepgenre.interrupt import STOPPED, end_with_parent, stop_requests, unseen_by_children
 
-CLIPS_PER_SHARD = 64  # an interruption loses at most one shard per worker
+CLIPS_PER_SHARD = 64  # SIGKILL loses at most one shard per worker
+NAP_SECONDS = 0.2  # within which a request to stop is noticed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +54,14 @@ class Prepared:
     seconds: float  # length of the clips that it did not contain
 
 
-def prepare(config: DataSettings, data_dir: Path) -> Prepared:
+def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Prepared:
     """Prepares the clips that the store lacks, logs failures, and returns the prepared dataset.
 
+    verify: all records of the store are compared with their checksums, not only sizes and rows.
+
     Raises:
-      UserError: the dataset cannot be read, or no clip could be prepared.
+      UserError: the dataset cannot be read, no clip could be prepared, or another process is
+        changing the store.
     """
     _compose(config, data_dir)
     dataset = read_dataset(config, data_dir)
@@ -59,28 +70,31 @@ def prepare(config: DataSettings, data_dir: Path) -> Prepared:
     frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
     scale = config.spectrogram_scale if dataset.precomputed else ""
     folder = store_folder(config, data_dir) / "-".join(filter(None, (frontend.store_id, scale)))
-    missing = _missing(dataset, folder)
-    failures = [
-        *dataset.failures,
-        *_prepare_missing(missing, folder, frontend, scale, config.prepare_workers),
-    ]
-    measured = store.read_measured(folder)
-    rows = [
-        Row(clip.key, clip.labels, clip.group, clip.split, measured[clip.key], clip.track)
-        for clip in dataset.clips
-        if clip.key in measured and is_current(clip, measured[clip.key])
-    ]
+    failures = list(dataset.failures)
+    contents = store.read_contents(folder)
+    found = store.verify(folder) if verify else {}
+    missing, rows = _missing(dataset, contents), _rows(dataset, contents)
+    is_old = contents.unchecked or not store.is_index_of(folder, rows)
+    if missing or contents.damaged or found or (is_old and _is_writable(folder)):
+        with updating(folder / "index.jsonl"):
+            store.repair(folder, frontend.stored_dtype, found)
+            missing = _missing(dataset, store.read_contents(folder))
+            failures += _prepare_missing(missing, folder, frontend, scale, config.prepare_workers)
+            rows = _rows(dataset, store.read_contents(folder))
+            if rows:
+                store.write_index(folder, rows)
     if not rows:
         raise UserError(
             f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
             f"first error: {failures[0]}"
         )
-    store.write_index(folder, rows)
     for failure in failures:
         log.warning("skipped: %s", failure)
     log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
-    frames = sum(measured[clip.key].frames for clip in missing if clip.key in measured)
-    seconds = frames / frontend.frames_per_second
+    new = {clip.key for clip in missing}
+    seconds = (
+        sum(row.measured.frames for row in rows if row.key in new) / frontend.frames_per_second
+    )
     num_kept = len(dataset.clips) - len(missing)
     return Prepared(folder, dataset, frontend, rows, failures, num_kept, seconds)
 
@@ -103,7 +117,7 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
 def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) -> int:
     """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
     with summary.batch("prepare", summary_path, unit="clip") as counts:
-        prepared = prepare(config, data_dir)
+        prepared = prepare(config, data_dir, verify=True)
         dataset = prepared.dataset
         log.info("classes: %s", class_counts.counts_line(prepared.rows))
         for warning in class_counts.name_warnings({n for row in prepared.rows for n in row.labels}):
@@ -125,6 +139,10 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
     return Path("data") / "store" / f"{config.dataset}-{identity}"
 
 
+def _is_writable(folder: Path) -> bool:
+    return all(os.access(place, os.W_OK) for place in (folder, folder / "shards"))
+
+
 def is_current(clip: Clip, measured: Measured) -> bool:
     """Returns whether a record is up to date with the clip's source file."""
     try:
@@ -137,14 +155,25 @@ def is_current(clip: Clip, measured: Measured) -> bool:
     )
 
 
-def _missing(dataset: Dataset, folder: Path) -> list[Clip]:
-    """Returns the clips that the store lacks or whose source has changed."""
-    measured = store.read_measured(folder)
+def _rows(dataset: Dataset, contents: Contents) -> list[Row]:
+    """Returns the rows of the clips that a store contains."""
+    found = [(clip, _current(clip, contents)) for clip in dataset.clips]
     return [
-        clip
-        for clip in dataset.clips
-        if clip.key not in measured or not is_current(clip, measured[clip.key])
+        Row(clip.key, clip.labels, clip.group, clip.split, measured, clip.track)
+        for clip, measured in found
+        if measured
     ]
+
+
+def _missing(dataset: Dataset, contents: Contents) -> list[Clip]:
+    """Returns the clips that a store lacks or whose source has changed."""
+    return [clip for clip in dataset.clips if not _current(clip, contents)]
+
+
+def _current(clip: Clip, contents: Contents) -> Measured | None:
+    """Returns the latest record of a clip that is up to date with its source; None without one."""
+    rows = contents.measured.get(clip.key, [])
+    return next((row for row in reversed(rows) if is_current(clip, row)), None)
 
 
 def _prepare_missing(
@@ -152,49 +181,76 @@ def _prepare_missing(
 ) -> list[str]:
     if not missing:
         return []
-    shards = [
+    tasks = [
         missing[start : start + CLIPS_PER_SHARD]
         for start in range(0, len(missing), CLIPS_PER_SHARD)
     ]
     failures: list[str] = []
+    finished: queue.SimpleQueue[Future[list[str]]] = queue.SimpleQueue()
     with (
-        executor(num_workers, len(shards)) as pool,
+        executor(num_workers, len(tasks)) as pool,
         log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
+        stop_requests() as stop_requested,
     ):
-        futures = {
-            pool.submit(prepare_shard, folder, clips, frontend, scale): len(clips)
-            for clips in shards
-        }
         try:
-            for future in concurrent.futures.as_completed(futures):
-                failures.extend(future.result())
-                bar.update(futures[future])
+            num_clips = {}
+            for clips in tasks:
+                future = pool.submit(prepare_shard, folder, clips, frontend, scale)
+                num_clips[future] = len(clips)
+                future.add_done_callback(finished.put)
+            while num_clips:
+                with contextlib.suppress(queue.Empty):
+                    future = finished.get(timeout=NAP_SECONDS)
+                    failures.extend(future.result())
+                    bar.update(num_clips.pop(future))
+                if stop_requested():
+                    raise _stopped(stop_requested())
         except BrokenProcessPool as error:
+            if stop_requested():  # a signal to all processes of the run
+                raise _stopped(stop_requested()) from error
             raise UserError(
                 "prepare: a worker process died (out of memory?); finished shards are kept, "
                 "run again with fewer --config.prepare_workers"
             ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
     return sorted(failures)
+
+
+def _stopped(number: int) -> InterruptedRunError:
+    code = 0 if number == signal.SIGTERM else STOPPED
+    return InterruptedRunError("stopped; finished clips are kept, the same command continues", code)
 
 
 def prepare_shard(
     folder: Path, clips: Sequence[Clip], frontend: FrontEnd, scale: str = ""
 ) -> list[str]:
-    """Writes one shard of the clips that can be read; returns one line per clip that cannot."""
+    """Writes one shard of the clips that can be read; returns one line per clip that cannot.
+
+    When the run stops, of the clips so far.
+    """
     prepared, failures = [], []
     for clip in clips:
+        if _stopping.is_set():
+            break
         try:
             levels = clip_levels(clip, frontend, scale)
-            prepared.append((store.measure(clip.key, levels, clip.path), levels))
+            prepared.append((shards.measure(clip.key, levels, clip.path), levels))
         except UserError as error:
             failures.append(str(error))
     if prepared:
         identity = repr([(entry.key, entry.source_mtime_ns) for entry, _ in prepared])
-        store.write_shard(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
+        shards.write(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
     return failures
+
+
+class _StopEvent(Protocol):
+    """An event of threads or of processes."""
+
+    def is_set(self) -> bool: ...
+
+    def set(self) -> None: ...
+
+
+_stopping: _StopEvent = threading.Event()  # of the pool in which this process is, see `executor`
 
 
 @contextlib.contextmanager
@@ -205,18 +261,39 @@ def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Ex
     """
     num_processes = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
     if num_processes <= 1 or num_tasks <= 1:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stopping = threading.Event()
+        _set_stop_event(stopping)
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+    else:
+        context = multiprocessing.get_context("spawn")
+        stopping = context.Event()
+        pool = _ProcessPool(num_processes, context, _start_worker, (stopping,))
+    with pool:
+        try:
             yield pool
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_processes, context, _start_worker) as pool:
-        yield pool
+        except BaseException:
+            stopping.set()  # tasks end early
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _start_worker() -> None:
+class _ProcessPool(concurrent.futures.ProcessPoolExecutor):
+    """A pool whose processes, which start when tasks are submitted, never receive Ctrl-C."""
+
+    def submit(self, *task: Any, **options: Any) -> Future[Any]:
+        with unseen_by_children():
+            return super().submit(*task, **options)
+
+
+def _start_worker(stopping: _StopEvent) -> None:
+    _set_stop_event(stopping)
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threadpool_limits(1)  # with one process per core, more threads would compete for cores
+
+
+def _set_stop_event(stopping: _StopEvent) -> None:
+    global _stopping
+    _stopping = stopping
 
 
 def clip_levels(clip: Clip, frontend: FrontEnd, scale: str = "") -> np.ndarray:

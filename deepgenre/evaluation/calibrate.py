@@ -21,6 +21,7 @@ from deepgenre.evaluation.calibration import (
 )
 from deepgenre.evaluation.clips import num_trained_on, own_clips
 from deepgenre.evaluation.scoring import score_rows
+from deepgenre.files import updating
 from deepgenre.weights import weight_file
 from deepgenre.weights.export import check_output
 from deepgenre.weights.spec import Weights
@@ -31,14 +32,15 @@ PART = "valid"
 def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> int:
     """Writes the weights with a temperature, prints the report as JSON; returns exit code 0."""
     output = check_output(output)
-    clips = own_clips(weights.spec, data_dir, PART, exclude_unknown=False)
-    if num_trained_on(clips):
-        raise UserError(
-            f"--data_dir: the weights were trained on clips of part {PART!r}: a temperature fitted "
-            "to them would be too low for other songs"
-        )
-    calibrated, report = with_fitted_temperature(weights, clips.store, clips.rows)
-    weight_file.write(output, calibrated, dtype=dtype)
+    with updating(output):
+        clips = own_clips(weights.spec, data_dir, PART, exclude_unknown=False)
+        if num_trained_on(clips):
+            raise UserError(
+                f"--data_dir: the weights were trained on clips of part {PART!r}: a temperature "
+                "fitted to them would be too low for other songs"
+            )
+        calibrated, report = with_fitted_temperature(weights, clips.store, clips.rows)
+        weight_file.write(output, calibrated, dtype=dtype)
     log.info("calibrated on %d clips; wrote %s", len(clips.rows), output)
     print(json.dumps(report))
     return 0

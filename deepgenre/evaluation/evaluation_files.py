@@ -10,7 +10,6 @@ Both JSON files are strict: what is undefined is null.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from deepgenre.errors import UserError
 from deepgenre.evaluation import genre_metrics
 from deepgenre.evaluation.metrics import Metrics
-from deepgenre.files import replacing, strict_json
+from deepgenre.files import parse_json, replacing, strict_json, updating
 
 # What tells two evaluations apart.
 IDENTITY = ("dataset", "split", "part", "clips_digest")
@@ -43,8 +42,13 @@ class Scored:
 
 
 def write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Scored) -> None:
-    """Writes the files of an evaluation, each atomically."""
+    """Writes the files of an evaluation, each atomically; one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
+    with updating(folder):
+        _write(folder, metrics, evaluation, scored)
+
+
+def _write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: Scored) -> None:
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
         arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
         np.savez_compressed(stream, **arrays)
@@ -72,7 +76,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     """Returns the content of `evaluation.json`; raises UserError where it cannot be read."""
     path = folder / "evaluation.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder}: contains no evaluation; run deepgenre eval first") from error
     except ValueError as error:

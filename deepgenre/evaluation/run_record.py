@@ -15,7 +15,7 @@ import jax
 
 import deepgenre
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import parse_json, replacing
 
 NAME = "run.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
@@ -48,7 +48,7 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["commands"])
+        return list(parse_json(path.read_text(encoding="utf-8"))["commands"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is damaged ({error!r}); remove it") from error
 

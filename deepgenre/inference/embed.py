@@ -128,7 +128,7 @@ def _embed_files(
 
 
 def _save_periodically(
-    steps: Iterator[None], save: Callable[[], None], stop_requested: Callable[[], bool]
+    steps: Iterator[None], save: Callable[[], None], stop_requested: Callable[[], int]
 ) -> None:
     """Runs the steps until the last or a stop request; saves periodically and at the end."""
     last_saved = time.monotonic()

@@ -220,4 +220,4 @@ def table_line(prediction: Prediction, networks: Networks, choice: Choice) -> st
             for name in result.tags
         ]
     columns += describe.text(prediction.descriptors)
-    return f"{'  '.join(columns)}  {escape_controls(prediction.path)}"
+    return escape_controls(f"{'  '.join(columns)}  {prediction.path}")

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from deepgenre.errors import UserError
-from deepgenre.files import Fingerprint, fingerprint, replacing
+from deepgenre.files import Fingerprint, fingerprint, parse_json, replacing
 from deepgenre.inference.song_search import Cells
 
 # What a damaged file raises in `zipfile`, in numpy's header parser and in `json`.
@@ -81,7 +81,7 @@ def read_index(path: Path) -> SongIndex:
 def _read(archive: zipfile.ZipFile, file_bytes: int) -> SongIndex:
     """Returns the index in an archive; raises one of DAMAGE where an array is not as documented."""
     model = _array(archive, "model", None, (), file_bytes).item()
-    names = json.loads(_array(archive, "paths", np.uint8, (None,), file_bytes).tobytes())
+    names = parse_json(_array(archive, "paths", np.uint8, (None,), file_bytes).tobytes())
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("paths: is not a list of texts")
     stamps = _array(archive, "stamps", np.int64, (len(names), 2), file_bytes)

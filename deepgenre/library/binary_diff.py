@@ -39,18 +39,31 @@ def apply(changed: Buffer, pieces: Iterable[Piece]) -> Iterator[bytes]:
     """Yields the bytes of the original, in order. Raises ValueError where a piece is damaged."""
     for piece in pieces:
         if isinstance(piece, str):
-            try:
-                yield zlib.decompress(base64.b64decode(piece))
-            except zlib.error as error:
-                raise ValueError(str(error)) from error
+            yield from _decompress(piece)
         else:
             start, count = piece
+            if not 0 <= start <= start + count <= len(changed):
+                raise ValueError("a piece lies outside the file")
             for begin in range(start, start + count, CHUNK_BYTES):
                 yield changed[begin : min(begin + CHUNK_BYTES, start + count)]
 
 
 def _compress(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content)).decode()
+
+
+def _decompress(piece: str) -> Iterator[bytes]:
+    """Yields the bytes in blocks: a small damaged piece may promise gigabytes."""
+    stream, rest = zlib.decompressobj(), base64.b64decode(piece)
+    try:
+        while not stream.eof:
+            block = stream.decompress(rest, CHUNK_BYTES)
+            rest = stream.unconsumed_tail
+            if not block and not rest and not stream.eof:
+                raise ValueError("a piece is cut off")
+            yield block
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
 
 
 def _matches(

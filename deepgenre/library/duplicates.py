@@ -14,7 +14,7 @@ from deepgenre import log, summary
 from deepgenre.audio import acoustic_fingerprint, decoding, describe
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import write_json_lines
+from deepgenre.files import updating, write_json_lines
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
@@ -26,7 +26,7 @@ def run(inputs: Found, output: Path | None, summary_path: Path | None = None) ->
     """Prints a group of copies per line, and writes them as JSON lines; returns 1 on failures."""
     if not inputs.files:
         raise UserError("--files: give files, folders, globs or a list.txt to compare")
-    with summary.batch("duplicates", summary_path) as counts:
+    with updating(output), summary.batch("duplicates", summary_path) as counts:
         found = groups(_fingerprints(inputs, counts))
         for group in found:
             print(" = ".join(map(escape_controls, group)))

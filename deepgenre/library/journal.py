@@ -11,16 +11,16 @@ A line that is damaged is named and skipped, and stays in the journal.
 """
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deepgenre import log
-from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import check_not_replaced, parse_json, replacing, updating
 from deepgenre.library.file_tags import Change
 from deepgenre.library.tag_fields import FIELDS, SEPARATOR, Values
 
@@ -31,27 +31,20 @@ Line = Mapping[str, Any]
 @contextlib.contextmanager
 def appending(path: Path) -> Iterator[Record]:
     """Yields a function that appends a line, at once on disk; one process at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as stream:
-        lock(path, stream.fileno())
+    with updating(path), path.open("ab") as stream:
         sync_folder(path.parent)
-        # An incomplete last line belongs to a file that was not changed.
+        if torn := incomplete_line(path):
+            log.warning("%s", torn[0])
+        # An incomplete last line of a killed run belongs to a file that was not changed.
         stream.truncate(sum(map(len, _complete_lines(path))))
 
         def record(line: Mapping[str, Any]) -> None:
+            check_not_replaced(path, stream)
             stream.write(json.dumps(line).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
 
         yield record
-
-
-def lock(path: Path, descriptor: int) -> None:
-    """Locks the journal for this process; raises UserError where another run has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{path}: another run is writing it; wait until it ends") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -68,22 +61,25 @@ def read(path: Path) -> tuple[dict[str, list[Line]], list[tuple[int, bytes]]]:
     damaged: list[tuple[int, bytes]] = []
     for number, raw in enumerate(_complete_lines(path), 1):
         try:
-            line = json.loads(raw)
+            line = parse_json(raw)
             _check(line)
             songs.setdefault(line["path"], []).append(line)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             damaged.append((number, raw))
     return songs, damaged
 
 
-def replace(path: Path, lines: list[Line], damaged: list[tuple[int, bytes]]) -> None:
-    """Replaces the journal by the lines that are left of it, or removes it."""
+def replace(path: Path, lines: list[Line], damaged: list[bytes]) -> None:
+    """Replaces the journal by the lines that are left of it, or removes it.
+
+    damaged: lines as they are, an incomplete one last.
+    """
     if not lines and not damaged:
         path.unlink()
         return
     with replacing(path) as temporary:
         kept = [json.dumps(line).encode() + b"\n" for line in lines]
-        temporary.write_bytes(b"".join([*kept, *(raw for _, raw in damaged)]))
+        temporary.write_bytes(b"".join([*kept, *damaged]))
 
 
 def changes_of(line: Line) -> list[Change]:
@@ -142,4 +138,35 @@ def _check(line: Any) -> None:
 
 
 def _complete_lines(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")]
+    return [line for line in _lines(path) if line.endswith(b"\n")]
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def incomplete_line(path: Path) -> tuple[str, bytes] | None:
+    """Returns an incomplete last line and the message about it; None without one.
+
+    None too where its file is as it was before: the run was killed while it wrote the line.
+    """
+    lines = _lines(path)
+    if not lines or lines[-1].endswith(b"\n"):
+        return None
+    found = {
+        name: match[1].decode(errors="replace")
+        for name in ("path", "old_sha256")
+        if (match := re.search(rb'"%s": "((?:[^"\\]|\\.)*)"' % name.encode(), lines[-1]))
+    }
+    song = ""
+    with contextlib.suppress(ValueError, OSError):
+        song = json.loads(f'"{found.get("path", "")}"')
+        content = Path(song).read_bytes() if song and "old_sha256" in found else b""
+        if hashlib.sha256(content).hexdigest() == found.get("old_sha256"):
+            return None
+    about = f"the change of {song}" if song else "the change of a file"
+    message = (
+        f"{path}: its last line is incomplete: {about} cannot be undone, unless it was not made, "
+        "as where the run was killed just then"
+    )
+    return message, lines[-1]

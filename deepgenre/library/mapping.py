@@ -90,7 +90,7 @@ def read_pairs(path: Path) -> dict[str, str]:
 def _json_pairs(path: Path, text: str) -> list[tuple[str, str]]:
     try:
         pairs = json.loads(text, object_pairs_hook=list)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({error})") from error
     for label, name in pairs:
         if not isinstance(name, str):

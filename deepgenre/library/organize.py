@@ -14,7 +14,7 @@ from deepgenre import log, summary
 from deepgenre.audio.describe import decode_fingerprint
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import expand_home
+from deepgenre.files import expand_home, updating
 from deepgenre.inference import predict
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import descriptor_fields, duplicates, journal, labels, results, tag_writer
@@ -43,11 +43,15 @@ def run(
     """
     with summary.batch("organize", options.summary) as counts:
         how = labels.labelling(weights.spec, options.choice, tagging or Tagging())
-        _organize(weights, inputs, options, how, counts, write=write)
+        folder = results.check_folder(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        with updating(folder):
+            _organize(folder, weights, inputs, options, how, counts, write=write)
     return 1 if counts.failures else 0
 
 
 def _organize(
+    folder: Path,
     weights: Weights,
     inputs: Found,
     options: predict.Options,
@@ -56,7 +60,6 @@ def _organize(
     *,
     write: bool,
 ) -> None:
-    folder = results.check_folder(options.output)
     predictions = results.predictions_path(folder, weights, options)
     predict.process({"": weights}, inputs, results.scoring(options, predictions), counts)
     files = inputs.files

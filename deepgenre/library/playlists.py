@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepgenre import log
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import parse_json, replacing
 from deepgenre.log import escape_controls
 
 SUFFIX = ".m3u8"
@@ -78,7 +78,7 @@ def _recorded(folder: Path, present: Mapping[str, str]) -> dict[str, list[str]]:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
         return {name: [*map(str, digests)] for name, digests in record.items()}
     except FileNotFoundError:
         return {name: [present[name]] for name in present if _has_our_format(folder / name)}

@@ -7,7 +7,6 @@ one of a file, as it is or was before its tags, is the one that counts.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from deepgenre.files import json_lines, replacing
+from deepgenre.errors import UserError
+from deepgenre.files import json_lines, parse_json, replacing
 from deepgenre.inference.prediction_files.rows import Layout, Prediction, Result, Row
 from deepgenre.inference.prediction_files.text import JSON_LINES, json_row
 from deepgenre.library.folder_scan import State
@@ -57,9 +57,9 @@ class Remembered:
         self._paths_by_state: dict[State, set[Path]] = {}
         if path.exists():
             _compact(path, self._layout)
-            with path.open(encoding="utf-8") as stream:
-                for line in stream:
-                    entry = _entry(json.loads(line), classes)
+            with path.open("rb") as stream:
+                for number, line in enumerate(stream, 1):
+                    entry = _read_entry(path, number, line, classes)
                     self._add(_completed(entry, self.get(entry.path, entry.fingerprint)))
 
     def _add(self, entry: Entry) -> None:
@@ -154,15 +154,25 @@ def _completed(entry: Entry, earlier: Entry | None) -> Entry:
     )
 
 
+def _read_entry(path: Path, number: int, line: bytes, classes: Sequence[str]) -> Entry:
+    """Returns the entry of a line; raises UserError where a value has another type."""
+    try:
+        return _entry(parse_json(line), classes)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"{path}: line {number} is damaged ({type(error).__name__}: {error}); remove this line"
+        ) from error
+
+
 def _entry(line: Mapping[str, Any], classes: Sequence[str]) -> Entry:
     scores, written, stamp = line.get("scores"), line.get("written"), line.get("stamp")
     return Entry(
         Path(line["path"]).absolute(),  # mode organize writes paths as they are given
         (line["bytes"], line["mtime_ns"]) if "bytes" in line else None,
         None if scores is None else np.array([scores[name] for name in classes], np.float32),
-        tuple(line.get("tags", ())),
-        line.get("error", ""),
-        line.get("seconds"),
-        None if written is None else {field: tuple(names) for field, names in written.items()},
-        None if stamp is None else tuple(stamp),
+        tuple(map(str, line.get("tags", ()))),
+        str(line.get("error", "")),
+        None if line.get("seconds") is None else float(line["seconds"]),
+        None if written is None else {k: tuple(map(str, names)) for k, names in written.items()},
+        None if stamp is None else (int(stamp[0]), int(stamp[1])),
     )

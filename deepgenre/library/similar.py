@@ -59,7 +59,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     With a library, its songs are added to the index or updated first, and only they are searched.
     """
     queries = _check(arguments, options)
-    with summary.batch("similar", options.summary) as counts:
+    with updating(options.output), summary.batch("similar", options.summary) as counts:
         _search(weights, queries, options, counts)
     return 1 if counts.failures else 0
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deepgenre.errors import UserError
+from deepgenre.files import updating
 from deepgenre.library import binary_diff, file_tags, journal, policies, tag_writer
 from deepgenre.library.file_tags import Change
 from deepgenre.library.journal import Line
@@ -31,13 +32,13 @@ def run(path: Path, chosen: Sequence[Path] = ()) -> Iterator[Outcome]:
     The journal keeps the lines of files that failed, were not reached or not chosen, and damaged
     lines. Raises UserError where the journal is missing.
     """
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: does not exist; there are no changes to undo") from error
-    with stream:
-        journal.lock(path, stream.fileno())
+    if not path.exists():
+        raise UserError(f"{path}: does not exist; there are no changes to undo")
+    with updating(path):
         songs, damaged = journal.read(path)
+        torn = journal.incomplete_line(path)
+        if torn:
+            yield Outcome(path, error=torn[0])
         for number, _ in damaged:
             yield Outcome(path, error=journal.damage_message(path, number))
         selected, missing = _select(songs, chosen)
@@ -55,7 +56,8 @@ def run(path: Path, chosen: Sequence[Path] = ()) -> Iterator[Outcome]:
                     yield Outcome(Path(song), error=str(error))
         finally:
             left = [line for lines in remaining.values() for line in lines]
-            journal.replace(path, left, damaged)
+            unread = [*(raw for _, raw in damaged), *([torn[1]] if torn else [])]
+            journal.replace(path, left, unread)
 
 
 def _select(songs: Iterable[str], chosen: Sequence[Path]) -> tuple[list[str], list[Path]]:

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
@@ -53,7 +53,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     if not roots:
         raise UserError("--files: give the folders to watch")
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), stop_requests() as stop_requested:
+    with updating(folder / "watch"), stop_requests() as stop_requested:
         predictions = results.predictions_path(folder, weights, options.predict)
         scoring = results.scoring(options.predict, predictions)
         remembered = _remembered(weights, scoring, predictions)
@@ -76,16 +76,6 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
         len(library.songs), len(library.failures),
     )  # fmt: skip
     return 0
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        journal.lock(folder, descriptor)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remembered(weights: Weights, scoring: predict.Options, predictions: Path) -> Remembered:
@@ -257,9 +247,15 @@ def _refresh(job: Job, library: Library, digest: Digest) -> None:
     ]
     same_file = [[path, *names] for path, names in library.other_names.items()]
     listable = [song for song in songs if not watched.listing_error(song.path)]
-    written, _ = results.write_playlists(job.folder, job.how.labels, listable)
     failures = [escape_controls(error) for errors in library.failures.values() for error in errors]
-    results.write_report(job.folder, job.how, songs, written, failures, [*same_file, *same_content])
+    duplicates = [*same_file, *same_content]
+    try:
+        with updating(job.folder):
+            written, _ = results.write_playlists(job.folder, job.how.labels, listable)
+            results.write_report(job.folder, job.how, songs, written, failures, duplicates)
+    except UserError as error:  # of mode organize, which writes them, or a damaged record
+        _wait_for(library, error)
+        return
     library.changed = False
     log.info("%d songs, %d failures in %s", len(songs), len(failures), job.folder)
 

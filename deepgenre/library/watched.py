@@ -21,7 +21,7 @@ from deepgenre.library.stability import Sighting
 from deepgenre.weights.spec import Weights
 
 BATCH_FILES = 256  # analysed between two scans
-StopRequested = Callable[[], bool]
+StopRequested = Callable[[], int]
 
 
 @dataclasses.dataclass(frozen=True)

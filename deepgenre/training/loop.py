@@ -1,6 +1,7 @@
 """The training loop: steps, logs, validation, checkpoints; resumable at any step."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from deepgenre.data.device_feed import choose_feed
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records
 from deepgenre.errors import InterruptedRunError
-from deepgenre.interrupt import stop_requests
+from deepgenre.interrupt import STOPPED, stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.training.initialization import starting_state
 from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
@@ -119,7 +120,8 @@ def _loop(
                 jax.block_until_ready(pending[-1 - RUN_AHEAD]["loss"])
             bar.update(config.batch_size)
             validating = validation.is_due(number)
-            stopping = stops_after(number)
+            stop_code = stops_after(number)
+            stopping = stop_code is not None
             if validating or stopping or number % config.log_every_steps == 0:
                 loss = validation.log_training(number, pending)
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
@@ -135,20 +137,24 @@ def _loop(
             elif stopping:
                 validation.checkpoints.save(state, plan.spec, None)
             if stopping and number < plan.total_steps:
-                raise InterruptedRunError(f"stopped at step {number}; the same command resumes")
+                raise InterruptedRunError(
+                    f"stopped at step {number}; the same command resumes", stop_code or 0
+                )
 
 
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[int], bool]]:
-    """Yields a function that returns whether to stop after a step, the same in all processes.
+def _stop_requests() -> Iterator[Callable[[int], int | None]]:
+    """Yields a function of a step: the exit code with which to stop after it, None to go on.
 
-    After a SIGTERM to any of several processes, JAX chooses the step at which all of them stop.
+    The same in all processes: after a SIGTERM to any of several processes, JAX chooses the step at
+    which all of them stop. SIGTERM comes from a scheduler, which starts the run again: code 0.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        yield lambda step: 0 if multihost_utils.reached_preemption_sync_point(step) else None
     else:
+        codes = {0: None, signal.SIGTERM: 0}
         with stop_requests() as requested:
-            yield lambda step: requested()
+            yield lambda step: codes.get(requested(), STOPPED)
 
 
 def _past_losses(workdir: Path, step: int) -> list[float]:

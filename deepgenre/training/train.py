@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from deepgenre import devices, log, models
 from deepgenre.config import Config, check
 from deepgenre.data import class_counts
@@ -14,15 +16,14 @@ from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluation_files, run_record
 from deepgenre.evaluation.assess import assess
 from deepgenre.evaluation.clips import of_parts
-from deepgenre.files import check_place, locked, strict_json
+from deepgenre.files import check_place, strict_json, updating
+from deepgenre.interrupt import stop_requests
 from deepgenre.training import names
 from deepgenre.training.loop import fit
 from deepgenre.training.plan import Plan, make_plan
 from deepgenre.training.solve import OUT_OF_FOLD
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights, merit_name
-
-LOCK = ".training.lock"  # in a workdir
 
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
@@ -45,13 +46,15 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
         raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
     devices.check_batch_size(config.batch_size)
     with _sole_run(workdir):
-        prepared = _prepare_once(config, data_dir)
-        plan = make_plan(config, prepared)
-        _describe(plan, prepared)
-        if devices.is_main_process():
-            sizes = {part: len(rows) for part, rows in plan.parts.items()}
-            run_record.append(workdir, data_dir, sizes)
-        fit(plan, config, workdir, data_dir)
+        # What asks for a stop before the first step takes effect after it: that step is saved.
+        with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
+            prepared = _prepare_once(config, data_dir)
+            plan = make_plan(config, prepared)
+            _describe(plan, prepared)
+            if devices.is_main_process():
+                sizes = {part: len(rows) for part, rows in plan.parts.items()}
+                run_record.append(workdir, data_dir, sizes)
+            fit(plan, config, workdir, data_dir)
         best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
         results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
         devices.wait_for_all("evaluated")
@@ -64,13 +67,10 @@ def _sole_run(workdir: Path) -> Iterator[None]:
     if not devices.is_main_process():
         yield
         return
-    held = (
-        f"--workdir: {workdir} is used by another training, {{holder}}; wait until it ends, or use "
-        "another --workdir"
-    )
     check_place(workdir, "--workdir", folder=True)
+    workdir.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(workdir / LOCK, held):
+        with updating(workdir, advice="wait until it ends, or use another --workdir"):
             yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty, or does not exist

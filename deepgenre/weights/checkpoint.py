@@ -4,7 +4,6 @@ No other module imports Orbax.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from deepgenre.errors import UserError
+from deepgenre.files import parse_json
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights, without_paths
 from deepgenre.weights.state import State
@@ -148,7 +148,7 @@ def _best_step(folder: Path) -> int | None:
 def _read_metrics(folder: Path, step: int) -> dict[str, float] | None:
     path = folder / str(step) / "metrics" / "metrics"
     try:
-        return json.loads(path.read_text()) if path.exists() else None
+        return parse_json(path.read_bytes()) if path.exists() else None
     except ValueError as error:
         raise _damaged(folder / str(step), error) from error
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from deepgenre import log
 from deepgenre.errors import UserError
+from deepgenre.files import updating
 from deepgenre.weights import weight_file
 from deepgenre.weights.spec import Weights
 
@@ -14,7 +15,8 @@ def run(weights: Weights, output: Path | None, dtype: str) -> int:
     dtype: stored type, 'float32' or 'float16'.
     """
     output = check_output(output)
-    size_bytes = weight_file.write(output, weights, dtype=dtype)
+    with updating(output):
+        size_bytes = weight_file.write(output, weights, dtype=dtype)
     log.info(
         "wrote %s: %s, step %d, %d classes, %.1f MB",
         output,

@@ -117,8 +117,17 @@ def _load_one(source: str) -> Weights:
 
 def _check_fit(source: str, weights: Weights) -> None:
     """Raises UserError unless names and shapes of the tensors are those of the spec's network."""
-    expected = _shapes(_abstract_variables(weights.spec))
-    shapes = _shapes(weights.variables)
+    try:
+        expected = _shapes(_abstract_variables(weights.spec))
+        shapes = _shapes(weights.variables)
+    except UserError:
+        raise
+    except Exception as error:  # a network that cannot be built raises many types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{source}: its spec describes no network of this version "
+            f"({type(error).__name__}: {reason}); use the version that wrote it"
+        ) from error
     if shapes != expected:
         mismatched = sorted(expected.keys() ^ shapes.keys()) or [
             name for name in expected if expected[name] != shapes[name]

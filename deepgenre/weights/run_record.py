@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import parse_json, replacing
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec
 
@@ -25,7 +25,7 @@ def write(workdir: Path, spec: Spec, data_dir: Path) -> None:
 def config(path: Path) -> dict[str, Any]:
     """Returns the config in a record; raises UserError where the file is none."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))["config"]
+        fields = parse_json(path.read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: is not the config.json of a run ({type(error).__name__}: {error})"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from deepgenre.audio.frontend import FrontEnd
 from deepgenre.config import Config, complete
 from deepgenre.errors import UserError
 
+MAX_FRAMES = 1 << 31
 LOCATIONS = ("store_dir", "init_from")  # fields of a config that name places on one machine
 
 
@@ -88,12 +90,36 @@ def from_json(fields: Mapping[str, Any]) -> Spec:
     """Returns the spec; raises UserError if fields are missing or unknown."""
     try:
         spec = Spec(**{**fields, "frontend": FrontEnd(**fields["frontend"])})
-        return dataclasses.replace(spec, classes=tuple(fields["classes"]))
-    except (KeyError, TypeError) as error:
+        spec = dataclasses.replace(spec, classes=tuple(fields["classes"]))
+        _check_types(spec)
+        return spec
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"the spec of these weights does not match this version ({error}); use the version "
             "that wrote it"
         ) from error
+
+
+def _check_types(spec: Spec) -> None:
+    """Raises ValueError naming a field whose value a run could not have written."""
+    numbers = (spec.mean, spec.deviation, spec.clip_seconds, spec.temperature)
+    frames = (spec.window_frames, spec.hop_frames)
+    fits = {
+        "model": isinstance(spec.model, str),
+        "network": isinstance(spec.network, Mapping),
+        "classes": bool(spec.classes) and all(isinstance(name, str) for name in spec.classes),
+        "multi_label": isinstance(spec.multi_label, bool),
+        "mean, deviation, clip_seconds, temperature": all(
+            type(number) in (int, float) and math.isfinite(number) for number in numbers
+        ),
+        "window_frames, hop_frames": all(
+            type(count) is int and 0 < count < MAX_FRAMES for count in frames
+        ),
+        "config": isinstance(spec.config, Mapping) and isinstance(spec.config["dtype"], str),
+    }
+    for name, is_possible in fits.items():
+        if not is_possible:
+            raise ValueError(f"{name}: a value of another type or range")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

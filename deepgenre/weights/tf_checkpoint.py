@@ -20,6 +20,8 @@ FOOTER_BYTES = 48
 TRAILER_BYTES = 5  # after each block: compression, CRC-32C
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 19: "<f2"}
 CRC_LANE_BYTES = 128
+# What damaged bytes raise; TypeError: a number where a message has bytes, or the reverse.
+DAMAGE = (ValueError, IndexError, TypeError, OverflowError, MemoryError, struct.error)
 
 
 def read_checkpoint(index: bytes, data: bytes, source: str) -> dict[str, np.ndarray]:
@@ -35,7 +37,7 @@ def read_checkpoint(index: bytes, data: bytes, source: str) -> dict[str, np.ndar
         if header.get(1) != [1] or header.get(2, [0]) != [0]:
             raise ValueError("only one data file, little-endian, is supported")
         return {key.decode(): _tensor(key, entry, data) for key, entry in entries.items()}
-    except (ValueError, IndexError, struct.error) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{source}: is not a complete TensorFlow V2 checkpoint ({error}); download it again"
         ) from error

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import parse_json, replacing
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Weights, without_paths
 
@@ -34,15 +34,23 @@ def read(path: Path) -> Weights:
         raise UserError(f"{path}: was not written by deepgenre; create one with deepgenre export")
     if header.get("digest") != _digest(header["deepgenre"], tensors):
         raise UserError(f"{path}: was modified after it was written; copy it again")
-    about = json.loads(header["deepgenre"])
-    variables = traverse_util.unflatten_dict(tensors, sep="/")
-    return Weights(
-        spec=specs.from_json(about["spec"]),
-        variables={"params": variables["params"], "batch_stats": variables.get("batch_stats", {})},
-        step=about["step"],
-        metrics=about["metrics"],
-        licence=about["licence"],
-    )
+    try:
+        about = parse_json(header["deepgenre"])
+        variables = traverse_util.unflatten_dict(tensors, sep="/")
+        return Weights(
+            spec=specs.from_json(about["spec"]),
+            variables={
+                "params": variables["params"],
+                "batch_stats": variables.get("batch_stats", {}),
+            },
+            step=int(about["step"]),
+            metrics=dict(about["metrics"]),
+            licence=str(about["licence"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"{path}: its header is damaged ({type(error).__name__}: {error}); copy it again"
+        ) from error
 
 
 def write(path: Path, weights: Weights, *, dtype: str) -> int:

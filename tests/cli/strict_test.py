@@ -13,9 +13,8 @@ import tiny
 
 from deepgenre.data import prepare
 from deepgenre.errors import UserError
-from deepgenre.files import locked
+from deepgenre.files import updating
 from deepgenre.training import train
-from deepgenre.training.train import LOCK
 
 GTZAN = f"--config={tiny.ROOT / 'configs/gtzan.py'}"
 MINE = """
@@ -219,32 +218,34 @@ def test_folders_in_place_of_files(mode, suffix, error_line, tones, trained, tmp
 
 def test_second_training_in_a_workdir_is_refused(error_line, tones, tmp_path):
     workdir = tmp_path / "run"
-    with locked(workdir / LOCK, "held by {holder}"):
+    workdir.mkdir()
+    with updating(workdir):
         line = error_line(*tiny.settings(tones, f"--workdir={workdir}"))
     assert (
-        f"--workdir: {workdir} is used by another training, process {os.getpid()} on "
-        f"{socket.gethostname()}; wait until it ends, or use another --workdir"
+        f"{workdir}: is being updated by process {os.getpid()} on {socket.gethostname()}; "
+        "wait until it ends, or use another --workdir"
     ) in line
     assert list(workdir.iterdir()) == []
 
 
 def test_killed_training_leaves_no_lock_that_counts(error_line, tones, tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from deepgenre.files import locked\n"
-        "with locked(Path(sys.argv[1]), ''):\n"
+        "import sys, time; from pathlib import Path; from deepgenre.files import updating\n"
+        "with updating(Path(sys.argv[1])):\n"
         "    print('ready', flush=True); time.sleep(60)"
     )
     workdir = tmp_path / "run"
-    command = [sys.executable, "-c", code, workdir / LOCK]
+    workdir.mkdir()
+    command = [sys.executable, "-c", code, workdir]
     environment = os.environ | {"PYTHONPATH": str(tiny.ROOT)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
     settings = tiny.settings(tones, f"--workdir={workdir}", "--config.select_by=loss")
-    assert f"another training, process {process.pid} on " in error_line(*settings)
+    assert f"is being updated by process {process.pid} on " in error_line(*settings)
     process.kill()
     process.wait()
-    assert (workdir / LOCK).exists()
+    assert (workdir / ".lock").exists()
     line = error_line(*settings, "--config.split=as_given")
     assert "the data defines no parts" in line  # it began
     assert not workdir.exists()

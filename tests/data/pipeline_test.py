@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepgenre.data import pipeline, store
+from deepgenre.data import pipeline, shards
 from deepgenre.data.device_feed import resident_feed
 from deepgenre.data.sampling import Order, window_starts
 from deepgenre.data.store import Records, Row
@@ -25,8 +25,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     for number, frames in enumerate(FRAMES):
         levels = np.add.outer(np.arange(frames), 20 * number + np.zeros(BANDS, int))
         levels = levels.astype(np.uint8)
-        clips.append((store.measure(f"clip{number:02d}", levels, source), levels))
-    entries = store.write_shard(folder, "a", clips[:6]) + store.write_shard(folder, "b", clips[6:])
+        clips.append((shards.measure(f"clip{number:02d}", levels, source), levels))
+    entries = shards.write(folder, "a", clips[:6]) + shards.write(folder, "b", clips[6:])
     return [Row(entry.key, ("x",), entry.key, "", entry) for entry in entries]
 
 

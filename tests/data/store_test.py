@@ -11,7 +11,7 @@ import tiny
 from deepgenre import config as defaults
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data import prepare as prepare_module
-from deepgenre.data import store
+from deepgenre.data import shards, store
 from deepgenre.data.prepare import prepare
 from deepgenre.data.store import Records
 from deepgenre.errors import UserError
@@ -211,17 +211,19 @@ def test_store_that_is_not_a_folder_is_reported(music: Path):
         prepare(config_of(music.parent), music)
 
 
-def test_damaged_index_is_reported(music: Path):
+def test_damaged_index_of_all_clips_is_reported_and_written_again(music: Path):
     prepared = prepare(config_of(music.parent), music)
-    shard = next((prepared.folder / "shards").glob("*.jsonl"))
-    shard.write_text("{half a li")
-    with pytest.raises(UserError, match=rf"{shard.name}: is damaged"):
-        prepare(config_of(music.parent), music)
+    index = prepared.folder / "index.jsonl"
+    index.write_text("{half a li")
+    with pytest.raises(UserError, match=r"index.jsonl: is damaged"):
+        store.read_index(prepared.folder)
+    prepare(config_of(music.parent), music)
+    assert store.read_index(prepared.folder) == prepared.rows
 
 
 def test_constant_clips_are_rejected(music: Path):
     prepared = prepare(config_of(music.parent), music)
-    flat = store.measure("flat", np.full((3, 4), 9, np.uint8), music / "low" / "000.wav")
+    flat = shards.measure("flat", np.full((3, 4), 9, np.uint8), music / "low" / "000.wav")
     rows = [store.Row("flat", ("x",), "g", "", flat)]
     with pytest.raises(UserError, match="one constant"):
         store.mean_and_deviation(rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepgenre.audio.frontend import FrontEnd
-from deepgenre.data import store
+from deepgenre.data import shards
 from deepgenre.data.classes import most_frequent
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import mtat
@@ -93,10 +93,10 @@ def copies_in_store(
 ) -> dict[str, object]:
     (folder / "source").touch()
     clips = [
-        (store.measure(str(number), levels, folder / "source"), levels)
+        (shards.measure(str(number), levels, folder / "source"), levels)
         for number, levels in enumerate([*train, *rows])
     ]
-    entries = store.write_shard(folder, "s", clips)
+    entries = shards.write(folder, "s", clips)
     stored = [Row(entry.key, (), entry.key, "", entry) for entry in entries]
     return leakage.compare_audio(folder, stored[len(train) :], stored[: len(train)], frontend)
 

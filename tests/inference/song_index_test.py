@@ -107,7 +107,7 @@ VECTORS = an_index().matrix()
         ({"paths": np.frombuffer(b'["/a"]', np.uint8)}, "stamps: has type int64 and shape (2, 2)"),
         ({"paths": np.frombuffer(b'{"a": 1}', np.uint8)}, "paths: is not a list of texts"),
         ({"paths": np.frombuffer(b"[1, 2]", np.uint8)}, "paths: is not a list of texts"),
-        ({"paths": np.frombuffer(b"[" * 90_000, np.uint8)}, "recursion"),
+        ({"paths": np.frombuffer(b"[" * 90_000, np.uint8)}, "nested too deep"),
         ({"paths": np.frombuffer(b"\xff", np.uint8)}, "decode"),
         ({"stamps": np.zeros((2, 3), np.int64)}, "stamps: has type int64 and shape (2, 3)"),
         ({"stamps": np.zeros((2, 2), np.float64)}, "stamps: has type float64"),

@@ -5,6 +5,8 @@ import json
 import pytest
 from tag_files import FIELDS, add_user_tags, undo, write, write_tone, written
 
+from deepgenre import files
+from deepgenre.errors import UserError
 from deepgenre.library import file_tags
 from deepgenre.library import undo as undo_files
 
@@ -175,3 +177,45 @@ def test_journal_of_an_earlier_version_is_undone(tmp_path):
     assert undo(tmp_path) == {"exact.flac": "", "edited.flac": ""}
     assert exact.read_bytes() == old
     assert written(edited) == {"mood": ("calm",)}
+
+
+def test_incomplete_last_line_is_reported_unless_its_file_is_unchanged(tmp_path):
+    first, last = write_tone(tmp_path / "a.flac"), write_tone(tmp_path / "b.flac")
+    originals = first.read_bytes(), last.read_bytes()
+    write(tmp_path, first, last)
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])  # torn after the journal was closed
+    errors = undo(tmp_path)
+    assert errors["a.flac"] == ""
+    assert f"its last line is incomplete: the change of {last}" in errors["journal.jsonl"]
+    assert first.read_bytes() == originals[0]
+    assert journal.exists()
+    last.write_bytes(originals[1])  # as where the run was killed while it wrote the line
+    assert undo(tmp_path) == {}
+    assert not journal.exists()
+
+
+def test_second_writer_of_a_journal_is_refused(tmp_path):
+    song = write_tone(tmp_path / "a.flac")
+    write(tmp_path, song)
+    with (
+        files.updating(tmp_path / "journal.jsonl"),
+        pytest.raises(UserError, match=r"journal.jsonl: is being updated by process"),
+    ):
+        undo(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "back", [[[0, 1 << 62]], [[-5, 3]], [[5, -3]], [[1 << 62, 1]], ["eJw="], ["é"]]
+)
+def test_impossible_piece_of_a_line_leaves_the_file_unchanged(tmp_path, back):
+    song = write_tone(tmp_path / "a.flac")
+    write(tmp_path, song)
+    written = song.read_bytes()
+    journal = tmp_path / "journal.jsonl"
+    line = json.loads(journal.read_text())
+    journal.write_text(json.dumps(line | {"back": back}) + "\n")
+    (error,) = undo(tmp_path).values()
+    assert "damaged" in error
+    assert song.read_bytes() == written
+    assert journal.exists()

@@ -378,7 +378,7 @@ def test_mistakes_are_one_line(watch, music, tmp_path):
     running = watch()
     running.wait_for("watching ")
     for arguments, folder, message in [
-        ((), music, "another run is writing it"),
+        ((), music, "is being updated by process"),
         ((f"--output={tmp_path / 'other'}",), music / "missing", "is not a folder"),
         (("--settle_seconds=-1",), music, "--settle_seconds: must be 0 to 86400"),
     ]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepgenre.models.kernel_ridge import KernelRidge, kernel
+from deepgenre.models.kernel_ridge import NEAREST, KernelRidge, kernel
 from deepgenre.training.kernel import (
     DEVIATION_SHARE,
     LEAST_DEVIATION,
@@ -99,6 +99,8 @@ def test_network_computes_the_logits_of_the_machine(monkeypatch, rank):
         arrays |= {f"factor_of_{name}": machine.factors[name]}
         arrays |= {f"squares_{name}": machine.squares[name]}
     arrays |= {f"axes_{name}": axes for name, axes in machine.axes.items()}
+    similarities = np.sort(machine.kernel(others), axis=1)[:, -NEAREST:].mean(axis=1)
+    arrays["quantiles"] = np.linspace(np.median(similarities), 2, 101)
     assert len(machine.axes) == (2 if rank == 4 else 0)
     module = KernelRidge(3, num_clips=40, rank=rank)
     x = jnp.zeros((9, 8, 32))
@@ -107,7 +109,12 @@ def test_network_computes_the_logits_of_the_machine(monkeypatch, rank):
     assert stored.keys() <= fresh["batch_stats"].keys()
     params = {"dual": jnp.asarray(machine.dual), "bias": jnp.asarray(machine.bias)}
     variables = {"params": params, "batch_stats": {**fresh["batch_stats"], **stored}}
-    logits = module.apply(variables, x, train=False)
+    logits, sown = module.apply(variables, x, train=False, mutable=["intermediates"])
+    (familiarity,) = sown["intermediates"]["familiarity"]
+    expected = np.maximum(
+        0, (similarities - np.median(similarities)) / (2 - np.median(similarities))
+    )
+    np.testing.assert_allclose(np.asarray(familiarity), expected, atol=2e-4)
     np.testing.assert_allclose(np.asarray(logits), machine.logits(others), atol=2e-4)
 
 

@@ -67,17 +67,16 @@ def test_exported_weights_predict_and_embed(workdir, tones, tmp_path, monkeypatc
 def test_unfamiliar_songs_are_unknown(workdir, tones, tmp_path, monkeypatch, capfd):
     noise = tmp_path / "noise.wav"
     tiny.soundfile.write(noise, 0.1 * np.random.default_rng(0).normal(size=44_100), tiny.RATE_HZ)
-    songs = [*map(str, sorted(tones.rglob("*.wav"))), str(noise)]
+    songs = [str(tones / "high" / "001.wav"), str(noise)]
     tags = {}
-    for below in (0, 0.04):
+    for below in (0, 1):
         output = tmp_path / f"{below}.jsonl"
         flags = [f"--weights={workdir}", f"--output={output}", f"--unfamiliar_below={below}"]
         assert tiny.call(monkeypatch, "--mode=predict", *flags, *songs) == 0
         lines = map(json.loads, output.read_text().splitlines())
         tags[below] = [line["tags"] for line in lines]
-    assert ["unknown"] not in tags[0]
-    assert tags[0.04][-1] == ["unknown"]
-    assert sum(a == b for a, b in zip(tags[0], tags[0.04], strict=True)) >= 18  # of 24 tones
+    assert tags[0][0] == ["high"] and ["unknown"] not in tags[0]
+    assert tags[1][1] == ["unknown"]  # less familiar than the most familiar training clip
 
 
 def test_familiarity_needs_a_network_that_compares(trained, tones, monkeypatch, capfd):

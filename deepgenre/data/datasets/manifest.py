@@ -22,7 +22,7 @@ from typing import Any
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.splits import part_name
 from deepgenre.errors import UserError
-from deepgenre.files import file_mode, replacing
+from deepgenre.files import file_mode, parse_json, replacing
 
 COLUMNS = {
     "path": ("path", "file", "filename"),
@@ -183,9 +183,9 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             where = f"{str(path)!r}, line {line}"
             try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON ({error.msg}): write one object.") from error
+                row = parse_json(text)
+            except ValueError as error:
+                raise UserError(f"{where} is not JSON ({error}): write one object.") from error
             if not isinstance(row, dict):
                 raise UserError(f'{where} is not a JSON object: write {{"path": ...}}.')
             values = list(row.values())

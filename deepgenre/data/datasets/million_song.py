@@ -22,12 +22,14 @@ Some of their songs are matched to the wrong track; the site lists these.
 """
 
 import contextlib
-import json
+import lzma
 import re
 import sqlite3
+import struct
 import sys
 import unicodedata
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,9 +41,16 @@ from deepgenre.audio.discover import find_audio
 from deepgenre.data.clip import Clip
 from deepgenre.data.datasets.manifest import suffix_of, write_manifest
 from deepgenre.errors import UserError
+from deepgenre.files import parse_json
 
 TRACK_ID = re.compile(r"(?<![A-Z0-9])TR[A-Z0-9]{16}(?![A-Z0-9])")
 ARTIST_TITLE_SEPARATOR = re.compile("[\\s_]+[-\u2013\u2014][\\s_]+")  # ' - ' with any dash
+MAX_ENTRY_BYTES = 1 << 24  # of a JSON file in a zip; Last.fm's have some kilobytes
+# What a damaged zip raises, beside errors of the system; RuntimeError: an encrypted entry.
+ZIP_DAMAGE = (
+    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, struct.error, zlib.error,
+    lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
 SONGS = "SELECT track_id, COALESCE(artist_name, ''), COALESCE(title, '') FROM songs"
 TAGS = (
     "SELECT tids.tid, CAST(tags.tag AS TEXT) FROM tid_tag JOIN tids ON tid_tag.tid = tids.rowid "
@@ -80,10 +89,12 @@ def read_tags(tags: Path, min_count: int) -> Iterator[tuple[str, str]]:
         return
     for name, text in _json_texts(tags):
         try:
-            entry = json.loads(text)
+            entry = parse_json(text)
             track, counts = entry["track_id"], entry["tags"]
             pairs = [(track, tag) for tag, count in counts if float(count) >= min_count]
-        except (ValueError, KeyError, TypeError) as error:
+            if not all(isinstance(text, str) for pair in pairs for text in pair):
+                raise ValueError("a name is no text")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(
                 f'{name!r} is not a Last.fm entry {{"track_id": ..., "tags": [["rock", "100"]]}}: '
                 "remove it."
@@ -205,8 +216,11 @@ def _query(database: Path, query: str, *values: object) -> Iterator[tuple]:
     address = f"{database.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
-            yield from connection.execute(query, values)
-    except sqlite3.Error as error:
+            for row in connection.execute(query, values):
+                if not all(isinstance(text, str) for text in row):
+                    raise ValueError("a value is no text")
+                yield row
+    except (sqlite3.Error, ValueError, OverflowError, MemoryError) as error:
         raise UserError(
             f"{str(database)!r} is not the expected database ({error}): see --help."
         ) from error
@@ -238,14 +252,17 @@ def _json_texts(tags: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(path), path.read_bytes()
         elif zipfile.is_zipfile(tags):
             with zipfile.ZipFile(tags) as archive:
-                for name in archive.namelist():
+                for info in archive.infolist():
+                    name = info.filename
                     if name.endswith(".json") and not name.startswith("__MACOSX/"):
-                        yield f"{tags}/{name}", archive.read(name)
+                        if info.file_size > MAX_ENTRY_BYTES:
+                            raise zipfile.BadZipFile(f"{name} has {info.file_size} bytes")
+                        yield f"{tags}/{name}", archive.read(info)
         else:
             raise UserError(
                 f"{str(tags)!r} is not lastfm_tags.db, or a folder or zip of JSON files."
             )
-    except (OSError, zipfile.BadZipFile) as error:
+    except ZIP_DAMAGE as error:
         raise UserError(f"Cannot read {str(tags)!r} ({error}): download it again.") from error
 
 

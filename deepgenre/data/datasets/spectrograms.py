@@ -8,7 +8,6 @@ says how long a frame is: the arrays `sample_rate_hz` and `hop_length` of an .np
 """
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets.spectrogram_levels import bands_axis, levels_of
 from deepgenre.data.splits import part_name
 from deepgenre.errors import UserError, unknown_name
+from deepgenre.files import parse_json
 
 SIDECAR = "spectrograms.json"
 STATED_FIELDS = ("sample_rate_hz", "hop_length", "n_fft")  # of the front end, in a file of data
@@ -115,7 +115,7 @@ def stated_in_sidecar(folder: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(fields, dict):

@@ -4,7 +4,6 @@ Those of earlier versions are read too: they lack groups, tracks and `evaluation
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from deepgenre.errors import UserError
 from deepgenre.evaluation import genre_metrics, summarize, tag_metrics
 from deepgenre.evaluation.evaluation_files import Scored
+from deepgenre.files import parse_json
 
 AGAIN = "evaluate again with deepgenre eval"
 BOUNDS = ("low", "high", "chance")  # of a metric
@@ -122,7 +122,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(parse_json(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: is damaged ({error}); {AGAIN}") from error
 

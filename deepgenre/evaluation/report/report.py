@@ -17,6 +17,7 @@ from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.figures import confusion, curves, network, style, tags
 from deepgenre.evaluation.report import clips, evaluations, media, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
+from deepgenre.files import parse_json
 from deepgenre.models.layer_table import layers
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec
@@ -71,7 +72,7 @@ def read_spec(workdir: Path) -> Spec | None:
     if not path.exists():
         return None
     try:
-        return specs.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return specs.from_json(parse_json(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise UserError(f"{path}: is damaged ({error}); remove it") from error
 

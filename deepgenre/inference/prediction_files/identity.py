@@ -12,7 +12,7 @@ from typing import Any
 
 from deepgenre import log
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import parse_json, replacing
 from deepgenre.weights.spec import differences
 
 Identity = Mapping[str, Any]  # settings by name, as JSON
@@ -41,7 +41,7 @@ def check(output: Path, identity: Identity) -> None:
     """
     path = path_of(output)
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = parse_json(path.read_text(encoding="utf-8"))
         changes = differences(old, json.loads(json.dumps(identity)))
     except FileNotFoundError:
         log.warning(

@@ -11,6 +11,16 @@ from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
 ROWS_PER_GROUP = 1000  # kept in memory
+# What pyarrow raises on damaged files; its own errors are derived from these.
+DAMAGE = (
+    ValueError,
+    OSError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    MemoryError,
+    RuntimeError,
+)
 
 
 def name(path: Path) -> str:
@@ -66,12 +76,16 @@ def _kept_batches(path: Path, schema: Any, key: Key) -> Iterator[Any]:
                 indices = range(start, start + batch.num_rows)
                 yield batch.filter(arrow.array([index in last for index in indices]))
                 start += batch.num_rows
-    except arrow.ArrowInvalid as error:
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # of the system
+            raise
         raise UserError(f"{path}: is not a complete Parquet file; give another --output") from error
 
 
 def _row(row: dict[str, Any]) -> Row:
     fingerprint = None if row["bytes"] is None else (row["bytes"], row["mtime_ns"])
+    if row["path"] is None:
+        raise ValueError("a row has no path")
     return Row(row["path"], fingerprint, bool(row["error"]))
 
 

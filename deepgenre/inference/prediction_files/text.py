@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
+from deepgenre.files import check_not_replaced, parse_json
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
@@ -47,6 +48,7 @@ class TextFormat:
         with _open(path, "ab") as stream:
 
             def write(prediction: Prediction) -> None:
+                check_not_replaced(path, stream)
                 _write(stream, self.line(prediction, layout))
                 stream.flush()
 
@@ -94,9 +96,9 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
             if not raw.endswith(b"\n"):
                 return  # the incomplete last line of a killed run
             try:
-                line = json.loads(raw)
-                fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
-                row = Row(line["path"], fingerprint, "error" in line)
+                text = raw.decode()
+                line = parse_json(text)
+                row = _json_row_of(line)
                 fits = row.failed or all(
                     [*line[rows.prefixed(network, rows.SCORES)]] == [*classes]
                     for network, classes in layout.networks.items()
@@ -105,7 +107,17 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
                 raise _resume_error(path, f"line {number} is not a prediction") from error
             if not fits:
                 raise _resume_error(path, f"line {number} has other classes than these weights")
-            yield row, raw.decode()
+            yield row, text
+
+
+def _json_row_of(line: Any) -> Row:
+    """Returns the row of an object; raises ValueError, KeyError or TypeError where it is none."""
+    fingerprint = (line["bytes"], line["mtime_ns"]) if "bytes" in line else None
+    if not isinstance(line["path"], str) or "\0" in line["path"]:
+        raise ValueError("the path is no name of a file")
+    if fingerprint and not all(type(value) is int for value in fingerprint):
+        raise ValueError("size and time are no integers")
+    return Row(line["path"], fingerprint, "error" in line)
 
 
 def csv_cell(value: Any) -> str:
