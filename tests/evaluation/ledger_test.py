@@ -1,0 +1,57 @@
+"""The ledger of evaluations on test parts, as train and eval write it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+
+from deepgenre.evaluation import ledger
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    """A copy of a finished run."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def evaluated(run: Path, tones: Path, monkeypatch, *flags: str, workdir: Path) -> list[str]:
+    """Returns the parts that the ledger of `workdir` gained by an evaluation of the run."""
+    before = len(ledger.consultations(workdir))
+    data = [f"--weights={run}", f"--data_dir={tones}"]
+    assert tiny.call(monkeypatch, "eval", *data, *flags) == 0
+    return [entry.part for entry in ledger.consultations(workdir)[before:]]
+
+
+def test_training_records_its_evaluation_of_the_test_part(trained):
+    (entry,) = ledger.consultations(trained)
+    assert (entry.part, entry.data) == ("test", "folder group_random 0")
+
+
+@pytest.mark.parametrize(("part", "recorded"), [("", ["test"]), ("valid", []), ("all", ["all"])])
+def test_an_evaluation_is_recorded_where_it_has_test_clips(part, recorded, run, tones, monkeypatch):
+    flags = [f"--eval_split={part}"] if part else []
+    assert evaluated(run, tones, monkeypatch, *flags, workdir=run) == recorded
+
+
+def test_an_output_elsewhere_is_recorded_with_the_run(run, tones, monkeypatch, tmp_path):
+    output = f"--output={tmp_path / 'elsewhere'}"
+    assert evaluated(run, tones, monkeypatch, output, workdir=run) == ["test"]
+
+
+def test_a_checkpoint_is_recorded_with_its_run(run, tones, monkeypatch):
+    (checkpoint, *_) = run.glob("*/[0-9]*/_CHECKPOINT_METADATA")
+    assert evaluated(checkpoint.parent, tones, monkeypatch, workdir=run) == ["test"]
+    assert (run / f"step-{checkpoint.parent.name}" / "eval-test" / "metrics.json").exists()
+
+
+def test_the_workdir_given_has_the_ledger(run, tones, monkeypatch, tmp_path):
+    other = tmp_path / "other"
+    assert evaluated(run, tones, monkeypatch, f"--workdir={other}", workdir=other) == ["test"]
+    assert len(ledger.consultations(run)) == 1
+
+
+def test_a_ledger_that_cannot_be_written_is_a_warning(tmp_path, capsys):
+    (tmp_path / ledger.LEDGER).mkdir()
+    ledger.record(tmp_path, "test", "digest", "gtzan fault_filtered 0")
+    assert "the evaluation of part test was not recorded" in capsys.readouterr().err
