@@ -52,7 +52,7 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     import jax
 
     from deepgenre import devices, main
-    from deepgenre.cli import flags
+    from deepgenre.cli import values
     from deepgenre.data import prepare
     from deepgenre.training import initialization, loop, optimizer, plan, train
     from deepgenre.training.step import compile_train_step
@@ -61,16 +61,18 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     assert train  # imported because the mode imports it
     yield "imports", time.time()
     main.parse_flags(["startup_stages", *arguments])
-    config = flags.config()
+    config = values.config()
     devices.set_up(None, 1, 0)
     jax.devices()
     yield "config and backend", time.time()
-    planned = plan.make_plan(config, prepare.prepare(config, flags.data_dir(config)))
+    planned = plan.make_plan(config, prepare.prepare(config, values.data_dir(config)))
     yield "store and split", time.time()
     schedule = optimizer.make_schedule(config, planned.steps_per_epoch, planned.total_steps)
     tx = optimizer.make_optimizer(config, schedule)
-    with Checkpoints(flags.workdir()) as checkpoints:
-        state, tx = initialization.starting_state(planned, config, tx, checkpoints, flags.workdir())
+    with Checkpoints(values.workdir()) as checkpoints:
+        state, tx = initialization.starting_state(
+            planned, config, tx, checkpoints, values.workdir()
+        )
     jax.block_until_ready(state)
     yield "initial weights", time.time()
     batches = loop._batches(planned, config, 0)

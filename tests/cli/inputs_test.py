@@ -12,7 +12,7 @@ import soundfile
 import tiny
 from absl.testing import flagsaver
 
-from deepgenre.cli import flags
+from deepgenre.cli import flags, values
 from deepgenre.cli.modes import MODES
 from deepgenre.inference import song_index
 from deepgenre.library import file_tags
@@ -239,7 +239,7 @@ def test_the_home_folder_is_resolved_in_each_of_several_weights(monkeypatch):
     monkeypatch.setenv("HOME", "/home/x")
     with flagsaver.flagsaver():
         parse_flags(["deepgenre", "predict", "--weights=~/a,gtzan,~/b.safetensors"])
-        assert flags.weights_side_by_side() == {
+        assert values.weights_side_by_side() == {
             "a": ["/home/x/a"],
             "gtzan": ["gtzan"],
             "b": ["/home/x/b.safetensors"],
