@@ -16,10 +16,12 @@ from deepgenre.evaluation.assess import Choose, assess
 from deepgenre.evaluation.clips import Clips, other_clips, own_clips
 from deepgenre.evaluation.metrics import Metrics
 from deepgenre.files import expand_home, replacing, strict_json
+from deepgenre.weights import run_record
 from deepgenre.weights.spec import Weights, config_of
 
 PLACE = Path("evaluations")  # of weights that are not a run's
 NOT_SPREAD = ("clips", "tags_evaluated", "untagged_clips")  # what is evaluated, not how well
+RESOLVED = ("as_given", "group_random")  # what the split 'given_or_random' is in a run
 MAX_NAME = 100  # letters in the name of a folder
 
 
@@ -45,7 +47,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
     """
     results, folders = {}, {}
     for name, (weights, sources) in networks.items():
-        clips = _clips(weights, options)
+        clips = _clips(weights, sources, options)
         results[name], folders[name] = assess(
             weights,
             clips,
@@ -105,16 +107,26 @@ def data_differences(config: DataSettings, weights: Weights) -> list[str]:
     return [
         f"{name}: {own[name]!r}, not {getattr(config, name)!r}"
         for name in fields
-        if name in own and own[name] != getattr(config, name)
+        if name in own
+        and own[name] != getattr(config, name)
+        and not (name == "split" and config.split == "given_or_random" and own[name] in RESOLVED)
     ]
 
 
-def _clips(weights: Weights, options: Options) -> Clips:
+def _clips(weights: Weights, sources: Sequence[str], options: Options) -> Clips:
     if options.config is None:
         if options.mapping is not None:
             raise UserError("--mapping: is for other data; give their config with --config")
         exclude = bool(options.exclude_unknown)
-        return own_clips(weights.spec, options.data_dir, options.part, exclude_unknown=exclude)
+        run_folder = _run_of(sources)
+        places = run_record.locations(run_folder) if run_folder else {}
+        return own_clips(
+            weights.spec,
+            options.data_dir,
+            options.part,
+            exclude_unknown=exclude,
+            store_dir=places.get("store_dir", ""),
+        )
     return other_clips(
         weights.spec,
         options.config,
@@ -162,12 +174,19 @@ def _workdir(sources: Sequence[str], options: Options) -> Path:
     """Returns the workdir given, the run of the weights, or a folder of PLACE."""
     if options.workdir:
         return options.workdir
-    path = expand_home(sources[0])
-    if len(sources) == 1 and path.is_dir():
-        is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
-        return path.parent.parent if is_checkpoint else path
+    if run_folder := _run_of(sources):
+        return run_folder
     names = "+".join(expand_home(one).name.removesuffix(".safetensors") for one in sources)
     return PLACE / names[:MAX_NAME]
+
+
+def _run_of(sources: Sequence[str]) -> Path | None:
+    """Returns the workdir of the run that the weights, or this checkpoint, are of; None: no run."""
+    path = expand_home(sources[0])
+    if len(sources) > 1 or not path.is_dir():
+        return None
+    is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
+    return path.parent.parent if is_checkpoint else path
 
 
 def _summary_path(folders: Mapping[str, Path], options: Options) -> Path:
