@@ -47,17 +47,13 @@ class Clips:
     test_of: str = ""  # `ledger.data_name` of the split that has some of the rows in its test part
 
 
-def own_clips(
-    spec: Spec, data_dir: Path, part: str, *, exclude_unknown: bool, store_dir: str = ""
-) -> Clips:
+def own_clips(spec: Spec, data_dir: Path, part: str, *, exclude_unknown: bool) -> Clips:
     """Returns a part of the data that the weights were trained on, or of new data like them.
-
-    store_dir: of the run, which weights do not name.
 
     Raises UserError where clips have labels that the weights do not know and these are not to be
     excluded, or the part is unknown or empty.
     """
-    config = _with_own_store(config_of(spec), data_dir, store_dir)
+    config = _with_own_store(config_of(spec), data_dir)
     prepared = prepare(config, data_dir)
     return of_rows(spec, prepared.folder, prepared.rows, part, exclude_unknown=exclude_unknown)
 
@@ -158,15 +154,11 @@ def num_trained_on(clips: Clips) -> int:
     return sum(row.key in trained for row in clips.rows)
 
 
-def _with_own_store(config: Config, data_dir: Path, store_dir: str) -> Config:
-    """Returns the config with the run's store unless that holds other data than `data_dir`.
+def _with_own_store(config: Config, data_dir: Path) -> Config:
+    """Returns the config without the run's store where that holds other data than `data_dir`.
 
     Data of another folder are prepared in a store of their own, not inside the run's.
     """
-    if store_dir:
-        config = config.copy_and_resolve_references()
-        with config.unlocked():
-            config.store_dir = store_dir
     folder = store_folder(config, data_dir)
     if not config.store_dir or not folder.is_dir():
         return config

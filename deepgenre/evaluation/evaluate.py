@@ -16,12 +16,10 @@ from deepgenre.evaluation.assess import Choose, assess
 from deepgenre.evaluation.clips import Clips, other_clips, own_clips
 from deepgenre.evaluation.metrics import Metrics
 from deepgenre.files import expand_home, replacing, strict_json
-from deepgenre.weights import run_record
 from deepgenre.weights.spec import Weights, config_of
 
 PLACE = Path("evaluations")  # of weights that are not a run's
 NOT_SPREAD = ("clips", "tags_evaluated", "untagged_clips")  # what is evaluated, not how well
-RESOLVED = ("as_given", "group_random")  # what the split 'given_or_random' is in a run
 MAX_NAME = 100  # letters in the name of a folder
 
 
@@ -47,7 +45,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
     """
     results, folders = {}, {}
     for name, (weights, sources) in networks.items():
-        clips = _clips(weights, sources, options)
+        clips = _clips(weights, options)
         results[name], folders[name] = assess(
             weights,
             clips,
@@ -103,30 +101,22 @@ def spread(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:
 def data_differences(config: DataSettings, weights: Weights) -> list[str]:
     """Returns 'field: own, not given' of data settings in which a config differs from the run's."""
     own = config_of(weights.spec)
-    fields = ("dataset", "split", "seed", "top_tags", "keep_untagged")
+    fields = ["dataset", "seed", "top_tags", "keep_untagged"]
+    if config.split != "given_or_random":  # the run's config has the split that this was
+        fields.append("split")
     return [
         f"{name}: {own[name]!r}, not {getattr(config, name)!r}"
         for name in fields
-        if name in own
-        and own[name] != getattr(config, name)
-        and not (name == "split" and config.split == "given_or_random" and own[name] in RESOLVED)
+        if name in own and own[name] != getattr(config, name)
     ]
 
 
-def _clips(weights: Weights, sources: Sequence[str], options: Options) -> Clips:
+def _clips(weights: Weights, options: Options) -> Clips:
     if options.config is None:
         if options.mapping is not None:
             raise UserError("--mapping: is for other data; give their config with --config")
         exclude = bool(options.exclude_unknown)
-        run_folder = _run_of(sources)
-        places = run_record.locations(run_folder) if run_folder else {}
-        return own_clips(
-            weights.spec,
-            options.data_dir,
-            options.part,
-            exclude_unknown=exclude,
-            store_dir=places.get("store_dir", ""),
-        )
+        return own_clips(weights.spec, options.data_dir, options.part, exclude_unknown=exclude)
     return other_clips(
         weights.spec,
         options.config,
@@ -174,19 +164,12 @@ def _workdir(sources: Sequence[str], options: Options) -> Path:
     """Returns the workdir given, the run of the weights, or a folder of PLACE."""
     if options.workdir:
         return options.workdir
-    if run_folder := _run_of(sources):
-        return run_folder
+    path = expand_home(sources[0])
+    if len(sources) == 1 and path.is_dir():
+        is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
+        return path.parent.parent if is_checkpoint else path
     names = "+".join(expand_home(one).name.removesuffix(".safetensors") for one in sources)
     return PLACE / names[:MAX_NAME]
-
-
-def _run_of(sources: Sequence[str]) -> Path | None:
-    """Returns the workdir of the run that the weights, or this checkpoint, are of; None: no run."""
-    path = expand_home(sources[0])
-    if len(sources) > 1 or not path.is_dir():
-        return None
-    is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()
-    return path.parent.parent if is_checkpoint else path
 
 
 def _summary_path(folders: Mapping[str, Path], options: Options) -> Path:

@@ -13,7 +13,7 @@ from deepgenre.config import Config, check
 from deepgenre.data import class_counts
 from deepgenre.data.prepare import Prepared, prepare
 from deepgenre.errors import UserError
-from deepgenre.evaluation import evaluation_files, run_record
+from deepgenre.evaluation import evaluation_files, run_commands
 from deepgenre.evaluation.assess import assess
 from deepgenre.evaluation.clips import of_parts
 from deepgenre.files import check_place, strict_json, updating
@@ -53,7 +53,7 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
             _describe(plan, prepared)
             if devices.is_main_process():
                 sizes = {part: len(rows) for part, rows in plan.parts.items()}
-                run_record.append(workdir, data_dir, sizes)
+                run_commands.append(workdir, data_dir, sizes)
             fit(plan, config, workdir, data_dir)
         best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
         results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}

@@ -13,7 +13,7 @@ from flax import traverse_util
 from deepgenre import models
 from deepgenre.errors import UserError, unknown_name
 from deepgenre.files import expand_home
-from deepgenre.weights import musicnn, weight_file
+from deepgenre.weights import musicnn, run_record, weight_file
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
 
@@ -97,7 +97,7 @@ def _load_one(source: str) -> Weights:
     if path.is_dir():
         from deepgenre.weights import checkpoint  # Orbax is slow to import
 
-        weights = checkpoint.restore(path)
+        weights = _with_store(checkpoint.restore(path), path)
     elif path.is_file() and path.suffix:
         weights = weight_file.read(path)
     elif source in named_files():
@@ -113,6 +113,14 @@ def _load_one(source: str) -> Weights:
         raise unknown_name("--weights", source, {*named_files(), *IMPORTABLE})
     _check_fit(source, weights)
     return weights
+
+
+def _with_store(weights: Weights, path: Path) -> Weights:
+    """Returns the weights of a run with the location of its store, which only the run records."""
+    workdir = path if (path / run_record.NAME).is_file() else path.parent.parent
+    store_dir = run_record.locations(workdir).get("store_dir", "")
+    config = {**weights.spec.config, "store_dir": store_dir}
+    return dataclasses.replace(weights, spec=dataclasses.replace(weights.spec, config=config))
 
 
 def _check_fit(source: str, weights: Weights) -> None:

@@ -129,4 +129,4 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capfd):
     assert "is given twice" in message(a, b, a)
     assert "its clips are not those of" in message(a, other)
     (tmp_path / "file").write_text("")
-    assert "file is a file; give another one" in message(a, b, f"--output={tmp_path}/file/x.html")
+    assert "give another one" in message(a, b, f"--output={tmp_path}/file/x.html")

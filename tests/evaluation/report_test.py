@@ -204,7 +204,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capfd):
     target = tmp_path / "file" / "report.html"
     line = message("report", f"--workdir={workdir}", f"--output={target}")
     assert str(target) in line
-    assert "choose another --output" in line
+    assert "give another one" in line
     line = message("report", f"--workdir={workdir}", f"--output={tmp_path}")
     assert "cannot be written" in line
     (workdir / "eval-test/evaluation.json").write_text("{")

@@ -44,7 +44,7 @@ def clips_by_key(spec: Spec, data_dir: Path) -> dict[str, Clip]:
 
 def spectrogram(clip: Clip, spec: Spec, prefix: str) -> str:
     """Returns the clip's spectrogram as an <svg> element; UserError if it cannot be read."""
-    levels = clip_levels(clip, spec.frontend)
+    levels = clip_levels(clip, spec.frontend, spec.config.get("spectrogram_scale", ""))
     decibels, shown_as = over_time.decibels_of(levels, spec.frontend)
     seconds = len(decibels) / shown_as.frames_per_second
     figure = over_time.small_spectrogram(_at_most(decibels, MAX_FRAMES), shown_as, seconds)

@@ -117,7 +117,7 @@ def _first_clip(config: Config, source: Path, frontend: FrontEnd, reasons: list[
     try:
         for clip in read_dataset(config, source).clips:
             try:
-                levels = clip_levels(clip, frontend)
+                levels = clip_levels(clip, frontend, config.spectrogram_scale)
             except UserError as unreadable:
                 error = unreadable
                 continue

@@ -12,7 +12,7 @@ from deepgenre import config as defaults
 from deepgenre import log
 from deepgenre.data.clip import Clip
 from deepgenre.errors import UserError
-from deepgenre.evaluation import run_record
+from deepgenre.evaluation import run_commands
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.figures import confusion, curves, network, style, tags
 from deepgenre.evaluation.report import clips, evaluations, media, pages
@@ -34,7 +34,7 @@ def run(workdir: Path, data_dir: Path | None, output: Path | None) -> int:
     """
     found = [evaluations.read(folder) for folder in evaluations.folders(workdir)]
     path = output or workdir / "report.html"
-    spec, commands = read_spec(workdir), run_record.read(workdir)
+    spec, commands = read_spec(workdir), run_commands.read(workdir)
     notes: list[str] = []
     if data_dir is None and commands:
         data_dir = Path(commands[-1]["data_dir"])
@@ -72,8 +72,10 @@ def read_spec(workdir: Path) -> Spec | None:
     if not path.exists():
         return None
     try:
-        return specs.from_json(parse_json(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        fields = parse_json(path.read_text(encoding="utf-8"))
+        fields.pop("data_dir", None)  # the location of the run's data
+        return specs.from_json(fields)
+    except (ValueError, AttributeError) as error:
         raise UserError(f"{path}: is damaged ({error}); remove it") from error
 
 
