@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepgenre.audio.frontend import FrontEnd
+from deepgenre.audio.frontend import FrontEnd, levels
 from deepgenre.data import shards
 from deepgenre.data.classes import most_frequent
 from deepgenre.data.clip import Clip, Dataset
@@ -143,8 +143,9 @@ def test_copies_of_stored_waveforms_are_reported(tmp_path):
 
     def waveform() -> np.ndarray:
         loudness = np.repeat(rng.uniform(0, 1, 40), frontend.sample_rate_hz // 4)
-        return (loudness * rng.normal(0, 0.2, loudness.size))[:, None].astype(np.float32)
+        return (loudness * rng.normal(0, 0.2, loudness.size)).astype(np.float32)
 
     first, second = waveform(), waveform()
-    found = copies_in_store(tmp_path, [0.5 * first], [second, first], frontend)
+    copy, other, original = (levels(one, frontend) for one in (0.5 * first, second, first))
+    found = copies_in_store(tmp_path, [copy], [other, original], frontend)
     assert found["pairs"] == [["2", "1"]]

@@ -21,7 +21,7 @@ def robustness(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure = style.new(6.5, 0.9 + 0.23 * len(results))
     axes = figure.subplots()
     axes.barh(range(len(results)), values, 0.75, color=colours)
-    axes.axvline(values[0], color=style.INK, linewidth=0.8, linestyle="--")
+    axes.axvline(values[0], color=style.INK, linewidth=0.8, linestyle="--", clip_on=False)
     for row, value in enumerate(values):
         axes.text(1.02, row, f"{value:.3f}", va="center", fontsize=8)  # beside all bars
     axes.set_yticks(range(len(results)), [*results], fontsize=8)
