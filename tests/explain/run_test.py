@@ -115,7 +115,7 @@ def test_a_batch_continues_after_files_that_fail(weights, tmp_path, monkeypatch,
     [
         (("--target=jaz",), "--target: 'jaz' is unknown; did you mean 'jazz'? known: blues"),
         (("--method=shapley",), "--method: 'shapley' is unknown; did you mean 'shap'?"),
-        (("--output=",), "--output: give a folder"),
+        (("--output=",), "--output=: is empty; give a value"),
         (("--weights=gtzn",), "--weights: 'gtzn' is unknown; did you mean 'gtzan'?"),
     ],
 )

@@ -164,7 +164,7 @@ def test_invalid_lists_of_weights_are_errors(monkeypatch, capsys, tones, weights
 def test_other_modes_refuse_weights_side_by_side(monkeypatch, capsys, tones, tmp_path):
     flags = ["--weights=gtzan,other", f"--output={tmp_path / 'o.npz'}"]
     assert tiny.call(monkeypatch, "embed", tones, *flags) == 1
-    assert "only predict uses several weights side by side" in capsys.readouterr().err
+    assert "only predict and eval use several weights side by side" in capsys.readouterr().err
 
 
 def test_summary_states_counts_and_kinds_of_failures(predict, tones, tmp_path):

@@ -230,7 +230,7 @@ def test_output_inside_library_is_not_organised(organize, library):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output="], "--output: give a folder"),
+        (["--output="], "--output=: is empty; give a value"),
         (["--files=nowhere"], "does not exist"),
         ([], "--files: give"),
         (["--threshold=2", "--files=x"], "--threshold: must be 0 to 1"),

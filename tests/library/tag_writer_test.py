@@ -182,7 +182,7 @@ def test_journal_is_locked(tmp_path):
     song = write_tone(tmp_path / "x.flac")
     with (
         journal.appending(tmp_path / "journal.jsonl"),
-        pytest.raises(UserError, match="another run"),
+        pytest.raises(UserError, match="is being updated by process"),
     ):
         write(tmp_path, song)
 

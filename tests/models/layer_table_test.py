@@ -46,6 +46,8 @@ def test_branches_and_sums_of_musicnn():
 def test_every_network_is_complete_and_connected(name, size, classes, count):
     rows = table(name, size[0], size[1], classes)
     assert sum(row.num_parameters for row in rows) == count
+    if len(rows) == 1:  # a network without layers, such as kernel_ridge
+        return
     used = {source for row in rows for source in row.sources}
     with_shape = [index for index, row in enumerate(rows) if row.shape]
     assert rows[with_shape[-1]].shape[-1] == classes

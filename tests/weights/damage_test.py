@@ -69,21 +69,27 @@ def stored(monkeypatch, tones, tmp_path) -> list[str]:
     return flags
 
 
-@pytest.mark.parametrize("damage", ["truncated", "one bit flipped", "deleted"])
-def test_message_names_store_of_damaged_shard(monkeypatch, capfd, stored, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["truncated", "deleted"])
+def test_training_rebuilds_a_damaged_shard(monkeypatch, capfd, stored, tmp_path, damage):
     (shard,) = tmp_path.glob("store/*/shards/*.arrayrecord")
-    if damage == "truncated":
-        truncate(shard)
-    elif damage == "deleted":
-        shard.unlink()
-    else:
-        content = bytearray(shard.read_bytes())
-        content[len(content) // 2] ^= 1
-        shard.write_bytes(content)
+    truncate(shard) if damage == "truncated" else shard.unlink()
+    capfd.readouterr()
+    assert tiny.call(monkeypatch, *stored, f"--workdir={tmp_path / 'run'}") == 0
+    assert shard.stem in capfd.readouterr().err
+
+
+def test_a_flipped_bit_is_found_when_the_record_is_read(monkeypatch, capfd, stored, tmp_path):
+    (shard,) = tmp_path.glob("store/*/shards/*.arrayrecord")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
     capfd.readouterr()
     assert tiny.call(monkeypatch, *stored, f"--workdir={tmp_path / 'run'}") == 1
     _, last = read_output(capfd)
-    assert last.startswith(f"deepgenre: {shard.parents[1]}: a shard is missing or damaged (")
+    assert last.startswith(f"deepgenre: {shard.parents[1]}/shards/{shard.name}: ")
+    assert "deepgenre prepare" in last
+    assert tiny.call(monkeypatch, *stored, "--mode=prepare") == 0
+    assert tiny.call(monkeypatch, *stored, f"--workdir={tmp_path / 'run'}") == 0
 
 
 def test_prepare_rebuilds_damaged_index(monkeypatch, stored, tmp_path):
