@@ -5,6 +5,7 @@
 - tempo and key: on *synthetic* pieces of 30 s, whose true values are known. Accuracy 1 is the share
   within 4 %, accuracy 2 also accepts 2, 3, 1/2 and 1/3 times the tempo (MIREX); the key score of
   MIREX counts 0.5 for a fifth, 0.3 for the relative and 0.2 for the parallel key;
+- tempo and key of --files: how often they follow a change of speed by a known factor;
 - loudness: against the filter ebur128 of ffmpeg on --files;
 - fingerprints: recall on copies of --files that ffmpeg re-encodes, makes quieter or trims, and
   pairs that match among --files themselves;
@@ -33,6 +34,7 @@ _NUM_PIECES = flags.DEFINE_integer("num_pieces", 300, "Synthetic pieces.")
 _NUM_COPIED = flags.DEFINE_integer("num_copied", 50, "Files to copy for fingerprints.")
 _SEED = flags.DEFINE_integer("seed", 1, "Of the pieces; the methods were chosen on 777.")
 RATE_HZ = 22_050
+SEMITONES = (-2, -1, 1, 2)  # of a change of speed
 COPIES = {  # options of ffmpeg, and the suffix
     "mp3, 64 kb/s": ("-b:a", "64k", ".mp3"),
     "opus, 32 kb/s": ("-b:a", "32k", ".opus"),
@@ -113,6 +115,46 @@ def _number(value: describe.Descriptor) -> float:
     return float("nan" if value is None else value)
 
 
+def consistency(files: Sequence[Path]) -> None:
+    """Prints how often tempo and key follow a change of speed by a known number of semitones.
+
+    Real recordings have no annotated tempo and key here, but the same samples at another rate have
+    a tempo and a tonic that differ by known amounts: an estimate that is right follows.
+    """
+    rows = []
+    for path in files:
+        blocks: list[tuple[int, np.ndarray, int]] = []
+        for _ in decoding.blocks(path, observe=lambda *block, kept=blocks: kept.append(block)):
+            pass
+        plain = _tempo_and_key(blocks, 1.0)
+        for semitones in SEMITONES:
+            factor = 2 ** (semitones / 12)
+            changed = _tempo_and_key(blocks, factor)
+            if None in (*plain, *changed):
+                continue
+            ratio = float(changed[0] or 0) / (float(plain[0] or 1) * factor)
+            hits = [abs(ratio / multiple - 1) < 0.04 for multiple in (1, 2, 3, 1 / 2, 1 / 3)]
+            tonic, mode = str(plain[1]).split()
+            moved = key.NAMES[(key.NAMES.index(tonic) + semitones) % 12]
+            score = key_score(str(changed[1]), f"{moved} {mode}")
+            rows.append((hits[0], any(hits), score == 1, score))
+    means = np.mean(rows, axis=0)
+    print(
+        f"follows {len(rows)} changes of speed of {len(files)} files: tempo "
+        f"{means[0]:.3f}, with multiples {means[1]:.3f}; key {means[2]:.3f}, MIREX {means[3]:.3f}"
+    )
+
+
+def _tempo_and_key(
+    blocks: Sequence[tuple[int, np.ndarray, int]], factor: float
+) -> tuple[describe.Descriptor, describe.Descriptor]:
+    describer = describe.Describer(["tempo", "key"])
+    for start, samples, rate_hz in blocks:
+        describer.observe(start, samples, round(rate_hz * factor))
+    values = describer.values()
+    return values["tempo_bpm"], values["key"]
+
+
 def duplicate_recall(files: Sequence[Path], num_copied: int) -> None:
     """Prints the recall on copies, and the pairs that match among the files themselves."""
     fingerprints = [duplicates.fingerprint(path) for path in files]
@@ -136,6 +178,7 @@ def main(_: Sequence[str]) -> None:
     """Runs all measurements; those of real files where --files are given."""
     synthetic_accuracy(_NUM_PIECES.value, _SEED.value)
     if files := expand(_FILES.value).audio:
+        consistency(files)
         loudness_differences(files)
         duplicate_recall(files, _NUM_COPIED.value)
 
