@@ -5,7 +5,7 @@
 Filters are learnt from the training clips without labels; then only the head is trained, to the
 minimum of a convex loss: whole clips without augmentation, plain weight decay. Together with the
 networks of configs/gtzan_best.py it formed the ensemble shipped as `gtzan` before. Scores and
-seeds: README.md.
+seeds: docs/results.md.
 """
 
 from deepgenre import config as defaults

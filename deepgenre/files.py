@@ -181,8 +181,8 @@ def remove_abandoned(folder: Path, name: str = "") -> None:
     """Removes the temporary files in a folder whose process ended without removing them.
 
     Only regular files named like those of `replacing`, whose process was one of this host, has
-    ended, and does not lock the file: containers may share a host's name. Files of versions before
-    0.3, which did not name the host, only where they are temporary files of `name`, if one is
+    ended, and does not lock the file: containers may share a host's name. Files of earlier
+    versions, which did not name the host, only where they are temporary files of `name`, if one is
     given.
     """
     if not os.access(folder, os.R_OK):
@@ -198,15 +198,6 @@ def remove_abandoned(folder: Path, name: str = "") -> None:
             with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
                 if _try_lock(stream.fileno()) is not False:
                     Path(entry.path).unlink()
-
-
-def is_abandoned(name: str) -> bool:
-    """Returns whether a name of `process_name` is that of a process of this host that has ended.
-
-    Also for the plain process ids of versions before 0.3.
-    """
-    match = re.fullmatch(r"(?:([0-9a-f]{6})-)?([1-9]\d{0,9})", name, re.ASCII)
-    return bool(match) and match[1] in (None, _host()) and not process_runs(int(match[2]))
 
 
 def process_runs(process_id: int) -> bool:

@@ -11,7 +11,7 @@ from deepgenre.errors import UserError
 
 
 def train(files: Sequence[str]) -> int:
-    """Runs mode `train`."""
+    """Runs mode `train`; returns the exit code."""
     from deepgenre.training import cross_validation, train
 
     config = values.config()
@@ -20,7 +20,7 @@ def train(files: Sequence[str]) -> int:
 
 
 def prepare(files: Sequence[str]) -> int:
-    """Runs mode `prepare`."""
+    """Runs mode `prepare`; returns the exit code."""
     from deepgenre import config
     from deepgenre.data import prepare
 
@@ -29,7 +29,7 @@ def prepare(files: Sequence[str]) -> int:
 
 
 def evaluate_weights(files: Sequence[str]) -> int:
-    """Runs mode `eval`."""
+    """Runs mode `eval`; returns the exit code."""
     from deepgenre import log
     from deepgenre.evaluation import evaluate
     from deepgenre.library import mapping
@@ -62,7 +62,8 @@ def evaluate_weights(files: Sequence[str]) -> int:
 
 
 def audit(files: Sequence[str]) -> int:
-    """Runs mode `audit`."""
+    """Runs mode `audit`; returns the exit code."""
+    from deepgenre.evaluation import evaluate
     from deepgenre.evaluation.audit import run as audits
 
     data = None
@@ -71,7 +72,8 @@ def audit(files: Sequence[str]) -> int:
         from deepgenre.weights.spec import config_of
 
         config = config_of(loading.load(*values.weights()).spec)
-        workdir = Path(flags.WORKDIR.value or flags.WEIGHTS.value[0])
+        given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+        workdir = evaluate.place_of(values.weights(), given)
         data = audits.Data(config, values.data_dir(config), workdir)
     elif flags.CONFIG.value:
         data = audits.Data(values.config(), values.data_dir(values.config()))
@@ -79,18 +81,21 @@ def audit(files: Sequence[str]) -> int:
 
 
 def robustness(files: Sequence[str]) -> int:
-    """Runs mode `robustness`."""
-    from deepgenre.evaluation import robustness
+    """Runs mode `robustness`; returns the exit code."""
+    from deepgenre.evaluation import evaluate, robustness
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    weights = loading.load(*values.weights())
+    sources = values.weights()
+    weights = loading.load(*sources)
     data_dir = values.data_dir(config_of(weights.spec))
-    return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, values.workdir())
+    given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+    place = evaluate.place_of(sources, given)
+    return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, place)
 
 
 def predict(files: Sequence[str]) -> int:
-    """Runs mode `predict`."""
+    """Runs mode `predict`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
     from deepgenre.weights import loading
@@ -103,7 +108,7 @@ def predict(files: Sequence[str]) -> int:
 
 
 def embed(files: Sequence[str]) -> int:
-    """Runs mode `embed`."""
+    """Runs mode `embed`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import embed
     from deepgenre.weights import loading
@@ -115,7 +120,7 @@ def embed(files: Sequence[str]) -> int:
 
 
 def similar(files: Sequence[str]) -> int:
-    """Runs mode `similar`."""
+    """Runs mode `similar`; returns the exit code."""
     from deepgenre.library import similar
     from deepgenre.weights import loading
 
@@ -132,7 +137,7 @@ def similar(files: Sequence[str]) -> int:
 
 
 def explain(files: Sequence[str]) -> int:
-    """Runs mode `explain`."""
+    """Runs mode `explain`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.explain import run
     from deepgenre.explain.explanation import DEFAULT_METHOD
@@ -151,7 +156,7 @@ def explain(files: Sequence[str]) -> int:
 
 
 def organize(files: Sequence[str]) -> int:
-    """Runs mode `organize`."""
+    """Runs mode `organize`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
@@ -167,7 +172,7 @@ def organize(files: Sequence[str]) -> int:
 
 
 def watch(files: Sequence[str]) -> int:
-    """Runs mode `watch`."""
+    """Runs mode `watch`; returns the exit code."""
     from deepgenre.inference import thresholds
     from deepgenre.library import watch
     from deepgenre.weights import loading
@@ -184,7 +189,7 @@ def watch(files: Sequence[str]) -> int:
 
 
 def duplicates(files: Sequence[str]) -> int:
-    """Runs mode `duplicates`."""
+    """Runs mode `duplicates`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.library import duplicates
 
@@ -192,7 +197,7 @@ def duplicates(files: Sequence[str]) -> int:
 
 
 def report(files: Sequence[str]) -> int:
-    """Runs mode `report`."""
+    """Runs mode `report`; returns the exit code."""
     from deepgenre.evaluation.report import report
 
     data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
@@ -200,14 +205,14 @@ def report(files: Sequence[str]) -> int:
 
 
 def compare(files: Sequence[str]) -> int:
-    """Runs mode `compare`."""
+    """Runs mode `compare`; returns the exit code."""
     from deepgenre.evaluation.report import compare
 
     return compare.run([*map(Path, files)], flags.EVAL_SPLIT.value, values.output())
 
 
 def figures(files: Sequence[str]) -> int:
-    """Runs mode `figures`."""
+    """Runs mode `figures`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.evaluation.report import paper_figures
 
@@ -218,7 +223,7 @@ def figures(files: Sequence[str]) -> int:
 
 
 def style(files: Sequence[str]) -> int:
-    """Runs mode `style`."""
+    """Runs mode `style`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.synthesis import style
     from deepgenre.weights import loading
@@ -231,7 +236,7 @@ def style(files: Sequence[str]) -> int:
 
 
 def generate(files: Sequence[str]) -> int:
-    """Runs mode `generate`."""
+    """Runs mode `generate`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.synthesis import generate
     from deepgenre.weights import loading
@@ -242,7 +247,7 @@ def generate(files: Sequence[str]) -> int:
 
 
 def filters(files: Sequence[str]) -> int:
-    """Runs mode `filters`."""
+    """Runs mode `filters`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.synthesis import filters
     from deepgenre.weights import loading
@@ -263,7 +268,7 @@ def filters(files: Sequence[str]) -> int:
 
 
 def calibrate(files: Sequence[str]) -> int:
-    """Runs mode `calibrate`."""
+    """Runs mode `calibrate`; returns the exit code."""
     from deepgenre.evaluation import calibrate
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
@@ -274,14 +279,14 @@ def calibrate(files: Sequence[str]) -> int:
 
 
 def export(files: Sequence[str]) -> int:
-    """Runs mode `export`."""
+    """Runs mode `export`; returns the exit code."""
     from deepgenre.weights import export, loading
 
     return export.run(loading.load(*values.weights()), values.output(), flags.DTYPE.value)
 
 
 def import_weights(files: Sequence[str]) -> int:
-    """Runs mode `import`."""
+    """Runs mode `import`; returns the exit code."""
     from deepgenre.weights import import_published
 
     wheel = Path(flags.WHEEL.value) if flags.WHEEL.value else None
@@ -289,7 +294,7 @@ def import_weights(files: Sequence[str]) -> int:
 
 
 def demo(files: Sequence[str]) -> int:
-    """Runs mode `demo`."""
+    """Runs mode `demo`; returns the exit code."""
     from deepgenre.cli import demo
 
     return demo.run(values.config(), values.data_dir(values.config()), values.workdir())

@@ -116,8 +116,8 @@ MODES: Mapping[str, Mode] = {
         "Imposes the textures of one song on another, as sound: an experiment.",
         ("files", "style", "output", *_EXPERIMENT, *_WEIGHTS),
         (
-            "style song.mp3 --style=other.mp3 --output=FOLDER",
-            "style song.mp3 --style=other.mp3 --output=FOLDER --check=msd_musicnn --steps=400",
+            "style song.mp3 --style=other.mp3 --weights=mtt_musicnn --output=FOLDER",
+            "style a.mp3 --style=b.mp3 --weights=runs/mine --check=msd_musicnn --output=FOLDER",
         ),
         files=True,
     ),
@@ -139,7 +139,7 @@ MODES: Mapping[str, Mode] = {
             *(*_WEIGHTS, "summary"),
         ),
         (
-            "filters songs/ --output=FOLDER",
+            "filters songs/ --weights=runs/mine --output=FOLDER",
             "filters songs/ --weights=mtt_musicnn --layer=front_0 --channels=3,17 --output=FOLDER",
         ),
         files=True,

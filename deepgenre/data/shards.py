@@ -7,7 +7,7 @@
 
 The index is written last: a shard without one is incomplete and ignored. A row that was changed,
 dropped or moved does not match the footer; a record that is damaged, or belongs to another row,
-does not match the checksum in its row. Versions before 0.3 wrote neither checksums nor footers:
+does not match the checksum in its row. Versions of 0.1.0 wrote neither checksums nor footers:
 `upgrade` adds them, after comparing records with the sizes and sums in the rows.
 """
 
@@ -42,7 +42,7 @@ class Measured:
     source_mtime_ns: int
     shard: str = ""
     record: int = -1
-    crc32: int | None = None  # of the record; None: written before version 0.3
+    crc32: int | None = None  # of the record; None: written by version 0.1.0
 
 
 @dataclasses.dataclass(frozen=True)

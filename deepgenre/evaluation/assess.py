@@ -143,7 +143,7 @@ def _warn(evaluation: dict[str, Any], results: metrics.Metrics) -> None:
         log.warning("no tag has both a positive and a negative clip: its metrics are undefined")
     supports = [row["support"] for row in evaluation["per_class"]]
     if not evaluation["multi_label"] and sum(map(bool, supports)) == 1:
-        log.warning("all clips are of one class: accuracy says nothing about the others")
+        log.warning("all clips are of one class: accuracy does not measure the others")
 
 
 def _listed(excluded: dict[str, int]) -> str:

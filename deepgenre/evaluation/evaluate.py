@@ -28,7 +28,7 @@ class Options:
     """What to evaluate on, and where to write."""
 
     data_dir: Path
-    part: str = ""  # '': test where the split has it, else valid
+    part: str = ""  # '': held_out of a fold, else test, else valid
     config: Config | None = None  # reads and splits the data; None: the weights' own config
     mapping: Mapping[str, str] | None = None  # class by label of the data; with `config` only
     exclude_unknown: bool | None = None  # None: with `config` only
@@ -51,7 +51,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
             clips,
             _chooser(sources, clips, options, name),
             source=" + ".join(sources),
-            workdir=_workdir(sources, options),
+            workdir=place_of(sources, options.workdir),
             near_duplicates=options.near_duplicates,
         )
         log.info(
@@ -154,16 +154,16 @@ def _chooser(sources: Sequence[str], clips: Clips, options: Options, name: str) 
 
 def _place(sources: Sequence[str], options: Options, name: str) -> Path:
     """Returns the folder of evaluations: in the workdir, by name or step of the weights."""
-    workdir, path = _workdir(sources, options), expand_home(sources[0])
+    workdir, path = place_of(sources, options.workdir), expand_home(sources[0])
     if options.workdir:
         return workdir / name
     return workdir / f"step-{path.name}" if workdir == path.parent.parent else workdir
 
 
-def _workdir(sources: Sequence[str], options: Options) -> Path:
+def place_of(sources: Sequence[str], workdir: Path | None) -> Path:
     """Returns the workdir given, the run of the weights, or a folder of PLACE."""
-    if options.workdir:
-        return options.workdir
+    if workdir:
+        return workdir
     path = expand_home(sources[0])
     if len(sources) == 1 and path.is_dir():
         is_checkpoint = path.name.isdigit() and (path / "_CHECKPOINT_METADATA").exists()

@@ -29,7 +29,7 @@ MIN_SECONDS = 8.0  # shorter clips have too little to tell copies from similar r
 MAX_SHIFT_SECONDS = 2.0
 SPEEDS_SEMITONES = (0.0, -1.0, -0.5, 0.5, 1.0)
 MAX_CLIPS_OF_SPEEDS = 6_000  # for more clips, only copies of equal speed are looked for
-# On the 709 clips of GTZAN at hand, all pairs that Sturm (2013) lists as exact repetitions are
+# On 709 clips of GTZAN, all pairs that Sturm (2013) lists as exact repetitions are
 # above, and all other pairs but other excerpts and versions of one recording below.
 MIN_SIMILARITY = 0.65
 MIN_PROJECTED = 0.4  # cosine after projection; its error has a standard deviation of 0.06

@@ -103,17 +103,17 @@ def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Op
             path, window_seconds,
         )  # fmt: skip
     explanation = explain(weights, window.levels, spec.classes[index], options.method)
-    heard = important_parts(window.samples, rate_hz, explanation)
+    sound = important_parts(window.samples, rate_hz, explanation)
     fields = {
         "file": encodable(str(path)),
         "start_seconds": round(window.start_seconds, 3),
         "window_seconds": round(window_seconds, 3),
         "song_score": round(float(song_scores[index]), 4),
         **to_json(explanation, window.start_seconds),
-        "sound": _measured(heard, rate_hz),
+        "sound": _measured(sound, rate_hz),
     }
     base = options.output / name
-    _write_sound(base.with_name(f"{name}.flac"), heard.samples, rate_hz)
+    _write_sound(base.with_name(f"{name}.flac"), sound.samples, rate_hz)
     _write_numbers(base.with_name(f"{name}.npz"), explanation, window.start_seconds)
     _draw(base.with_name(f"{name}.png"), explanation, fields, path)
     with replacing(base.with_name(f"{name}.json")) as temporary:
@@ -158,14 +158,14 @@ def _parts(explanation: Explanation, start_seconds: float) -> list[dict[str, flo
     return [{name: round(float(value), 3) for name, value in part.items()} for part in parts]
 
 
-def _measured(heard: Sound, rate_hz: int) -> dict[str, float | None]:
+def _measured(sound: Sound, rate_hz: int) -> dict[str, float | None]:
     """Returns the gain, peak and loudness of the important parts."""
     meter = Meter(rate_hz, 1)
-    meter.add(heard.samples[:, None])
+    meter.add(sound.samples[:, None])
     measured = meter.result()
-    peak = float(np.abs(heard.samples).max(initial=0.0))
+    peak = float(np.abs(sound.samples).max(initial=0.0))
     return {
-        "gain_db": round(heard.gain_db, 2),
+        "gain_db": round(sound.gain_db, 2),
         "peak_dbfs": round(20 * float(np.log10(peak)), 2) if peak else None,
         "loudness_lufs": measured.integrated_lufs and round(measured.integrated_lufs, 2),
     }

@@ -10,7 +10,7 @@ import scipy.ndimage
 
 from deepgenre.explain.explanation import Explanation
 
-KEPT = 0.2  # share of the plane that is heard, at most
+KEPT = 0.2  # share of the plane that is kept, at most
 SMOOTHING_SECONDS = 0.05
 SMOOTHING_BANDS = 1.5
 FFT_SECONDS = 0.08  # length of a frame, to the next power of two: frames overlap by 3/4
@@ -53,7 +53,7 @@ def mask_of(explanation: Explanation) -> np.ndarray:
 
 
 def smoothed(values: np.ndarray, seconds_per_frame: float) -> np.ndarray:
-    """Returns a map, (frames, bands), whose single cells are merged to what can be heard."""
+    """Returns a map, (frames, bands), smoothed to the resolution of audible differences."""
     frames = max(0.5, SMOOTHING_SECONDS / seconds_per_frame)
     return scipy.ndimage.gaussian_filter(values, (frames, SMOOTHING_BANDS), mode="nearest")
 

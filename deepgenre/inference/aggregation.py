@@ -9,8 +9,6 @@ from deepgenre.evaluation.calibration import calibrate
 from deepgenre.inference.infer import FileOutputs
 from deepgenre.weights.spec import Spec
 
-AGGREGATIONS = ("mean", "max", "attention")
-
 
 def check(aggregation: str, spec: Spec) -> None:
     """Raises UserError for 'attention' where the network has no attention over windows."""

@@ -21,7 +21,7 @@ PRIOR = Prior(distance=1e-2, smoothness=1.0)
 STEPS = 100
 STEP_DB = 1.0
 NOISE_DB = 6.0
-SHORTEST_SECONDS = 1.0  # of an excerpt as sound: shorter responses are heard with what is around
+SHORTEST_SECONDS = 1.0  # of an excerpt as sound: shorter responses get what is around them
 FLOOR_DB = -100.0
 
 
@@ -148,8 +148,8 @@ def _compile_maximisation(weights: Weights, layer: str, top: Top) -> Callable[[i
         power = 10 ** (excerpt.decibels / 10)
         waveform = sounds.at_peak(inversion.from_mel_power(power, spec.frontend))
         levels = window(front_end.levels(waveform, spec.frontend), 0, spec.window_frames)
-        heard = float(np.asarray(respond(weights.variables, levels[None]))[0, channel])
-        return Maximised(excerpt, waveform, heard)
+        response = float(np.asarray(respond(weights.variables, levels[None]))[0, channel])
+        return Maximised(excerpt, waveform, response)
 
     return maximise
 

@@ -93,9 +93,9 @@ def hits(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     A clip's class is that of its highest target, the first of several. For tags, a clip without any
     has equal targets, and is not counted.
     """
-    judged = targets.max(axis=-1) > targets.min(axis=-1)
-    correct = judged & (logits.argmax(axis=-1) == targets.argmax(axis=-1))
-    return correct.sum(), judged.sum()
+    evaluated = targets.max(axis=-1) > targets.min(axis=-1)
+    correct = evaluated & (logits.argmax(axis=-1) == targets.argmax(axis=-1))
+    return correct.sum(), evaluated.sum()
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int, *, multi_label: bool) -> ClassWeights:

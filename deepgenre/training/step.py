@@ -47,7 +47,7 @@ def train_step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """Returns the state after one step, and its scalars.
 
-    'loss' and 'gradient_norm'; 'judged', the number of clips that have a class, and 'hits', those
+    'loss' and 'gradient_norm'; 'evaluated', the number of clips with a class, and 'hits', those
     of them whose highest score is that class, for tags the first one. Loss and gradients are
     averaged over the devices of `axis_name`. rate: factor on the learning rate of the schedule.
     """
@@ -85,12 +85,12 @@ def train_step(
         )
         return loss.mean(), (updates.get("batch_stats", {}), losses.hits(logits, targets))
 
-    (loss, (batch_stats, (hits, judged))), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+    (loss, (batch_stats, (hits, evaluated))), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
     if axis_name:
         loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
-        hits, judged = jax.lax.psum((hits, judged), axis_name)
+        hits, evaluated = jax.lax.psum((hits, evaluated), axis_name)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     new_state = State(
@@ -101,7 +101,7 @@ def train_step(
         averages=_averages(state, {"params": params, "batch_stats": batch_stats}, recipe),
     )
     scalars = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
-    return new_state, {**scalars, "hits": hits, "judged": judged}
+    return new_state, {**scalars, "hits": hits, "evaluated": evaluated}
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:

@@ -46,7 +46,7 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
         raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
     devices.check_batch_size(config.batch_size)
     with _sole_run(workdir):
-        # What asks for a stop before the first step takes effect after it: that step is saved.
+        # A request to stop before the first step takes effect after it: that step is saved.
         with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
             prepared = _prepare_once(config, data_dir)
             plan = make_plan(config, prepared)

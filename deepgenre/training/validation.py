@@ -76,9 +76,11 @@ class Validation:
         loss = float(values.mean())
         rate = float(self.schedule(step - 1)) * self.rate_scale()
         epoch = step / self.plan.steps_per_epoch
-        hits, judged = (sum(float(one[name]) for one in on_host) for name in ("hits", "judged"))
+        hits, evaluated = (
+            sum(float(one[name]) for one in on_host) for name in ("hits", "evaluated")
+        )
         name = "argmax_accuracy" if self.plan.spec.multi_label else "accuracy"
-        accuracy = {name: hits / judged} if judged else {}  # no clip has a tag
+        accuracy = {name: hits / evaluated} if evaluated else {}  # no clip has a tag
         self.write(step, "train", {"epoch": epoch, "loss": loss, **accuracy, "learning_rate": rate})
         return loss
 

@@ -12,7 +12,6 @@ MAX_LISTED = 20  # examples in the details of a finding
 COPY_COSINE = 0.9999  # of standardised features of two rows that are copies
 SEPARABLE = 0.95  # area under the ROC curve of one class by a property that is not music
 SEPARABLE_MEAN = 0.85  # of all classes on average
-PROBE_DROP = 0.1  # of the accuracy of a probe, where whole batches are held out
 Check = Callable[[Subject], Finding]
 
 
@@ -28,7 +27,7 @@ def near_duplicate_clips(subject: Subject) -> Finding:
     elif subject.features is not None:
         pairs = equal_rows(subject.features)
     else:
-        return _unchecked(check, "neither spectrograms nor features are at hand")
+        return _unchecked(check, "there are neither spectrograms nor features")
     if not pairs:
         return Finding(check, "ok", f"none among {len(subject.keys)} clips")
     listed, crossing, relabelled = [], 0, 0
@@ -148,7 +147,7 @@ def separable_by(check: str, name: str) -> Check:
 
     def run(subject: Subject) -> Finding:
         if name not in subject.nuisances or not subject.labels:
-            return _unchecked(check, f"the {name} of the clips is not at hand")
+            return _unchecked(check, f"the {name} of the clips is unknown")
         found = nuisances.separability(subject.nuisances[name], subject.labels, subject.groups)
         if found is None:
             return _unchecked(check, "too few clips of each class")
@@ -170,7 +169,7 @@ def consulted_test(subject: Subject) -> Finding:
     check = "test part consulted"
     count, weights = len(subject.consultations), {one.weights for one in subject.consultations}
     if not count:
-        return _unchecked(check, "no ledger of evaluations is at hand")
+        return _unchecked(check, "there is no ledger of evaluations")
     text = f"{count} times, with {len(weights)} different weights"
     if len(weights) <= 1:
         return Finding(check, "ok", text)

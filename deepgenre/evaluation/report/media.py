@@ -36,7 +36,7 @@ class Excerpt:
 
 
 def clips_by_key(spec: Spec, data_dir: Path) -> dict[str, Clip]:
-    """Returns the clips of the run's dataset; UserError where it is not at hand."""
+    """Returns the clips of the run's dataset; UserError where it cannot be read."""
     config: Config = config_of(spec)
     dataset = read_dataset(config, data_dir)
     return {clip.key: clip for clip in dataset.clips}

@@ -84,7 +84,7 @@ def _title(workdir: Path, spec: Spec | None) -> str:
 
 
 def _sources(spec: Spec | None, data_dir: Path | None, notes: list[str]) -> dict[str, Clip]:
-    """Returns the clips of the dataset by key; {} with a note where it is not at hand."""
+    """Returns the clips of the dataset by key; {} with a note where it is not available."""
     if spec is None:
         notes.append("Spectrograms and audio are left out: the workdir has no config.json.")
         return {}

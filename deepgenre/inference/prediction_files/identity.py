@@ -37,7 +37,7 @@ def remove(output: Path) -> None:
 def check(output: Path, identity: Identity) -> None:
     """Raises UserError naming the settings in which an existing output differs from `identity`.
 
-    Warns where the output has none: versions before 0.3 wrote none.
+    Warns where the output has none: earlier versions wrote none.
     """
     path = path_of(output)
     try:
