@@ -140,13 +140,12 @@ def explain(files: Sequence[str]) -> int:
     """Runs mode `explain`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.explain import run
-    from deepgenre.explain.explanation import DEFAULT_METHOD
     from deepgenre.weights import loading
 
     options = run.Options(
         output=values.output(),
         target=flags.TARGET.value,
-        method=flags.METHOD.value or DEFAULT_METHOD,
+        method=flags.METHOD.value,
         start_seconds=flags.START_SECONDS.value,
         window_seconds=flags.WINDOW_SECONDS.value,
         hop_seconds=flags.HOP_SECONDS.value,

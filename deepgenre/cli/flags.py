@@ -99,7 +99,7 @@ METHOD = flags.DEFINE_string(
     "method",
     "",
     "gradient, smoothgrad, integrated_gradients, grad_cam, lrp, occlusion or shap; default "
-    "integrated_gradients",
+    "integrated_gradients, for networks without convolutions occlusion",
 )
 START_SECONDS = flags.DEFINE_float(
     "start_seconds",

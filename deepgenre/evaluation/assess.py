@@ -139,6 +139,13 @@ def _warn(evaluation: dict[str, Any], results: metrics.Metrics) -> None:
                 {"same_clip": "same key", "same_track": "same track", "same_group": "same group",
                  "near_duplicates": "same audio"}[name],
             )  # fmt: skip
+    trained = evaluation["leakage"]["same_clip"]
+    if trained and trained["clips"] and evaluation["part"] != "train":
+        log.warning(
+            "the weights were trained on %d of these %d clips: scores on other clips are lower",
+            trained["clips"],
+            evaluation["clips"],
+        )
     if results.get("tags_evaluated") == 0:
         log.warning("no tag has both a positive and a negative clip: its metrics are undefined")
     supports = [row["support"] for row in evaluation["per_class"]]

@@ -30,6 +30,8 @@ METHODS: Mapping[str, Callable[[Target], Attribution]] = {
     "shap": shap,
 }
 DEFAULT_METHOD = "integrated_gradients"
+DEFAULT_WITHOUT_CONVOLUTIONS = "occlusion"
+CONVOLUTION_AXES = 3  # of a kernel, at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +129,18 @@ def _prepare(weights: Weights, levels: np.ndarray, target: str) -> tuple[Plane, 
     if not np.isfinite(logits).all():
         raise UserError(f"the scores of {spec.model} are not finite; use other weights")
     return plane, logits, spec.classes.index(target) if target else int(np.argmax(logits))
+
+
+def default_method(weights: Weights) -> str:
+    """Returns the method for weights where none is chosen.
+
+    Of networks without convolutions, such as kernel_ridge, the features are medians, percentiles and
+    the like: their gradients along the way from 0 to the window do not add up in a few steps.
+    """
+    kernels = jax.tree.leaves(weights.variables["params"])
+    if any(np.ndim(kernel) >= CONVOLUTION_AXES for kernel in kernels):
+        return DEFAULT_METHOD
+    return DEFAULT_WITHOUT_CONVOLUTIONS
 
 
 def _attribute(network: "_Network", where: tuple[Any, ...], method: str) -> Attribution:

@@ -15,7 +15,8 @@ from deepgenre.audio.discover import Found
 from deepgenre.audio.loudness import Meter
 from deepgenre.errors import InterruptedRunError, UserError, look_up, unknown_name
 from deepgenre.explain import excerpt
-from deepgenre.explain.explanation import DEFAULT_METHOD, METHODS, Explanation, explain
+from deepgenre.explain.explanation import METHODS, Explanation, default_method, explain
+from deepgenre.explain.gradients import TOLERANCE
 from deepgenre.explain.grid import grid
 from deepgenre.explain.sound import Sound, important_parts, smoothed
 from deepgenre.files import for_soundfile, replacing
@@ -37,7 +38,7 @@ class Options:
 
     output: Path | None
     target: str = ""
-    method: str = DEFAULT_METHOD
+    method: str = ""  # of METHODS; '': `default_method`
     start_seconds: float | None = None
     window_seconds: float = 0.0
     hop_seconds: float = 0.0
@@ -49,6 +50,7 @@ def run(weights: Weights, inputs: Found, options: Options) -> int:
 
     Writes <name>.json, .npz, .png and .flac into the output folder.
     """
+    options = dataclasses.replace(options, method=options.method or default_method(weights))
     look_up(METHODS, options.method, "--method")
     if options.target and options.target not in weights.spec.classes:
         raise unknown_name("--target", options.target, weights.spec.classes)
@@ -59,7 +61,6 @@ def run(weights: Weights, inputs: Found, options: Options) -> int:
     weights = with_windows(weights, options.window_seconds, options.hop_seconds)
     with summary.batch("explain", options.summary) as counts:
         counts.files = len(inputs.files)
-        counts.results.append(options.output)
         _explain_all(weights, inputs, options, counts)
     return 1 if counts.failures else 0
 
@@ -75,11 +76,14 @@ def _explain_all(weights: Weights, inputs: Found, options: Options, counts: Batc
                     raise UserError(outputs.error)
                 line = _explain_song(weights, outputs, names[outputs.path], options)
             except UserError as error:
-                counts.failed(str(error), outputs.path)
+                message = str(error)
+                if str(outputs.path) not in message:
+                    message = f"{outputs.path}: {message}"
+                counts.failed(message, outputs.path)
             else:
                 counts.succeeded(outputs.seconds)
-                with bar.external_write_mode():
-                    print(line)
+                counts.results = [path for path in [options.output] if path]
+                log.result(line)
             bar.update()
             if stop_requested():
                 break
@@ -103,6 +107,12 @@ def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Op
             path, window_seconds,
         )  # fmt: skip
     explanation = explain(weights, window.levels, spec.classes[index], options.method)
+    if explanation.completeness_error > TOLERANCE:
+        log.warning(
+            "%s: the map of %s adds up to %.0f %% more or less than the change of the logit; "
+            "compare it with --method=occlusion",
+            path, options.method, 100 * explanation.completeness_error,
+        )  # fmt: skip
     sound = important_parts(window.samples, rate_hz, explanation)
     fields = {
         "file": encodable(str(path)),

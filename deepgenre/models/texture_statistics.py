@@ -66,7 +66,7 @@ def harmonic_percussive(x: jax.Array) -> jax.Array:
     statistics = (
         groups.mean(axis=axes),
         jnp.abs(groups).mean(axis=axes),
-        groups.std(axis=axes),
+        _root(groups.var(axis=axes)),
         (groups > 0).mean(axis=axes),
     )
     return jnp.concatenate(statistics, axis=-1)
@@ -79,7 +79,7 @@ def detail(x: jax.Array) -> jax.Array:
     FILTER_LENGTH bands or frames. The logarithm of the ratio of both means is added.
     """
     over_bands, over_time = (
-        jnp.sqrt(jnp.square(grouped_bands(x - mean_filter(x, axis), GROUP_BANDS)).mean(axis=-1))
+        _root(jnp.square(grouped_bands(x - mean_filter(x, axis), GROUP_BANDS)).mean(axis=-1))
         for axis in (2, 1)
     )
     means = (over_bands.mean(axis=1) + DETAIL_FLOOR, over_time.mean(axis=1) + DETAIL_FLOOR)
@@ -110,6 +110,12 @@ def _neighbours(x: jax.Array, axis: int, length: int = FILTER_LENGTH) -> list[ja
     padding[axis] = (half, half)
     padded = jnp.pad(x, padding, mode="symmetric")
     return [jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(length)]
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """Returns the square root, whose gradient is 0 at 0: bands without sound are constant."""
+    is_positive = x > 0
+    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, x, 1.0)), 0.0)
 
 
 def _percentiles(x: jax.Array, percents: tuple[int, ...]) -> jax.Array:

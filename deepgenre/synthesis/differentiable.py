@@ -93,7 +93,10 @@ def layer_shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     levels = jax.ShapeDtypeStruct(shape, spec.frontend.stored_dtype)
     maps = jax.eval_shape(maps_of(spec, order.append), weights.variables, levels).maps
     if not maps:
-        raise UserError(f"--weights: {spec.model} has no convolution; give other weights")
+        raise UserError(
+            f"--weights: {spec.model} has no convolution; give those of a convolutional network, "
+            "e.g. mtt_musicnn (deepgenre import --source=musicnn)"
+        )
     return {name: maps[name].shape for name in order}
 
 

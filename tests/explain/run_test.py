@@ -8,6 +8,7 @@ import soundfile
 import tiny
 
 from deepgenre.audio.frontend import FrontEnd
+from deepgenre.explain.explanation import default_method
 from deepgenre.inference.infer import infer_files
 from deepgenre.weights import weight_file
 
@@ -129,3 +130,10 @@ def test_mistakes_are_one_line_before_any_file_is_read(
     assert tiny.call(monkeypatch, *given, *flags) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_default_method_depends_on_convolutions():
+    frontend = FrontEnd(n_mels=64, n_mfcc=8)
+    for model, expected in (("short_chunk", "integrated_gradients"), ("hamel", "occlusion")):
+        spec = tiny.spec(model=model, network={}, window_frames=128, frontend=frontend)
+        assert default_method(tiny.untrained(spec)) == expected

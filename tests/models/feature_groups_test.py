@@ -248,3 +248,16 @@ def test_sizes_of_the_groups():
 def test_unknown_feature_set_is_rejected():
     with pytest.raises(UserError, match=r"config.network.feature_set: 'larg'.*large"):
         feature_groups.group_names("larg")
+
+
+@pytest.mark.parametrize("name", [*feature_groups.STATISTICS, "chroma"])
+def test_gradients_are_finite_where_bands_and_frames_are_constant(name):
+    x = np.random.default_rng(0).normal(size=(1, 140, 64)).astype(np.float32)
+    x[:, :, 40:] = x[:, 120:] = -2.5  # no sound above a frequency, and padding
+
+    def total(values: jax.Array) -> jax.Array:
+        function = {**feature_groups.STATISTICS, "chroma": feature_groups.chroma}[name]
+        options = {"sample_rate_hz": 22_050} if name == "chroma" else {}
+        return jnp.square(function(values, **options)).sum()
+
+    assert bool(jnp.isfinite(jax.grad(total)(jnp.asarray(x))).all())

@@ -10,7 +10,7 @@ from deepgenre.errors import UserError
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.report import evaluations
 
-SAME = "evaluate both with the same --eval_split and data"
+SAME = "evaluate both on the same data, with the same --eval_split, config.split and config.seed"
 MAX_LISTED = 3
 
 

@@ -89,7 +89,10 @@ def _sources(spec: Spec | None, data_dir: Path | None, notes: list[str]) -> dict
         notes.append("Spectrograms and audio are left out: the workdir has no config.json.")
         return {}
     try:
-        return media.clips_by_key(spec, data_dir or Path(f"data/{spec.config['dataset']}"))
+        clips = media.clips_by_key(spec, data_dir or Path(f"data/{spec.config['dataset']}"))
+        if any(clip.precomputed for clip in clips.values()):
+            notes.append("The dataset contains spectrograms only: clips cannot be played.")
+        return clips
     except UserError as error:
         notes.append(f"Spectrograms and audio are left out; --data_dir finds the dataset: {error}")
         log.warning("without spectrograms and audio: %s", error)
