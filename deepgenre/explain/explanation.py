@@ -134,8 +134,8 @@ def _prepare(weights: Weights, levels: np.ndarray, target: str) -> tuple[Plane, 
 def default_method(weights: Weights) -> str:
     """Returns the method for weights where none is chosen.
 
-    Of networks without convolutions, such as kernel_ridge, the features are medians, percentiles and
-    the like: their gradients along the way from 0 to the window do not add up in a few steps.
+    Of networks without convolutions, such as kernel_ridge, the features are medians, percentiles
+    and the like: their gradients along the way from 0 to the window do not add up in a few steps.
     """
     kernels = jax.tree.leaves(weights.variables["params"])
     if any(np.ndim(kernel) >= CONVOLUTION_AXES for kernel in kernels):
