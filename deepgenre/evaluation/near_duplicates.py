@@ -11,8 +11,8 @@ Random projections find the candidates (Johnson and Lindenstrauss, 1984): all pa
 product per shift and speed. The signatures themselves decide.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,7 @@ PROJECTED = 256
 ROWS = 512  # of a matrix product
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two clips, by index, the smaller first, that contain the same audio."""
 
     first: int
@@ -172,13 +171,13 @@ def _candidates(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, in
             yield start + row, column
 
 
-def groups(pairs: Sequence[Pair]) -> list[list[int]]:
-    """Returns the groups of clips that pairs connect, each sorted, largest groups first."""
+def groups(pairs: Iterable[Pair | tuple[int, int]]) -> list[list[int]]:
+    """Returns the groups of indices that pairs connect, each sorted, largest groups first."""
     leader: dict[int, int] = {}
     for pair in pairs:
-        low, high = sorted(leader.get(index, index) for index in (pair.first, pair.second))
+        low, high = sorted(leader.get(index, index) for index in pair[:2])
         leader = {index: low if own == high else own for index, own in leader.items()}
-        leader |= {pair.first: low, pair.second: low}
+        leader |= dict.fromkeys(pair[:2], low)
     members: dict[int, list[int]] = {}
     for index in sorted(leader):
         members.setdefault(leader[index], []).append(index)

@@ -14,6 +14,7 @@ from deepgenre import log, summary
 from deepgenre.audio import acoustic_fingerprint, decoding, describe
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.evaluation import near_duplicates
 from deepgenre.files import updating, write_json_lines
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
@@ -86,11 +87,5 @@ def fingerprint(path: Path) -> np.ndarray:
 def groups(fingerprints: Mapping[Path, np.ndarray]) -> list[list[Path]]:
     """Returns groups of paths whose fingerprints match, directly or through another of them."""
     paths = list(fingerprints)
-    leader = list(range(len(paths)))  # the smallest index of each group
-    for first, second in acoustic_fingerprint.matches(list(fingerprints.values())):
-        low, high = sorted((leader[first], leader[second]))
-        leader = [low if index == high else index for index in leader]
-    members: dict[int, list[Path]] = {}
-    for index, path in zip(leader, paths, strict=True):
-        members.setdefault(index, []).append(path)
-    return [group for group in members.values() if len(group) > 1]
+    found = near_duplicates.groups(acoustic_fingerprint.matches(list(fingerprints.values())))
+    return [[paths[index] for index in group] for group in sorted(found)]

@@ -8,7 +8,7 @@ import numpy as np
 from deepgenre.audio import loudness
 from deepgenre.audio.mel import hann_window
 from deepgenre.errors import UserError
-from deepgenre.files import replacing
+from deepgenre.files import for_soundfile, replacing
 from deepgenre.synthesis.spectrum import stft
 
 LARGEST_PEAK = 0.99  # of full scale
@@ -40,7 +40,7 @@ def write(path: Path, waveform: np.ndarray, rate_hz: int) -> None:
     import soundfile
 
     with replacing(path) as temporary:
-        soundfile.write(temporary, waveform, rate_hz, "PCM_16", format="WAV")
+        soundfile.write(for_soundfile(temporary), waveform, rate_hz, "PCM_16", format="WAV")
 
 
 def measure(waveform: np.ndarray, rate_hz: int) -> dict[str, float | None]:

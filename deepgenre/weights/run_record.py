@@ -22,6 +22,22 @@ def write(workdir: Path, spec: Spec, data_dir: Path) -> None:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def read(workdir: Path) -> Spec | None:
+    """Returns the spec of a run; None of a workdir that contains evaluations only.
+
+    Raises UserError where the record is damaged.
+    """
+    path = workdir / NAME
+    if not path.exists():
+        return None
+    try:
+        fields = parse_json(path.read_text(encoding="utf-8"))
+        fields.pop("data_dir", None)  # the location of the run's data
+        return specs.from_json(fields)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: is damaged ({error}); remove it") from error
+
+
 def config(path: Path) -> dict[str, Any]:
     """Returns the config in a record; raises UserError where the file is none."""
     try:

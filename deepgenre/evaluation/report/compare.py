@@ -16,8 +16,9 @@ from deepgenre.evaluation.figures import curves, style
 from deepgenre.evaluation.paired import compare_paired, top_hits
 from deepgenre.evaluation.report import alignment, evaluations, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
-from deepgenre.evaluation.report.report import COUNTS, read_spec
+from deepgenre.evaluation.report.report import COUNTS
 from deepgenre.files import strict_json
+from deepgenre.weights import run_record
 from deepgenre.weights import spec as specs
 
 SEED = 0  # of the resamples
@@ -158,7 +159,7 @@ def _classes(found: Mapping[str, Evaluation]) -> dict[str, Any]:
 
 def _curves(runs: Sequence[Path], names: Sequence[str]) -> Markup | str:
     """Returns the validation curves of the runs that have them, '' where none has."""
-    spec = read_spec(runs[0])
+    spec = run_record.read(runs[0])
     lines = {
         name: log.read_metrics(run)
         for name, run in zip(names, runs, strict=True)
@@ -172,7 +173,7 @@ def _curves(runs: Sequence[Path], names: Sequence[str]) -> Markup | str:
 
 def _changes(first: Path, other: Path) -> list[str] | None:
     """Returns the settings that differ; None where a run has no config."""
-    old, new = read_spec(first), read_spec(other)
+    old, new = run_record.read(first), run_record.read(other)
     if old is None or new is None:
         return None
     return specs.differences(specs.without_paths(old).config, specs.without_paths(new).config)

@@ -17,10 +17,10 @@ from deepgenre.data.prepare import clip_levels
 from deepgenre.errors import UserError
 from deepgenre.evaluation.figures import confusion, curves, network, over_time, style, tags
 from deepgenre.evaluation.report import evaluations
-from deepgenre.evaluation.report.report import read_spec
 from deepgenre.models import build
 from deepgenre.models import network as network_row
 from deepgenre.models.layer_table import layers
+from deepgenre.weights import run_record
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec
 
@@ -42,7 +42,7 @@ def run(
     Raises:
       UserError: neither a config nor a run is given, or nothing could be drawn.
     """
-    spec = read_spec(workdir) if workdir else None
+    spec = run_record.read(workdir) if workdir else None
     config = config or (specs.config_of(spec) if spec else None)
     if config is None:
         raise UserError("figures: give --config, or --workdir of a run")

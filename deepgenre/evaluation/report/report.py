@@ -17,8 +17,8 @@ from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.figures import confusion, curves, network, style, tags
 from deepgenre.evaluation.report import clips, evaluations, media, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
-from deepgenre.files import parse_json
 from deepgenre.models.layer_table import layers
+from deepgenre.weights import run_record
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec
 
@@ -34,7 +34,7 @@ def run(workdir: Path, data_dir: Path | None, output: Path | None) -> int:
     """
     found = [evaluations.read(folder) for folder in evaluations.folders(workdir)]
     path = output or workdir / "report.html"
-    spec, commands = read_spec(workdir), run_commands.read(workdir)
+    spec, commands = run_record.read(workdir), run_commands.read(workdir)
     notes: list[str] = []
     if data_dir is None and commands:
         data_dir = Path(commands[-1]["data_dir"])
@@ -64,19 +64,6 @@ def run(workdir: Path, data_dir: Path | None, output: Path | None) -> int:
     )
     log.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return 0
-
-
-def read_spec(workdir: Path) -> Spec | None:
-    """Returns the spec of a run; None of a workdir that contains evaluations only."""
-    path = workdir / "config.json"
-    if not path.exists():
-        return None
-    try:
-        fields = parse_json(path.read_text(encoding="utf-8"))
-        fields.pop("data_dir", None)  # the location of the run's data
-        return specs.from_json(fields)
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: is damaged ({error}); remove it") from error
 
 
 def _title(workdir: Path, spec: Spec | None) -> str:
