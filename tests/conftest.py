@@ -8,6 +8,10 @@ import pytest
 import tiny
 from absl import flags
 
+from deepgenre.data import prepare
+from deepgenre.data.clip import Dataset
+from deepgenre.data.datasets import mtat
+
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_compilation_cache_dir", str(tiny.COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -47,3 +51,29 @@ def trained(tones: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         assert tiny.call(patch, *tiny.settings(tones), f"--workdir={workdir}") == 0
     return workdir
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Returns a list that records the keys of the clips that `prepare` decodes."""
+    keys: list[str] = []
+    clip_levels = prepare.clip_levels
+
+    def recording(clip, frontend, scale):
+        keys.append(clip.key)
+        return clip_levels(clip, frontend, scale)
+
+    monkeypatch.setattr(prepare, "clip_levels", recording)
+    return keys
+
+
+@pytest.fixture(scope="session")
+def real_mtat(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Returns MagnaTagATune by its real annotations, whole, with one empty mp3."""
+    folder = tmp_path_factory.mktemp("mtat")
+    for file in (shared_data / "mtat_annotations").iterdir():
+        (folder / file.name).symlink_to(file)
+    mp3 = folder / "mp3/f/american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria-30-59.mp3"
+    mp3.parent.mkdir(parents=True)
+    mp3.touch()
+    return mtat.read(folder)

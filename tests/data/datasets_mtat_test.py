@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepgenre.data.classes import most_frequent
-from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.clip import Clip
 from deepgenre.data.datasets import mtat
 from deepgenre.errors import UserError
 
@@ -180,21 +180,6 @@ def test_artist_disjoint_omits_test_clips_of_train_artists():
     }
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory) -> Dataset:
-    """Returns the dataset of the real tables, with one empty mp3."""
-    source = SHARED / "mtat_annotations"
-    if not source.exists():
-        pytest.skip(f"the real MagnaTagATune annotations are not at {source}")
-    folder = tmp_path_factory.mktemp("mtat")
-    for file in source.iterdir():
-        (folder / file.name).symlink_to(file)
-    mp3 = folder / "mp3/f/american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria-30-59.mp3"
-    mp3.parent.mkdir(parents=True)
-    mp3.touch()
-    return mtat.read(folder)
-
-
 def tagged(clips: tuple[Clip, ...]) -> list[Clip]:
     """Returns the clips with at least one of the 50 most frequent tags."""
     top = set(most_frequent(clips, 50))
@@ -205,19 +190,19 @@ def sizes(parts: dict[str, list[str]]) -> dict[str, int]:
     return {name: len(keys) for name, keys in parts.items()}
 
 
-def test_real_tags_equal_the_published_ones(real):
-    assert len(real.clips) == 25_860
-    assert len({name for clip in real.clips for name in clip.labels}) == 188
-    assert len({clip.group for clip in real.clips}) == 230
-    counts = Counter(name for clip in real.clips for name in clip.labels)
-    top = most_frequent(real.clips, 50)
+def test_real_tags_equal_the_published_ones(real_mtat):
+    assert len(real_mtat.clips) == 25_860
+    assert len({name for clip in real_mtat.clips for name in clip.labels}) == 188
+    assert len({clip.group for clip in real_mtat.clips}) == 230
+    counts = Counter(name for clip in real_mtat.clips for name in clip.labels)
+    top = most_frequent(real_mtat.clips, 50)
     assert [(name, counts[name]) for name in top] == TOP_50
 
 
-def test_real_folder_split_has_the_published_counts(real):
-    parts = mtat.folders(real.clips, 0)
+def test_real_folder_split_has_the_published_counts(real_mtat):
+    parts = mtat.folders(real_mtat.clips, 0)
     assert sizes(parts) == {"train": 18_706, "valid": 1_825, "test": 5_329}
-    clean = tagged(real.clips)
+    clean = tagged(real_mtat.clips)
     assert sizes(mtat.folders(clean, 0)) == {"train": 15_247, "valid": 1_529, "test": 4_332}
     labels = {clip.key: clip.labels for clip in clean}
     cello = [
@@ -226,22 +211,22 @@ def test_real_folder_split_has_the_published_counts(real):
     assert sorted(cello) == [20, 64, 491]
 
 
-def test_real_artist_disjoint_test_is_1652_clips_of_30_artists(real):
-    parts = mtat.artist_disjoint(tagged(real.clips), 0)
+def test_real_artist_disjoint_test_is_1652_clips_of_30_artists(real_mtat):
+    parts = mtat.artist_disjoint(tagged(real_mtat.clips), 0)
     assert sizes(parts) == {"train": 15_247, "valid": 1_529, "test": 1_652}
-    artist = {clip.key: clip.group for clip in real.clips}
+    artist = {clip.key: clip.group for clip in real_mtat.clips}
     held_out = {artist[key] for key in parts["test"]}
     assert len(held_out) == 30
     assert not held_out & {artist[key] for key in parts["train"]}
 
 
-def test_real_artists_of_file_names_match_the_clip_information(real):
-    pairs = {(clip.group, clip.key.partition("/")[2].partition("-")[0]) for clip in real.clips}
+def test_real_artists_of_file_names_match_the_clip_information(real_mtat):
+    pairs = {(clip.group, clip.key.partition("/")[2].partition("-")[0]) for clip in real_mtat.clips}
     assert len(pairs) == 230
 
 
-def test_real_random_split_is_64_16_20(real):
-    assert sizes(mtat.SPLITS["paper_random"](tagged(real.clips), 0)) == {
+def test_real_random_split_is_64_16_20(real_mtat):
+    assert sizes(mtat.SPLITS["paper_random"](tagged(real_mtat.clips), 0)) == {
         "train": 13_508,
         "valid": 3_378,
         "test": 4_222,

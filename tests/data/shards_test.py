@@ -60,20 +60,6 @@ def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "copy"))
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that records the keys of decoded clips."""
-    keys: list[str] = []
-    clip_levels = prepare_module.clip_levels
-
-    def recording(clip, frontend, scale):
-        keys.append(clip.key)
-        return clip_levels(clip, frontend, scale)
-
-    monkeypatch.setattr(prepare_module, "clip_levels", recording)
-    return keys
-
-
 def store_of(folder: Path) -> Path:
     return next((folder / "store").iterdir())
 

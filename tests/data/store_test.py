@@ -10,7 +10,6 @@ import tiny
 
 from deepgenre import config as defaults
 from deepgenre.audio.frontend import FrontEnd
-from deepgenre.data import prepare as prepare_module
 from deepgenre.data import shards, store
 from deepgenre.data.prepare import prepare
 from deepgenre.data.store import Records
@@ -29,20 +28,6 @@ def config_of(folder: Path, **changes):
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
     return tiny.compose(tmp_path / "music", clips_per_genre=3, seconds=0.5)
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that records the keys of decoded clips."""
-    keys: list[str] = []
-    clip_levels = prepare_module.clip_levels
-
-    def recording_clip_levels(clip, frontend, scale):
-        keys.append(clip.key)
-        return clip_levels(clip, frontend, scale)
-
-    monkeypatch.setattr(prepare_module, "clip_levels", recording_clip_levels)
-    return keys
 
 
 def levels_of(prepared) -> list[np.ndarray]:

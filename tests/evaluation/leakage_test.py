@@ -8,7 +8,7 @@ import pytest
 from deepgenre.audio.frontend import FrontEnd, levels
 from deepgenre.data import shards
 from deepgenre.data.classes import most_frequent
-from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.clip import Clip
 from deepgenre.data.datasets import mtat
 from deepgenre.data.store import Measured, Row
 from deepgenre.evaluation import leakage
@@ -41,26 +41,13 @@ def test_what_the_data_do_not_tell_is_unknown():
     assert found["same_track"] is found["same_group"] is None
 
 
-@pytest.fixture(scope="module")
-def real(shared_data, tmp_path_factory) -> Dataset:
-    """The whole of MagnaTagATune's annotations, with one empty mp3."""
-    source = shared_data / "mtat_annotations"
-    folder = tmp_path_factory.mktemp("mtat")
-    for file in source.iterdir():
-        (folder / file.name).symlink_to(file)
-    mp3 = folder / "mp3/f/american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria-30-59.mp3"
-    mp3.parent.mkdir(parents=True)
-    mp3.touch()
-    return mtat.read(folder)
-
-
 @pytest.mark.parametrize(
     ("split", "tracks", "artists"),
     [("paper_random", 0.903, 1.0), ("folders", 0.0, 0.619), ("artist_disjoint", 0.0, 0.0)],
 )
-def test_splits_of_magnatagatune_leak_as_published(real, split, tracks, artists):
-    top = {*most_frequent(real.clips, 50)}
-    clips = {clip.key: clip for clip in real.clips if top.intersection(clip.labels)}
+def test_splits_of_magnatagatune_leak_as_published(real_mtat, split, tracks, artists):
+    top = {*most_frequent(real_mtat.clips, 50)}
+    clips = {clip.key: clip for clip in real_mtat.clips if top.intersection(clip.labels)}
     parts = mtat.SPLITS[split](list(clips.values()), 0)
     rows, train = ([as_row(clips[key]) for key in parts[part]] for part in ("test", "train"))
     found = leakage.leakage(rows, train)
@@ -74,8 +61,8 @@ def as_row(clip: Clip) -> Row:
     return Row(clip.key, clip.labels, clip.group, clip.split, measured, clip.track)
 
 
-def test_tracks_of_magnatagatune(real):
-    tracks = {clip.track for clip in real.clips}
+def test_tracks_of_magnatagatune(real_mtat):
+    tracks = {clip.track for clip in real_mtat.clips}
     assert len(tracks) == 5405
     assert "american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria" in tracks
 
