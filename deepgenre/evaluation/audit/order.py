@@ -143,7 +143,7 @@ def _boundary_log_p(rows: np.ndarray, runs: np.ndarray, starts: np.ndarray, size
     between = distances(starts + size - half, starts + size)
     if min(len(within), len(between)) < MIN_BOUNDARIES:
         return 0.0
-    p = scipy.stats.mannwhitneyu(between, within, alternative="greater").pvalue
+    p = scipy.stats.mannwhitneyu(between, within, alternative="greater")[1]
     return float(np.log(max(p, 1e-300)))
 
 
