@@ -2,6 +2,8 @@
 # ./launch.sh            installs deepgenre into .venv, then runs the demo on synthetic music
 # ./launch.sh test       runs the tests
 # ./launch.sh ARGS...    deepgenre ARGS...
+#
+# DEEPGENRE_LOCKED=1 installs the exact versions of .ci/versions-PYTHON.txt, where it has any.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=$here/.venv/bin/python
@@ -24,15 +26,27 @@ find_python() {
     echo "$found"
 }
 
+pip_install() {
+    "$python" -m pip install --quiet --disable-pip-version-check "${@:1:$#-1}" --editable "${@: -1}" >&2
+}
+
 install() {
-    local extras=dev found
+    local extras=dev found lock
     if nvidia-smi >/dev/null 2>&1; then
         extras=dev,cuda12
     fi
     found=$(find_python)
     echo "installing deepgenre[$extras] into $here/.venv with $("$found" --version) (once; a minute or two)" >&2
     "$found" -m venv --clear "$here/.venv"
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "$here[$extras]" >&2
+    lock=$here/.ci/versions-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+    if [ -n "${DEEPGENRE_LOCKED:-}" ] && [ -f "$lock" ]; then
+        if pip_install --constraint "$lock" "$here[$extras]"; then
+            echo "$installed" >"$here/.venv/installed"
+            return
+        fi
+        echo "launch.sh: $lock: not all of these versions can be installed; taking current ones" >&2
+    fi
+    pip_install "$here[$extras]"
     echo "$installed" >"$here/.venv/installed"
 }
 
@@ -45,7 +59,7 @@ if [ $# -eq 0 ]; then
     exec "$python" -m deepgenre.main demo
 elif [ "$1" = test ]; then
     cd "$here"
-    exec "$python" -m pytest "${@:2}"
+    exec "$python" -m pytest --numprocesses auto --dist loadfile "${@:2}"
 else
     exec "$python" -m deepgenre.main "$@"
 fi

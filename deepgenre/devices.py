@@ -28,11 +28,14 @@ def set_up(coordinator_address: str | None, num_processes: int, process_id: int)
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
         interrupt.leave_termination_to_jax()
         wait_for_all("started")  # the first barrier times out after 30 s
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(
-        Path.home() / ".cache" / "deepgenre" / "compiled"
-    )
-    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def compile_cache() -> Path:
+    """Returns the folder of compiled code that later runs reuse."""
+    default = Path.home() / ".cache" / "deepgenre" / "compiled"
+    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
 
 
 def _check_flags(coordinator_address: str | None, num_processes: int, process_id: int) -> None:

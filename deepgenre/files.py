@@ -229,11 +229,27 @@ def updating(*outputs: Path | None, advice: str = "wait until it ends") -> Itera
         yield
 
 
+def updated_by(path: Path) -> str:
+    """Returns the process that is updating a file or folder, and its host; '' without one."""
+    lock = _lock_of(path)
+    try:
+        with lock.open("rb") as stream:
+            state = _try_lock(stream.fileno())
+    except OSError:  # there is no lock
+        return ""
+    held = state is False or (state is None and _named_process_runs(lock))
+    return _holder(lock) if held else ""
+
+
+def _lock_of(path: Path) -> Path:
+    real = Path(os.path.realpath(path))
+    return real / ".lock" if real.is_dir() else real.with_name(f".{real.name}.lock")
+
+
 @contextlib.contextmanager
 def _updating(path: Path, advice: str) -> Iterator[None]:
-    real = Path(os.path.realpath(path))
-    lock = real / ".lock" if real.is_dir() else real.with_name(f".{real.name}.lock")
-    with _naming(path, lock, real.parent):
+    lock = _lock_of(path)
+    with _naming(path, lock, lock.parent):
         stream = _open_locked(lock, path, advice)
     with stream:
         try:

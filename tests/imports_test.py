@@ -27,6 +27,7 @@ ORDER = [
     "explain",
     "synthesis",
     "library",
+    "doctor",
     "cli",
     "main",
 ]

@@ -297,3 +297,17 @@ def demo(files: Sequence[str]) -> int:
     from deepgenre.cli import demo
 
     return demo.run(values.config(), values.data_dir(values.config()), values.workdir())
+
+
+def doctor(files: Sequence[str]) -> int:
+    """Runs mode `doctor`; returns the exit code."""
+    from deepgenre.doctor import examine
+
+    given = flags.WEIGHTS.value or []
+    sources = [source for value in given for source in map(flags.expand, value.split(","))]
+    config = values.config() if flags.CONFIG.value is not None else None
+    workdir = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+    if config is None and flags.DATA_DIR.value:
+        raise UserError("--data_dir: give --config as well, which says how the dataset is read")
+    data_dir = values.data_dir(config) if config is not None else None
+    return examine.run(sources, workdir, config, data_dir)

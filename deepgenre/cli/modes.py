@@ -256,4 +256,13 @@ MODES: Mapping[str, Mode] = {
         ("demo", "demo --config.num_epochs=10 --workdir=runs/demo"),
         default_config="synthetic",
     ),
+    "doctor": Mode(
+        commands.doctor,
+        "Checks the machine, weights, a dataset with its store, a workdir; states what to do.",
+        ("weights", "config", "data_dir", "workdir"),
+        (
+            "doctor",
+            "doctor --config=gtzan --data_dir=FOLDER --workdir=runs/gtzan",
+        ),
+    ),
 }

@@ -69,16 +69,16 @@ def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Pr
         log.warning("%s", note)
     frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
     scale = config.spectrogram_scale if dataset.precomputed else ""
-    folder = store_folder(config, data_dir) / "-".join(filter(None, (frontend.store_id, scale)))
+    folder = folder_of(config, data_dir, dataset)
     failures = list(dataset.failures)
     contents = store.read_contents(folder)
     found = store.verify(folder) if verify else {}
-    missing, rows = _missing(dataset, contents), _rows(dataset, contents)
+    missing, rows = missing_clips(dataset, contents), _rows(dataset, contents)
     is_old = contents.unchecked or not store.is_index_of(folder, rows)
     if missing or contents.damaged or found or (is_old and _is_writable(folder)):
         with updating(folder / "index.jsonl"):
             store.repair(folder, frontend.stored_dtype, found)
-            missing = _missing(dataset, store.read_contents(folder))
+            missing = missing_clips(dataset, store.read_contents(folder))
             failures += _prepare_missing(missing, folder, frontend, scale, config.prepare_workers)
             rows = _rows(dataset, store.read_contents(folder))
             if rows:
@@ -139,6 +139,18 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
     return Path("data") / "store" / f"{config.dataset}-{identity}"
 
 
+def folder_of(config: DataSettings, data_dir: Path, dataset: Dataset) -> Path:
+    """Returns the store of a dataset's clips under this config's front end."""
+    frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
+    scale = config.spectrogram_scale if dataset.precomputed else ""
+    return store_folder(config, data_dir) / "-".join(filter(None, (frontend.store_id, scale)))
+
+
+def missing_clips(dataset: Dataset, contents: Contents) -> list[Clip]:
+    """Returns the clips that a store lacks or whose source has changed."""
+    return [clip for clip in dataset.clips if not _current(clip, contents)]
+
+
 def _is_writable(folder: Path) -> bool:
     return all(os.access(place, os.W_OK) for place in (folder, folder / "shards"))
 
@@ -163,11 +175,6 @@ def _rows(dataset: Dataset, contents: Contents) -> list[Row]:
         for clip, measured in found
         if measured
     ]
-
-
-def _missing(dataset: Dataset, contents: Contents) -> list[Clip]:
-    """Returns the clips that a store lacks or whose source has changed."""
-    return [clip for clip in dataset.clips if not _current(clip, contents)]
 
 
 def _current(clip: Clip, contents: Contents) -> Measured | None:

@@ -1,0 +1,31 @@
+"""What a check found, and how findings are printed."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+State = Literal["ok", "note", "fault"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was checked.
+
+    state: 'ok'; 'note' where something optional is missing or slow; 'fault' where a command would
+    fail. Of the latter two, `advice` states what to do.
+    """
+
+    subject: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """Returns the findings as lines of text; advice stands on a line of its own."""
+    rows = []
+    for finding in findings:
+        rows.append(f"{finding.state:<6}{finding.subject:<12}{finding.detail}")
+        if finding.advice:
+            rows.append(f"{'':<18}-> {finding.advice}")
+    return rows
