@@ -1,9 +1,11 @@
 """Orbax checkpoints: the latest and the best of a run, each with the spec needed to use it.
 
-No other module imports Orbax.
+Beside the spec stands a digest of state, spec and metrics, which is compared whenever a checkpoint
+is read. No other module imports Orbax.
 """
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +15,15 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from deepgenre import devices, log
 from deepgenre.errors import UserError
 from deepgenre.files import parse_json
 from deepgenre.weights import spec as specs
+from deepgenre.weights.digest import checkpoint_digest
 from deepgenre.weights.spec import Spec, Weights, without_paths
 from deepgenre.weights.state import State
+
+DIGEST = "sha256"  # key beside the spec; checkpoints of earlier versions lack it
 
 
 class Checkpoints:
@@ -28,7 +34,11 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path) -> None:
-        """Opens the folder, which may already contain checkpoints."""
+        """Opens the folder, which may already contain checkpoints.
+
+        Damaged ones that are later than an intact one are moved aside, with a warning. Raises
+        UserError where none is intact.
+        """
         keep = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(1),
@@ -36,6 +46,7 @@ class Checkpoints:
             ]
         )
         self._folder = _folder(workdir)
+        _set_aside_damaged(self._folder)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
@@ -67,9 +78,10 @@ class Checkpoints:
         `metrics` of validation include `merit` (higher is better); None between validations.
         """
         host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
+        record = specs.to_json(without_paths(spec))
+        record[DIGEST] = checkpoint_digest(host_state, record, metrics or {})
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(host_state),
-            spec=ocp.args.JsonSave(specs.to_json(without_paths(spec))),
+            state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(record)
         )
         saved_metrics = None if metrics is None else dict(metrics)
         with _writing(self._folder):
@@ -91,7 +103,9 @@ class Checkpoints:
         assert step is not None
         try:
             args = ocp.args.Composite(spec=ocp.args.JsonRestore())
-            return specs.from_json(self._manager.restore(step, args=args)["spec"])
+            record = self._manager.restore(step, args=args)["spec"]
+            record.pop(DIGEST, None)
+            return specs.from_json(record)
         except UserError:
             raise
         except Exception as error:  # as above
@@ -114,18 +128,55 @@ def restore(weights: Path) -> Weights:
     step = _best_step(folder) if step is None else step
     if step is None:
         raise UserError(f"{folder}: contains no complete checkpoint; train first")
-    path = folder.absolute() / str(step)
+    return _read(folder.absolute() / str(step))
+
+
+def _read(path: Path) -> Weights:
+    """Returns the weights in a checkpoint's own folder; raises UserError where it is damaged."""
     try:
         with ocp.StandardCheckpointer() as reader:
             state = reader.restore(path / "state")
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            spec = specs.from_json(reader.restore(path / "spec"))
+            record = reader.restore(path / "spec")
+        metrics = _read_metrics(path.parent, int(path.name)) or {}
+        stated = record.pop(DIGEST, None)
+        if stated not in (None, checkpoint_digest(state, record, metrics)):
+            raise ValueError("its content does not match its SHA-256")
         variables = state["averages"] or {name: state[name] for name in ("params", "batch_stats")}
-        return Weights(spec, variables, step, _read_metrics(folder, step) or {})
+        return Weights(specs.from_json(record), variables, int(path.name), metrics)
     except UserError:
         raise
     except Exception as error:  # Orbax, TensorStore and JSON raise unrelated types
         raise _damaged(path, error) from error
+
+
+def _set_aside_damaged(folder: Path) -> None:
+    """Moves damaged checkpoints to `damaged-checkpoints` where an earlier one is intact.
+
+    Raises UserError where all are damaged.
+    """
+    steps = sorted(
+        (int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True
+    )
+    found: dict[int, UserError] = {}
+    kept = 0
+    for step in sorted(steps, reverse=True):
+        try:
+            kept = _read(folder / str(step)).step
+            break
+        except UserError as error:
+            found[step] = error
+    else:
+        if found:
+            raise next(iter(found.values()))
+    devices.wait_for_all("checkpoints read")
+    for step, error in found.items() if devices.is_main_process() else ():
+        aside = folder.with_name("damaged-checkpoints") / str(step)
+        aside.parent.mkdir(exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        (folder / str(step)).rename(aside)
+        log.warning("%s; moved to %s, training continues from step %d", error, aside, kept)
+    devices.wait_for_all("damaged checkpoints moved")
 
 
 def _merit(metrics: Any) -> float:

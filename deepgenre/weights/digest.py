@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
+import jax
 import numpy as np
 from flax import traverse_util
 
@@ -31,3 +34,27 @@ def scores_digest(weights: Weights) -> str:
     spec = weights.spec
     fields = [model_digest(weights), spec.temperature, spec.multi_label, spec.classes]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+
+def checkpoint_digest(state: Any, spec: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Returns a digest of a checkpoint: the arrays of its state by path, its spec and metrics.
+
+    The same for a state as training holds it and as it is read back, in which named tuples and
+    dataclasses are dictionaries, and tuples are lists.
+    """
+    parts = [json.dumps(dict(part), sort_keys=True, default=float) for part in (spec, metrics)]
+    digest = hashlib.sha256("\n".join(parts).encode())
+    leaves = {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    for path in sorted(leaves):
+        array = np.asarray(leaves[path])
+        digest.update(f"{path}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    """Returns 'opt_state/0/count' for the keys of a leaf, whatever containers hold it."""
+    names = ("key", "name", "idx")
+    return "/".join(
+        str(next(getattr(key, name) for name in names if hasattr(key, name))) for key in keys
+    )

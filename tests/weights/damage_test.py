@@ -1,6 +1,7 @@
 """Damaged files: rejected with a one-line message, or harmless."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -130,3 +131,31 @@ def test_predict_on_full_disk_leaves_no_file(monkeypatch, capfd, tones, trained,
     _, last = read_output(capfd)
     assert last == f"deepgenre: {output}: No space left on device"
     assert [path.name for path in disk.iterdir()] == ["filling"]
+
+
+def test_training_continues_from_the_last_intact_checkpoint(monkeypatch, capfd, tones, tmp_path):
+    run = tmp_path / "run"
+    flags = tiny.settings(tones, f"--workdir={run}", "--config.schedule=exponential")
+    assert tiny.call(monkeypatch, *flags, "--config.num_epochs=1") == 0
+    (first,) = (path for path in (run / "checkpoints").iterdir() if path.name.isdigit())
+    shutil.copytree(first, tmp_path / "first")
+    longer = [*flags, "--config.num_epochs=2"]
+    assert tiny.call(monkeypatch, *longer) == 0
+    expected, _ = read_output(capfd)
+    if not first.exists():
+        shutil.copytree(tmp_path / "first", first)
+    latest = max((path for path in first.parent.iterdir() if path.name.isdigit()), key=_step)
+    assert latest != first
+    record = json.loads((latest / "spec" / "metadata").read_text())
+    (latest / "spec" / "metadata").write_text(json.dumps({**record, "temperature": 2.0}))
+    assert tiny.call(monkeypatch, *longer) == 0
+    output, errors = capfd.readouterr()
+    aside = run / "damaged-checkpoints" / latest.name
+    assert f"{latest}: the checkpoint is damaged" in errors
+    assert f"moved to {aside}, training continues from step {first.name}" in errors
+    assert aside.is_dir()
+    assert output.splitlines()[-1] == expected.splitlines()[-1]
+
+
+def _step(path: Path) -> int:
+    return int(path.name)
