@@ -162,6 +162,10 @@ def get_config() -> Config:
     # Optimisation
     config.num_epochs = 30
     config.batch_size = 32  # clips, over all devices and processes together
+    # Parts of a batch with random numbers and batch statistics of their own. A device computes one
+    # at a time, and the results do not depend on the number of devices. 0: one part per device,
+    # with the batch statistics of all.
+    config.batch_shares = 0
     config.optimizer = "adam"  # 'adam' (AdamW when weight_decay > 0) or 'sgd' (Nesterov)
     config.learning_rate = 1e-3  # peak
     config.schedule = "inverse_time"  # 'inverse_time', 'exponential', 'cosine' or 'constant'

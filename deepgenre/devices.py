@@ -12,6 +12,7 @@ from deepgenre import interrupt
 from deepgenre.errors import UserError
 
 PyTree = TypeVar("PyTree")
+Number = TypeVar("Number", int, jax.Array)
 
 AXIS = "devices"  # name of the mapped axis over which gradients and batch norm are averaged
 
@@ -49,13 +50,20 @@ def _check_flags(coordinator_address: str | None, num_processes: int, process_id
         raise UserError(f"--process_id: must be 0 to {num_processes - 1}, is {process_id}")
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raises UserError unless the batch can be divided among all devices."""
+def check_batch_size(batch_size: int, batch_shares: int = 0) -> None:
+    """Raises UserError unless the batch can be divided among its shares and all devices."""
     devices = jax.device_count()
-    if batch_size < 1 or batch_size % devices:
+    if batch_shares < 0 or batch_shares % devices:
         raise UserError(
-            f"config.batch_size: {batch_size} cannot be divided among {devices} devices; "
-            f"choose a multiple of {devices}"
+            f"config.batch_shares: {batch_shares} shares cannot be divided among {devices} "
+            f"devices; choose a multiple of {devices}, or 0 for one share per device"
+        )
+    shares = batch_shares or devices
+    if batch_size < 1 or batch_size % shares:
+        what = f"{shares} shares" if batch_shares else f"{devices} devices"
+        raise UserError(
+            f"config.batch_size: {batch_size} cannot be divided among {what}; choose a multiple "
+            f"of {shares}"
         )
 
 
@@ -70,7 +78,7 @@ def shard(batch: dict[str, np.ndarray], num_local_devices: int) -> dict[str, np.
     }
 
 
-def share_of_batch(position: jax.Array) -> jax.Array:
+def share_of_batch(position: Number) -> Number:
     """Returns the share of the global batch that the device at `position` of AXIS holds.
 
     Share s is every n-th clip from s on, for n devices in all: the random numbers of a share do not

@@ -194,6 +194,7 @@ def recipe_of(config: Config, class_weights: ClassWeights | None = None) -> Reci
         label_smoothing=config.label_smoothing,
         ema_decay=config.ema_decay,
         augmentation=Augmentation(**config.augment),
+        batch_shares=config.batch_shares,
     )
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from deepgenre.data.augmentation import Augmentation, augment
@@ -32,6 +33,19 @@ class Recipe:
     focus: Focus = dataclasses.field(default_factory=Focus)
     class_weights: ClassWeights | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    # Parts of a batch that have batch statistics and random numbers of their own; 0: one for each
+    # device, with common batch statistics.
+    batch_shares: int = 0
+
+
+class ShareResult(NamedTuple):
+    """What one share of a batch contributes to a step."""
+
+    loss: jax.Array  # float32 scalar: mean over its clips
+    gradients: Any
+    batch_stats: Any
+    hits: jax.Array
+    evaluated: jax.Array
 
 
 def train_step(
@@ -52,7 +66,29 @@ def train_step(
     averaged over the devices of `axis_name`. rate: factor on the learning rate of the schedule.
     """
     share = share_of_batch(jax.lax.axis_index(axis_name)) if axis_name else 0
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), state.step), share)
+    key = jax.random.fold_in(jax.random.key(recipe.seed), state.step)
+    of_share = functools.partial(_of_share, state, module=module, spec=spec, recipe=recipe)
+    if recipe.batch_shares:
+        result = _over_shares(of_share, batch, key, share, recipe.batch_shares, axis_name)
+    else:
+        result = _over_devices(of_share(batch, jax.random.fold_in(key, share)), axis_name)
+    updates, opt_state = tx.update(result.gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
+    new_state = State(
+        step=state.step + 1,
+        params=params,
+        batch_stats=result.batch_stats,
+        opt_state=opt_state,
+        averages=_averages(state, {"params": params, "batch_stats": result.batch_stats}, recipe),
+    )
+    scalars = {"loss": result.loss, "gradient_norm": optax.tree.norm(result.gradients)}
+    return new_state, {**scalars, "hits": result.hits, "evaluated": result.evaluated}
+
+
+def _of_share(
+    state: State, batch: Batch, key: jax.Array, *, module: nn.Module, spec: Spec, recipe: Recipe
+) -> ShareResult:
+    """Returns loss and gradients of clips; `key` determines their augmentation and dropout."""
     augment_key, dropout_key = jax.random.split(key)
     targets = losses.targets(
         batch["labels"],
@@ -88,20 +124,50 @@ def train_step(
     (loss, (batch_stats, (hits, evaluated))), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
-    if axis_name:
-        loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
-        hits, evaluated = jax.lax.psum((hits, evaluated), axis_name)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
-    new_state = State(
-        step=state.step + 1,
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-        averages=_averages(state, {"params": params, "batch_stats": batch_stats}, recipe),
+    return ShareResult(loss, gradients, batch_stats, hits, evaluated)
+
+
+def _over_devices(result: ShareResult, axis_name: str | None) -> ShareResult:
+    """Returns mean loss and gradients of the devices; their batch statistics are the same."""
+    if axis_name is None:
+        return result
+    loss, gradients = jax.lax.pmean((result.loss, result.gradients), axis_name)
+    hits, evaluated = jax.lax.psum((result.hits, result.evaluated), axis_name)
+    return ShareResult(loss, gradients, result.batch_stats, hits, evaluated)
+
+
+def _over_shares(
+    of_share: Callable[[Batch, jax.Array], ShareResult],
+    batch: Batch,
+    key: jax.Array,
+    first_share: jax.Array | int,
+    num_shares: int,
+    axis_name: str | None,
+) -> ShareResult:
+    """Returns the mean over all shares of the batch; a device computes one of its own at a time.
+
+    Share s is every num_shares-th clip from s on. The sums have one order, which does not depend
+    on the number of devices.
+    """
+    num_devices = jax.device_count() if axis_name else 1
+    per_device = num_shares // num_devices
+    numbers = first_share + num_devices * jnp.arange(per_device)
+    parts = jax.tree.map(lambda a: a.reshape(-1, per_device, *a.shape[1:]).swapaxes(0, 1), batch)
+    results = jax.lax.map(
+        lambda part: of_share(part[0], jax.random.fold_in(key, part[1])), (parts, numbers)
     )
-    scalars = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
-    return new_state, {**scalars, "hits": hits, "evaluated": evaluated}
+    if axis_name:
+        of_positions = [share_of_batch(position) for position in range(num_devices)]
+        positions = np.argsort(np.array(of_positions))
+        results = jax.tree.map(
+            lambda a: a[positions].swapaxes(0, 1).reshape(num_shares, *a.shape[2:]),
+            jax.lax.all_gather(results, axis_name),
+        )
+    # Without barriers the compiler merges sums with what surrounds them, which changes rounding.
+    results = jax.lax.optimization_barrier(results)
+    means = jax.tree.map(lambda a: a.mean(axis=0), results)
+    sums = {"hits": results.hits.sum(), "evaluated": results.evaluated.sum()}
+    return jax.lax.optimization_barrier(means._replace(**sums))
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:
@@ -120,7 +186,7 @@ def compile_train_step(
     For several devices the batch, but not the state, has a leading axis of local devices.
     """
     axis_name = AXIS if num_devices > 1 else None
-    module = specs.build(spec, axis_name=axis_name)
+    module = specs.build(spec, axis_name=None if recipe.batch_shares else axis_name)
 
     step = functools.partial(
         train_step, module=module, tx=tx, spec=spec, recipe=recipe, axis_name=axis_name

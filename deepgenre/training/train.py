@@ -44,7 +44,7 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
     names.check(config)
     if config.folds and config.fold < 0:
         raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
-    devices.check_batch_size(config.batch_size)
+    devices.check_batch_size(config.batch_size, config.batch_shares)
     with _sole_run(workdir):
         # A request to stop before the first step takes effect after it: that step is saved.
         with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
