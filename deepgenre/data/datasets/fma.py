@@ -12,6 +12,7 @@ large that some decoders reject: they are read where ours accepts them. Half of 
 have no top genre, as they have several root genres: these are used with --config.multi_label only.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -161,11 +162,9 @@ def _placed(data_dir: Path, name: str, clips: Sequence[Clip]) -> tuple[Clip, ...
     roots = [data_dir / SUBSETS[one] for one in usable] + [data_dir]
     root = next((r for r in roots if any((r / clip.path).is_file() for clip in clips)), None)
     if root is None:
-        raise SOURCE.lacking(data_dir, f"none of the {len(clips)} files of subset {name!r}")
-    placed = [
-        Clip(clip.key, root / clip.path, clip.labels, clip.group, split=clip.split)
-        for clip in clips
-    ]
+        source = dataclasses.replace(SOURCE, download=SUBSETS[name])
+        raise source.lacking(data_dir, f"none of the {len(clips)} files of subset {name!r}")
+    placed = (dataclasses.replace(clip, path=root / clip.path) for clip in clips)
     return tuple(sorted(placed, key=lambda clip: clip.key))
 
 

@@ -113,9 +113,8 @@ def extract(parts: Sequence[Path], name: str, folder: Path) -> int:
                 bar.update(1)
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{name}: is damaged ({reason}); remove it and download it again"
-        ) from error
+        where = ", ".join(map(str, parts))
+        raise UserError(f"{name}: is damaged ({reason}); remove {where}, and run again") from error
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     os.sync()  # the caller will note that this is done

@@ -156,5 +156,5 @@ def _report(download: Download, name: str, data_dir: Path, store: Path) -> None:
         "%s is in %s; next: deepgenre prepare --config=%s --data_dir=%s",
         name, data_dir, download.config or download.dataset, data_dir,
     )  # fmt: skip
-    if kept > transfer.CHUNK_BYTES:
+    if kept > 1 << 20:
         log.info("%s has the archives, %s, which may be deleted", store, gigabytes(kept))

@@ -21,7 +21,7 @@ import deepgenre
 from deepgenre import log
 from deepgenre.errors import UserError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 14  # of which a failure loses one
 SPARE_BYTES = 200 << 20  # that a download leaves free on the disk
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # what passes by itself
 
@@ -142,8 +142,12 @@ def _check_status(url: str, response: requests.Response) -> None:
         raise _TemporaryError(status, _number(response.headers.get("Retry-After", "")))
     if response.status_code not in (200, 206):
         raise UserError(
-            f"{url}: {status}; look whether the file has moved, and give its folder as "
-            "--mirror=URL, or put the file there by hand"
+            f"{url}: {status}; look whether the file has moved, and give its folder as --mirror=URL"
+        )
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise UserError(
+            f"{url}: the server sends a web page, not the file; open the address in a browser, "
+            "and give the folder to which the file has moved as --mirror=URL"
         )
 
 
