@@ -121,7 +121,12 @@ def check(config: Config) -> None:
         raise unknown_name("config.dtype", config.dtype, DTYPES)
     Augmentation(**config.augment).check_kind(FrontEnd(**config.frontend).kind)
     look_up(SCALES, config.spectrogram_scale, "config.spectrogram_scale")
-    look_up(dataset_kind(config.dataset).splits, config.split, "config.split")
+    kind = dataset_kind(config.dataset)
+    look_up(kind.splits, config.split, "config.split")
+    if config.subset and "subset" not in kind.settings:
+        raise UserError(f"config.subset: dataset {config.dataset!r} has no subsets; leave it empty")
+    if config.subset and kind.subsets and config.subset not in kind.subsets:
+        raise unknown_name("config.subset", config.subset, kind.subsets)
     models.build(config.model, 2, config.network.to_dict())
 
 
@@ -132,9 +137,13 @@ def get_config() -> Config:
     # Data
     config.dataset = "gtzan"  # a name in deepgenre/data/datasets
     config.split = "paper_random"  # a name in the dataset's table of splits
-    config.multi_label = False  # dataset 'folder' only: True where a clip has a set of tags
+    # Of 'mtg_jamendo' or 'fma' by name ('': the whole, or what there is); 'mirdata': its dataset.
+    config.subset = ""
+    # 'folder', 'fma', 'mirdata': True where a clip has a set of tags; others are one or the other.
+    config.multi_label = False
     config.label_separator = ""  # 'folder': between labels in a manifest; '': '|', others are asked
-    # Of precomputed spectrograms in floats: 'db' or 'power'; '': dB, and refused if it cannot be.
+    # Of precomputed spectrograms in floats: 'db', 'power' or 'double_db' (20 log10 of power). '':
+    # as the dataset publishes them, else dB, and refused if it cannot be.
     config.spectrogram_scale = ""
     config.clip_seconds = 0.0  # length of each precomputed spectrogram; 0: as its file states
     config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags

@@ -28,6 +28,14 @@ def prepare(files: Sequence[str]) -> int:
     return prepare.run(values.config(), values.data_dir(values.config()), values.summary())
 
 
+def download(files: Sequence[str]) -> int:
+    """Runs mode `download`; returns the exit code."""
+    from deepgenre.data.downloads import fetch
+
+    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    return fetch.run(files, fetch.Options(data_dir, flags.MIRROR.value))
+
+
 def evaluate_weights(files: Sequence[str]) -> int:
     """Runs mode `eval`; returns the exit code."""
     from deepgenre import log

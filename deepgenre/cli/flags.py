@@ -211,6 +211,9 @@ DTYPE = flags.DEFINE_enum(
 )
 SOURCE = flags.DEFINE_string("source", "", "Publisher of the weights to import: musicnn")
 WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
+MIRROR = flags.DEFINE_string(
+    "mirror", "", "Address of a folder that has the dataset's files, instead of the published ones"
+)
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")

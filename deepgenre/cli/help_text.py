@@ -30,6 +30,7 @@ METAVARS = {
     "poll_seconds": "SECONDS",
     "settle_seconds": "SECONDS",
     "check": "NAME",
+    "mirror": "URL",
     "layer": "NAME",
     "channels": "N,N",
     "seconds": "SECONDS",

@@ -222,6 +222,18 @@ MODES: Mapping[str, Mode] = {
             "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",
         ),
     ),
+    "download": Mode(
+        commands.download,
+        "Downloads a dataset that is openly hosted, checks it, and unpacks it.",
+        ("data_dir", "mirror"),
+        (
+            "download mtat --data_dir=FOLDER",
+            "download fma_small --data_dir=FOLDER",
+            "download gtzan --data_dir=FOLDER --mirror=https://example.org/copies",
+        ),
+        files=True,
+        arguments="DATASET",
+    ),
     "calibrate": Mode(
         commands.calibrate,
         "Fits a temperature on the validation part and writes the calibrated weights.",

@@ -16,6 +16,7 @@ class Clip:
     split: str = ""  # part assigned by the dataset's author; '' where none is given
     row: int = -1  # row in an .npz; -1 where the file is one clip
     track: str = ""  # song that the clip is cut from; '' where each clip is a song of its own
+    scale: str = ""  # of a spectrogram, where known: a name in `spectrogram_levels.SCALES`
 
     @property
     def precomputed(self) -> bool:

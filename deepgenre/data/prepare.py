@@ -30,14 +30,16 @@ from deepgenre.audio.frontend import STORED_AS, FrontEnd
 from deepgenre.data import class_counts, shards, store
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
+from deepgenre.data.datasets.source import missing_line
 from deepgenre.data.settings import DataSettings
 from deepgenre.data.shards import Measured
 from deepgenre.data.store import Contents, Row
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import updating
+from deepgenre.files import file_mode, updating
 from deepgenre.interrupt import STOPPED, end_with_parent, stop_requests, unseen_by_children
 
 CLIPS_PER_SHARD = 64  # SIGKILL loses at most one shard per worker
+MOST_TRIED = 20  # missing files that are reported one by one
 NAP_SECONDS = 0.2  # within which a request to stop is noticed
 
 
@@ -68,28 +70,36 @@ def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Pr
     for note in dataset.notes:
         log.warning("%s", note)
     frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
-    scale = config.spectrogram_scale if dataset.precomputed else ""
+    scale = scale_of(config, dataset)
     folder = folder_of(config, data_dir, dataset)
     failures = list(dataset.failures)
     contents = store.read_contents(folder)
     found = store.verify(folder) if verify else {}
     missing, rows = missing_clips(dataset, contents), _rows(dataset, contents)
+    absent: list[Clip] = []
     is_old = contents.unchecked or not store.is_index_of(folder, rows)
     if missing or contents.damaged or found or (is_old and _is_writable(folder)):
         with updating(folder / "index.jsonl"):
             store.repair(folder, frontend.stored_dtype, found)
             missing = missing_clips(dataset, store.read_contents(folder))
-            failures += _prepare_missing(missing, folder, frontend, scale, config.prepare_workers)
+            absent = _absent(missing)
+            lost = {clip.key for clip in absent}
+            tried = [clip for clip in missing if clip.key not in lost]
+            failures += _prepare_missing(tried, folder, frontend, scale, config.prepare_workers)
             rows = _rows(dataset, store.read_contents(folder))
             if rows:
                 store.write_index(folder, rows)
+    reported = len(failures)
+    failures += [f"{clip.path}: does not exist" for clip in absent]
     if not rows:
         raise UserError(
             f"{data_dir}: none of its {len(dataset.clips)} clips could be prepared; "
             f"first error: {failures[0]}"
         )
-    for failure in failures:
+    for failure in failures[:reported]:
         log.warning("skipped: %s", failure)
+    if absent:
+        log.warning("skipped: %s", missing_line([clip.path for clip in absent], data_dir))
     log.info("prepared: %d of %d clips, in %s", len(rows), len(dataset.clips), folder)
     new = {clip.key for clip in missing}
     seconds = (
@@ -97,6 +107,15 @@ def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Pr
     )
     num_kept = len(dataset.clips) - len(missing)
     return Prepared(folder, dataset, frontend, rows, failures, num_kept, seconds)
+
+
+def _absent(missing: Sequence[Clip]) -> list[Clip]:
+    """Returns the clips whose file does not exist, where these are many; few are tried as others.
+
+    Of a partly downloaded dataset, they are most of the clips.
+    """
+    absent = [clip for clip in missing if not file_mode(clip.path)]
+    return absent if len(absent) > MOST_TRIED else []
 
 
 def _compose(config: DataSettings, data_dir: Path) -> None:
@@ -116,6 +135,8 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
 
 def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) -> int:
     """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
+    if source := dataset_kind(config.dataset).source:
+        log.info("source: %s", source)
     with summary.batch("prepare", summary_path, unit="clip") as counts:
         prepared = prepare(config, data_dir, verify=True)
         dataset = prepared.dataset
@@ -142,8 +163,13 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
 def folder_of(config: DataSettings, data_dir: Path, dataset: Dataset) -> Path:
     """Returns the store of a dataset's clips under this config's front end."""
     frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
-    scale = config.spectrogram_scale if dataset.precomputed else ""
-    return store_folder(config, data_dir) / "-".join(filter(None, (frontend.store_id, scale)))
+    parts = (frontend.store_id, scale_of(config, dataset))
+    return store_folder(config, data_dir) / "-".join(filter(None, parts))
+
+
+def scale_of(config: DataSettings, dataset: Dataset) -> str:
+    """Returns the scale of the values of precomputed spectrograms; '' of audio."""
+    return (config.spectrogram_scale or dataset.clips[0].scale) if dataset.precomputed else ""
 
 
 def missing_clips(dataset: Dataset, contents: Contents) -> list[Clip]:
@@ -308,7 +334,7 @@ def clip_levels(clip: Clip, frontend: FrontEnd, scale: str = "") -> np.ndarray:
 
     Audio is decoded and transformed by the front end; spectrograms (a row of an .npz, or a .npy)
     are used as they are, regardless of the front end. scale: of spectrograms in floats, a name in
-    `spectrogram_levels.SCALES`.
+    `spectrogram_levels.SCALES`; '': as the clip states, if it does.
 
     Raises:
       UserError: the file cannot be read, or it is a spectrogram and the front end requires audio.
@@ -319,6 +345,7 @@ def clip_levels(clip: Clip, frontend: FrontEnd, scale: str = "") -> np.ndarray:
             f"{frontend.kind!r} requires audio; give audio files, or use kind 'log_mel'"
         )
     bands, range_db = frontend.n_mels, frontend.dynamic_range_db
+    scale = scale or clip.scale
     if clip.row >= 0:
         return spectrograms.npz_levels(
             clip.path, clip.row, num_bands=bands, range_db=range_db, scale=scale

@@ -17,6 +17,7 @@ class DataSettings(Protocol):
     fold: int
     multi_label: bool
     label_separator: str
+    subset: str
     spectrogram_scale: str
     top_tags: int
     keep_untagged: bool

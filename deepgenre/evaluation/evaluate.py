@@ -101,7 +101,7 @@ def spread(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:
 def data_differences(config: DataSettings, weights: Weights) -> list[str]:
     """Returns 'field: own, not given' of data settings in which a config differs from the run's."""
     own = config_of(weights.spec)
-    fields = ["dataset", "seed", "top_tags", "keep_untagged"]
+    fields = ["dataset", "subset", "seed", "top_tags", "keep_untagged"]
     if config.split != "given_or_random":  # the run's config has the split that this was
         fields.append("split")
     return [

@@ -58,5 +58,5 @@ def consultations(workdir: Path) -> list[Consultation]:
 
 
 def data_name(config: DataSettings) -> str:
-    """Returns the dataset, split and seed of a config, e.g. 'gtzan fault_filtered 0'."""
-    return f"{config.dataset} {config.split} {config.seed}"
+    """Returns dataset, subset, split and seed of a config, e.g. 'gtzan fault_filtered 0'."""
+    return " ".join(filter(None, (config.dataset, config.subset, config.split, str(config.seed))))

@@ -19,7 +19,7 @@ from deepgenre.weights.spec import Spec
 from deepgenre.weights.state import initial_state
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-ARGUMENTS = {"folder": ["genre", "tags"], "mtat_won": ["adam", "sgd"]}
+ARGUMENTS = {"folder": ["genre", "tags"], "collection": ["fma,small"], "mtat_won": ["adam", "sgd"]}
 CASES = [
     (path, argument)
     for path in sorted(CONFIGS.glob("*.py"))

@@ -5,7 +5,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deepgenre.data.clip import Dataset
-from deepgenre.data.datasets import folder, gtzan, mtat, spectrograms, synthetic
+from deepgenre.data.datasets import (
+    ballroom,
+    emotify,
+    fma,
+    folder,
+    gtzan,
+    homburg,
+    ismir04,
+    mirdata_reader,
+    mtat,
+    mtg_jamendo,
+    spectrograms,
+    synthetic,
+)
+from deepgenre.data.datasets.source import Source
 from deepgenre.data.settings import DataSettings
 from deepgenre.data.splits import SplitFunction, as_given, given_or_random, group_random
 from deepgenre.errors import UserError, look_up
@@ -22,6 +36,8 @@ class DatasetKind:
     # data_dir -> labels of each clip by key, also where the audio is missing
     annotations: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
     settings: tuple[str, ...] = ()  # config fields that `read` takes as well
+    subsets: tuple[str, ...] = ()  # values of config.subset beside ''; (): not checked here
+    source: Source | None = None
     # (data_dir, *, executor, progress) -> number of files: generates a dataset, no download needed
     compose: Callable[..., int] | None = None
     # (dataset, folder) -> dataset, with groups that a table beside an .npz of spectrograms states
@@ -35,13 +51,49 @@ OWN_SPLITS: Mapping[str, SplitFunction] = {
 }
 
 DATASETS: Mapping[str, DatasetKind] = {
-    "gtzan": DatasetKind(gtzan.read, gtzan.SPLITS, clip_seconds=30.0, regroup=gtzan.with_artists),
+    "gtzan": DatasetKind(
+        gtzan.read,
+        gtzan.SPLITS,
+        clip_seconds=30.0,
+        regroup=gtzan.with_artists,
+        source=gtzan.SOURCE,
+    ),
     "mtat": DatasetKind(
         mtat.read,
         mtat.SPLITS,
         multi_label=True,
         clip_seconds=29.12,
         annotations=mtat.annotations,
+        source=mtat.SOURCE,
+    ),
+    "mtg_jamendo": DatasetKind(
+        mtg_jamendo.read,
+        mtg_jamendo.SPLITS,
+        multi_label=True,
+        settings=("subset", "split"),
+        subsets=tuple(mtg_jamendo.SUBSETS),
+        source=mtg_jamendo.SOURCE,
+    ),
+    "fma": DatasetKind(
+        fma.read,
+        fma.SPLITS,
+        multi_label=None,
+        settings=("subset",),
+        subsets=tuple(fma.SUBSETS),
+        source=fma.SOURCE,
+    ),
+    "ballroom": DatasetKind(ballroom.read, OWN_SPLITS, source=ballroom.SOURCE),
+    "homburg": DatasetKind(homburg.read, OWN_SPLITS, clip_seconds=10.0, source=homburg.SOURCE),
+    "ismir04": DatasetKind(ismir04.read, ismir04.SPLITS, source=ismir04.SOURCE),
+    "emotify": DatasetKind(
+        emotify.read, OWN_SPLITS, multi_label=True, clip_seconds=60.0, source=emotify.SOURCE
+    ),
+    "mirdata": DatasetKind(
+        mirdata_reader.read,
+        OWN_SPLITS,
+        multi_label=None,
+        settings=("subset",),
+        source=mirdata_reader.SOURCE,
     ),
     "folder": DatasetKind(folder.read, OWN_SPLITS, multi_label=None, settings=("label_separator",)),
     "synthetic": DatasetKind(synthetic.read, OWN_SPLITS, compose=synthetic.compose_corpus),

@@ -24,11 +24,18 @@ from pathlib import Path
 from deepgenre.audio.discover import find_audio
 from deepgenre.data import splits
 from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.datasets.source import Source
 from deepgenre.errors import UserError
 
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
+SOURCE = Source(
+    "https://huggingface.co/datasets/marsyas/gtzan (a mirror: the original host is offline)",
+    "none stated; for research",
+    "genres/blues/blues.00000.wav (or .au) etc.",
+    download="gtzan",
+)
 ARTISTS = "gtzan_artists.csv"
 LAYOUTS = ("genres", "genres_original", "Data/genres_original", ".")  # relative to the data folder
 
@@ -204,10 +211,10 @@ def _numbers(ranges: str) -> list[int]:
 
 def _how_to_get(folder: Path, what: str) -> str:
     return (
-        f"{folder}: contains {what}; GTZAN's original host is offline, get a copy from Hugging "
-        "Face (marsyas/gtzan), Kaggle (andradaolteanu/gtzan-dataset-music-genre-classification) or "
-        "archive.org, and unpack it so that data_dir contains genres/blues/blues.00000.wav (or "
-        ".au) etc."
+        f"{folder}: contains {what}; run 'deepgenre download gtzan' (GTZAN's original host is "
+        "offline), or get a copy from Hugging Face (marsyas/gtzan), Kaggle "
+        "(andradaolteanu/gtzan-dataset-music-genre-classification) or archive.org, and unpack it "
+        "so that data_dir contains genres/blues/blues.00000.wav (or .au) etc."
     )
 
 

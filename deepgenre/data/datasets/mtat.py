@@ -10,24 +10,30 @@ split, 62 % of the test clips share an artist with train. 18 % of the clips have
 frequent tags, and published scores differ in whether these are tested: report which.
 """
 
-import csv
-import gzip
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deepgenre.data import splits
 from deepgenre.data.clip import Clip, Dataset
+from deepgenre.data.datasets import tables
+from deepgenre.data.datasets.source import Source
 from deepgenre.errors import UserError
 
 ANNOTATIONS = "annotations_final.csv"
 CLIP_INFO = "clip_info_final.csv"
 FOLDERS = {"train": "0123456789ab", "valid": "c", "test": "def"}
+SOURCE = Source(
+    "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
+    "audio CC BY-NC-SA, of Magnatune",
+    "annotations_final.csv, clip_info_final.csv, and mp3/0/*.mp3 to mp3/f/*.mp3",
+    download="mtat",
+)
 HOW_TO_GET = (
-    "get mp3.zip.001 to .003, annotations_final.csv and clip_info_final.csv from "
-    "https://mirg.city.ac.uk/datasets/magnatagatune/ (or Hugging Face, m-a-p/MTT), join the zip "
-    "with 'cat mp3.zip.* > mp3.zip', unpack it into data_dir/mp3 and put the csv files in data_dir"
+    "run 'deepgenre download mtat', or get mp3.zip.001 to .003, annotations_final.csv and "
+    "clip_info_final.csv from https://mirg.city.ac.uk/datasets/magnatagatune/ (or Hugging Face, "
+    "m-a-p/MTT), join the zip with 'cat mp3.zip.* > mp3.zip', unpack it into data_dir/mp3 and "
+    "put the csv files in data_dir"
 )
 
 
@@ -44,7 +50,7 @@ def read(data_dir: Path, *, multi_label: bool = True) -> Dataset:
         lacks an annotated clip, or none of the mp3s exists.
     """
     tags_of = annotations(data_dir)
-    clip_info = _find(data_dir, CLIP_INFO)
+    clip_info = tables.find(data_dir, CLIP_INFO)
     if clip_info is None:
         artist_of = {key: _artist_by_name(key) for key in tags_of}
     else:
@@ -68,7 +74,7 @@ def annotations(data_dir: Path) -> dict[str, tuple[str, ...]]:
     Raises:
       UserError: the annotations are missing or malformed.
     """
-    path = _find(data_dir, ANNOTATIONS)
+    path = tables.find(data_dir, ANNOTATIONS)
     if path is None:
         raise UserError(f"{data_dir}: contains no {ANNOTATIONS} (or .gz); {HOW_TO_GET}")
     return _tags(path)
@@ -122,15 +128,17 @@ def _artist_by_name(key: str) -> str:
 
 def _tags(path: Path) -> dict[str, tuple[str, ...]]:
     """Returns the tags of each mp3, sorted by name, not by column."""
-    rows = _rows(path)
-    header = next(rows)
-    key_column = _column(header, "mp3_path", path)
+    rows = tables.rows(path, "\t")
+    _, header = next(rows)
+    key_column = tables.column(header, "mp3_path", path)
     tag_columns = [i for i, name in enumerate(header) if name not in ("clip_id", "mp3_path")]
     tags_of: dict[str, tuple[str, ...]] = {}
-    for row in rows:
+    for line, row in rows:
         key = row[key_column]
         if not {row[i] for i in tag_columns} <= {"0", "1"}:
-            raise UserError(f"{path}: a tag of {key!r} is not 0 or 1; download it again")
+            raise UserError(
+                f"{path}: line {line}: a tag of {key!r} is not 0 or 1; download it again"
+            )
         tags = {header[i] for i in tag_columns if row[i] == "1"}
         tags_of[key] = tuple(sorted(tags.union(tags_of.get(key, ()))))
     if not tags_of:
@@ -140,10 +148,12 @@ def _tags(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _artists(path: Path, keys: Iterable[str]) -> dict[str, str]:
     """Returns the artist of each mp3 from the clip information."""
-    rows = _rows(path)
-    header = next(rows)
-    key_column, artist_column = (_column(header, name, path) for name in ("mp3_path", "artist"))
-    artist_of = {row[key_column]: row[artist_column] for row in rows}
+    rows = tables.rows(path, "\t")
+    _, header = next(rows)
+    key_column, artist_column = (
+        tables.column(header, name, path) for name in ("mp3_path", "artist")
+    )
+    artist_of = {row[key_column]: row[artist_column] for _, row in rows}
     unknown = next((key for key in keys if not artist_of.get(key)), None)
     if unknown is not None:
         # Artists from file names are not mixed in: one artist would become two groups.
@@ -152,37 +162,6 @@ def _artists(path: Path, keys: Iterable[str]) -> dict[str, str]:
             f"{ANNOTATIONS}, or remove it to use the names of the mp3s"
         )
     return artist_of
-
-
-def _column(header: list[str], name: str, path: Path) -> int:
-    if name not in header:
-        raise UserError(f"{path}: has no column {name!r}; get the original file")
-    return header.index(name)
-
-
-def _find(data_dir: Path, name: str) -> Path | None:
-    """Returns the path of the file, plain or gzipped; None if neither exists."""
-    paths = (data_dir / name, data_dir / f"{name}.gz")
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    """Yields the rows of a tab-separated file, beginning with its header ([] if it is empty)."""
-    open_text = gzip.open if path.suffix == ".gz" else open
-    try:
-        with open_text(path, "rt", encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, delimiter="\t")
-            header = next(reader, [])
-            yield header
-            for row in filter(None, reader):
-                if len(row) != len(header):
-                    raise UserError(
-                        f"{path}: line {reader.line_num} has {len(row)} columns, the first line "
-                        f"{len(header)}; download it again"
-                    )
-                yield row
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); download it again") from error
 
 
 SPLITS: dict[str, splits.SplitFunction] = {

@@ -22,6 +22,11 @@ def as_decibels(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
+def from_doubled(values: np.ndarray) -> np.ndarray:
+    """Returns float32 dB of 20 log10 of power, twice what dB are, as MTG-Jamendo publishes it."""
+    return values.astype(np.float32) / 2
+
+
 def from_power(values: np.ndarray) -> np.ndarray:
     """Returns float32 dB of power; raises ValueError where a value is negative."""
     if values.min() < 0:
@@ -54,6 +59,7 @@ SCALES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "": detect,
     "db": as_decibels,
     "power": from_power,
+    "double_db": from_doubled,
 }
 
 

@@ -87,8 +87,7 @@ def npy_levels(path: Path, *, num_bands: int, range_db: float, scale: str = "") 
     The file contains (bands, frames) or (frames, bands): bands are the first axis of length
     `num_bands`. uint8 values are levels; floats are used relative to the clip's maximum, on the
     scale `scale` of `spectrogram_levels.SCALES`, by default dB.
-    MTG-Jamendo's files contain 20 log10 of power (mtg-jamendo-dataset issue 51): for 80 dB of
-    dynamic range, `range_db` is 160.
+    MTG-Jamendo's files contain 20 log10 of power, which is scale 'double_db'.
 
     Raises:
       UserError: the file is unreadable or empty, has the wrong shape, type or scale, or is not

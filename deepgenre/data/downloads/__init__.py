@@ -1,0 +1,1 @@
+"""Downloads of datasets that are openly hosted: the table, the transfer, the archives."""
