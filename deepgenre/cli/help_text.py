@@ -31,6 +31,7 @@ METAVARS = {
     "settle_seconds": "SECONDS",
     "check": "NAME",
     "layer": "NAME",
+    "sweep": "FIELD:V,V",
     "channels": "N,N",
     "seconds": "SECONDS",
     "int": "N",
