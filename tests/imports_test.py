@@ -28,6 +28,7 @@ ORDER = [
     "synthesis",
     "library",
     "cli",
+    "api",
     "main",
 ]
 # Within a package, modules that import none of the others of it but these.

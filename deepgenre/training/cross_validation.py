@@ -36,6 +36,17 @@ SUMMARISED = ("accuracy", "roc_auc", "average_precision", "loss")  # in the tabl
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains what is missing, prints the results as one JSON object; returns exit code 0."""
+    report = cross_validate(config, data_dir, workdir)
+    if devices.is_main_process():
+        print(strict_json(report))
+    return 0
+
+
+def cross_validate(config: Config, data_dir: Path, workdir: Path) -> dict[str, Any]:
+    """Trains what is missing; returns what `cross_validation.json` contains.
+
+    In processes other than the main one the result is {}. Raises UserError where a fold fails.
+    """
     members = [
         Member(fold_folder(Path(), fold).name, ConfigDict({**config.to_dict(), "fold": fold}))
         for fold in range(config.folds)
@@ -44,10 +55,9 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     for folder, outcome in outcomes.items():
         if isinstance(outcome, UserError):
             raise UserError(f"{folder}: {outcome}")
-    if devices.is_main_process():
-        results = [outcome[PART] for outcome in outcomes.values()]
-        print(strict_json(_report(workdir, results)))
-    return 0
+    if not devices.is_main_process():
+        return {}
+    return _report(workdir, [outcome[PART] for outcome in outcomes.values()])
 
 
 def fold_folder(workdir: Path, fold: int) -> Path:

@@ -1,5 +1,6 @@
 """Trains several runs at the same time, each in a process of its own on a GPU of its own."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,6 +18,7 @@ import deepgenre
 from deepgenre import devices, log
 from deepgenre.config import Config
 from deepgenre.errors import InterruptedRunError, UserError
+from deepgenre.evaluation import run_commands
 
 NAP_SECONDS = 0.2
 CHILD = "from deepgenre.training import workers; workers.main()"
@@ -76,7 +78,7 @@ def _start(job: Job, gpu: str) -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C reaches this process alone, which asks the others to stop
     )
     assert process.stdin is not None
-    process.stdin.write(pickle.dumps((job, sys.argv)))
+    process.stdin.write(pickle.dumps((job, sys.argv, run_commands.is_from_python())))
     process.stdin.flush()
     return process
 
@@ -101,13 +103,17 @@ def main() -> None:
     """Runs the job that standard input describes; prints its outcome as a line of JSON."""
     from deepgenre.training import train
 
-    job, sys.argv[:] = pickle.load(sys.stdin.buffer)  # the record of the run names the command
+    # The record of the run names the command.
+    job, sys.argv[:], is_from_python = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log.quieten_libraries()
     log.set_quiet(True)
     devices.set_up(None, 1, 0)
+    as_given = run_commands.from_python() if is_from_python else contextlib.nullcontext()
     try:
-        results = train.train(job.config, job.data_dir, job.workdir / job.folder, parts=job.parts)
+        with as_given:
+            workdir = job.workdir / job.folder
+            results = train.train(job.config, job.data_dir, workdir, parts=job.parts)
         outcome: dict[str, Any] = {"results": results}
     except UserError as error:
         outcome = {"error": str(error)}
