@@ -201,5 +201,6 @@ def get_config() -> Config:
     # The run
     config.select_by = ""  # validation metric of the best checkpoint; '': accuracy or roc_auc
     config.eval_every_epochs = 1  # validate and checkpoint
+    config.loggers = ""  # also send metrics to 'wandb' or 'mlflow'; several with commas in between
     config.log_every_steps = 20  # steps between two log lines of the training loss
     return config.lock()

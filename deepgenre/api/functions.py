@@ -68,9 +68,9 @@ def prepare(config: AnyConfig, data_dir: StrPath) -> PreparedData:
     Clips that cannot be read are among `failures`. Raises errors.UserError where there is none, or
     the dataset or a field of the config is wrong.
     """
-    config = _checked(config)
-    check(config)
-    prepared = preparation.prepare(config, _data_dir(data_dir), verify=True)
+    settings = _checked(config)
+    check(settings)
+    prepared = preparation.prepare(settings, _data_dir(data_dir), verify=True)
     return PreparedData(
         store=prepared.folder,
         dataset=prepared.dataset.name,
@@ -118,11 +118,11 @@ def cross_validate(config: AnyConfig, data_dir: StrPath, workdir: StrPath) -> Cr
 
     Raises errors.UserError where a fold fails, or the config asks for no folds.
     """
-    config, place = _checked(config), _workdir(workdir)
-    if not config.folds or config.fold >= 0:
+    settings, place = _checked(config), _workdir(workdir)
+    if not settings.folds or settings.fold >= 0:
         raise UserError("config.folds: give the number of folds, e.g. 5, and leave config.fold -1")
     with run_commands.from_python():
-        report = cross_validation.cross_validate(config, _data_dir(data_dir), place)
+        report = cross_validation.cross_validate(settings, _data_dir(data_dir), place)
     with np.load(place / "scores.npz") as arrays:
         fold = arrays["fold"]
     return CrossValidationResult(
@@ -205,10 +205,9 @@ def _checked(config: AnyConfig) -> Config:
     """Returns a copy of a config, or of one by name, with all fields and '~' expanded in paths."""
     given = config if isinstance(config, ConfigDict) else _from_file(config)
     check_fields(given)
-    copy = ConfigDict(given.to_dict())
-    for field in LOCATIONS:
-        copy[field] = str(expand_home(copy[field])) if copy[field] else ""
-    return copy.lock()
+    fields = given.to_dict()
+    places = {name: str(expand_home(str(fields[name]))) for name in LOCATIONS if fields[name]}
+    return ConfigDict({**fields, **places}).lock()
 
 
 def _data_dir(path: StrPath) -> Path:

@@ -130,7 +130,8 @@ class Tagger(TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the parameters and the weights, without compiled code and device arrays."""
-        return {k: v for k, v in super().__getstate__().items() if k != "_compiled_batch"}
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_compiled_batch"}
 
     def __sklearn_tags__(self) -> Tags:
         """Returns that the input is text in one dimension, and that `fit` is not needed."""

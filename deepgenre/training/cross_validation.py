@@ -52,12 +52,12 @@ def cross_validate(config: Config, data_dir: Path, workdir: Path) -> dict[str, A
         for fold in range(config.folds)
     ]
     outcomes = run_all(members, data_dir, workdir)
+    results = []
     for folder, outcome in outcomes.items():
         if isinstance(outcome, UserError):
             raise UserError(f"{folder}: {outcome}")
-    if not devices.is_main_process():
-        return {}
-    return _report(workdir, [outcome[PART] for outcome in outcomes.values()])
+        results.append(outcome.get(PART, {}))  # {} in processes other than the main one
+    return _report(workdir, results) if devices.is_main_process() else {}
 
 
 def fold_folder(workdir: Path, fold: int) -> Path:

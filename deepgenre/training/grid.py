@@ -19,6 +19,7 @@ SEED = "seed"
 NOT_SWEPT = {
     "seeds": "give --config.seeds=N without a sweep of it",
     "folds": "give --config.folds=N for a cross-validation",
+    "loggers": "give --config.loggers=NAME for all runs",
     "store_dir": "prepared data are the same for all runs",
     "select_by": "runs that are selected by different metrics cannot be compared",
 }
@@ -107,7 +108,7 @@ def _check_field(field: str, config: Config) -> None:
 def _check_values(field: str, values: Sequence[Value], config: Config) -> None:
     if isinstance(values, str) or not isinstance(values, list | tuple | range) or not values:
         raise UserError(f"--sweep: {field}: give a list of values, not {values!r}")
-    kind = config_path.get_type(field, config)
+    kind: Any = config_path.get_type(field, config)
     for value in values:
         is_whole = type(value) is int and kind is float
         if type(value) is not kind and not is_whole:
@@ -122,7 +123,7 @@ def _check_values(field: str, values: Sequence[Value], config: Config) -> None:
 
 
 def _parsed(field: str, text: str, config: Config) -> Value:
-    kind = config_path.get_type(field, config)
+    kind: Any = config_path.get_type(field, config)
     try:
         if not text:
             raise ValueError

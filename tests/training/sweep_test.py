@@ -141,10 +141,11 @@ def fake_training(monkeypatch):
 def test_table_has_mean_and_spread_over_seeds(fake_training, tmp_path, capsys):
     config = settings(seeds=3)
     result = sweep.sweep(config, tmp_path, tmp_path / "run", RATES)
-    assert result.best is result.points[0]
+    best = result.points[0]
+    assert result.best is best
     values = [0.60, 0.61, 0.62]
-    assert result.best.summary["accuracy"]["mean"] == pytest.approx(np.mean(values))
-    assert result.best.summary["accuracy"]["spread"] == pytest.approx(np.std(values, ddof=1))
+    assert best.summary["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert best.summary["accuracy"]["spread"] == pytest.approx(np.std(values, ddof=1))
     table = (tmp_path / "run" / "sweep.md").read_text(encoding="utf-8")
     assert table.splitlines()[2].replace(" ", "") == (
         "|**0.001**|**3**|**0.6100±0.0100**|**1.0000±0.0000**|"
