@@ -241,7 +241,10 @@ def _paths(several: Paths) -> list[Path]:
         values = values[:, 0]
     if values.ndim != 1 or not values.size:
         raise UserError(f"X: has shape {values.shape}; give paths, one per song")
-    return [*map(_path, values.tolist())]
+    for number, value in enumerate(values.tolist()):
+        if not isinstance(value, str | os.PathLike):
+            raise UserError(f"X: row {number} is {type(value).__name__}; give paths, one per song")
+    return [*map(expand_home, values.tolist())]
 
 
 def _path(song: object) -> Path:
