@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -114,7 +115,8 @@ def test_columns_of_tables_are_accepted(tagger, songs):
         np.testing.assert_array_equal(tagger.transform(given), expected)
     both = ColumnTransformer([("audio", tagger, ["song"])], remainder="passthrough")
     assert both.fit_transform(frame).shape == (2, expected.shape[1] + 1)
-    named = clone(tagger).set_output(transform="pandas").fit_transform(frame.song)
+    copy: Any = clone(tagger)
+    named = copy.set_output(transform="pandas").fit_transform(frame.song)
     assert list(named.columns[:2]) == ["embedding_0", "embedding_1"]
     assert list(named.index) == [0, 1]
 

@@ -128,7 +128,7 @@ needs_wandb = pytest.mark.skipif(
 
 @needs_mlflow
 def test_mlflow_keeps_parameters_and_metrics(tmp_path, monkeypatch, capsys):
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
