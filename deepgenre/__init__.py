@@ -1,24 +1,48 @@
-"""deepgenre: genre classification and tagging of recorded music."""
+"""deepgenre: genre classification and tagging of recorded music.
 
-from typing import TYPE_CHECKING
+    tagger = deepgenre.load("gtzan")     scores and embeddings of songs; a scikit-learn transformer
+    deepgenre.train(config, data_dir, workdir)     and get_config, prepare, evaluate, sweep,
+                                                   cross_validate
+
+The names below are imported at their first use: JAX takes seconds.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
-    from deepgenre.inference.tagger import Tagger
+    from deepgenre.api.functions import (
+        cross_validate,
+        evaluate,
+        get_config,
+        prepare,
+        sweep,
+        train,
+    )
+    from deepgenre.inference.tagger import Tagger, load
 
 __version__ = "0.2.0"
 
+__all__ = [
+    "Tagger",
+    "cross_validate",
+    "evaluate",
+    "get_config",
+    "load",
+    "prepare",
+    "sweep",
+    "train",
+]
 
-def load(
-    weights: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]" = "gtzan",
-) -> "Tagger":
-    """Returns a tagger with the weights of a name, a workdir or a .safetensors file.
 
-    Several, as a list: their ensemble. Raises errors.UserError where they do not exist, are damaged
-    or cannot form an ensemble.
-    """
-    from deepgenre.inference import tagger  # JAX takes seconds to import
+def __getattr__(name: str) -> Any:
+    """Returns a function or class of the Python interface."""
+    if name not in __all__:
+        raise AttributeError(f"module 'deepgenre' has no attribute {name!r}")
+    module = "inference.tagger" if name in ("Tagger", "load") else "api.functions"
+    return getattr(importlib.import_module(f"deepgenre.{module}"), name)
 
-    return tagger.load(weights)
+
+def __dir__() -> list[str]:
+    """Returns the names of the Python interface as well."""
+    return sorted({*globals(), *__all__})

@@ -29,6 +29,7 @@ RANGES = {
     "clip_seconds": (0, MAX_SECONDS),
     "top_tags": (0, math.inf),
     "seed": (0, 2**32 - 1),
+    "seeds": (0, math.inf),
     "folds": (0, math.inf),
     "fold": (-1, math.inf),
     "network.dropout": (0, 1),
@@ -64,7 +65,7 @@ def check_fields(config: Config) -> None:
 
     A config file may have unlocked its config, or written one of its own.
     """
-    known, given = _leaves(get_config().to_dict()), _leaves(config.to_dict())
+    known, given = leaves(get_config().to_dict()), leaves(config.to_dict())
     for name in given:
         if name not in known:
             raise unknown_name("config", name, known)
@@ -92,12 +93,13 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     return both
 
 
-def _leaves(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+def leaves(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the fields by their full names, as 'augment.mixup'."""
+    found: dict[str, Any] = {}
     for name, value in fields.items():
         nested = isinstance(value, Mapping)
-        leaves |= _leaves(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return leaves
+        found |= leaves(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
 
 
 def check(config: Config) -> None:
@@ -151,6 +153,7 @@ def get_config() -> Config:
     config.folds = 0  # cross-validation in this number of folds, see data/parts.py; 0: none
     config.fold = -1  # with folds: train only this one, from 0; -1: all of them
     config.seed = 0  # split, initial weights, order, crops, dropout
+    config.seeds = 0  # train this number of networks, with seeds from `seed` on; 0: one
 
     # Network
     config.model = "paper_1d"  # a name in deepgenre/models
@@ -211,5 +214,6 @@ def get_config() -> Config:
     # The run
     config.select_by = ""  # validation metric of the best checkpoint; '': accuracy or roc_auc
     config.eval_every_epochs = 1  # validate and checkpoint
+    config.loggers = ""  # also send metrics to 'wandb' or 'mlflow'; several with commas in between
     config.log_every_steps = 20  # steps between two log lines of the training loss
     return config.lock()

@@ -1,6 +1,9 @@
 """Devices and processes: set-up, and how a batch is divided among them."""
 
+import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +17,7 @@ from deepgenre.errors import UserError
 PyTree = TypeVar("PyTree")
 Number = TypeVar("Number", int, jax.Array)
 
+COUNT_GPUS = "import jax; print(jax.local_device_count() if jax.default_backend() == 'gpu' else 0)"
 AXIS = "devices"  # name of the mapped axis over which gradients and batch norm are averaged
 
 
@@ -97,14 +101,33 @@ def replicate(tree: PyTree) -> PyTree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def gpus_to_share() -> list[str]:
+    """Returns this machine's GPUs, as CUDA_VISIBLE_DEVICES names them; [] where JAX uses none.
+
+    Another process counts them: this one leaves them alone, so that others can use them.
+    """
+    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if not any(map(importlib.util.find_spec, plugins)) or platforms == "cpu":
+        return []
+    count = subprocess.run(
+        [sys.executable, "-c", COUNT_GPUS], capture_output=True, text=True, check=False,
+        env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    )  # fmt: skip
+    number = int(count.stdout.split()[-1]) if count.returncode == 0 else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[:number] if visible else [*map(str, range(number))]
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes files and messages."""
-    return jax.process_index() == 0
+    # Alone, the index would be known after the start of the devices only.
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
     """Returns when every process has reached the barrier of this name."""
-    if jax.process_count() > 1:
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)

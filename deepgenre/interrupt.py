@@ -22,9 +22,13 @@ def stop_requests() -> Iterator[Callable[[], int]]:
     """Yields a function: the signal that requested a stop, 0 without one.
 
     Blocks may be nested: an inner one knows of the requests in the outer one. A second Ctrl-C stops
-    at once. Raises KeyboardInterrupt where there was one before, which a library swallowed.
+    at once. Raises KeyboardInterrupt where there was one before, which a library swallowed. Outside
+    the main thread, which alone receives signals, there are no requests.
     """
     global _raised, _requested
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
     if _raised:
         _raised = False
         raise KeyboardInterrupt

@@ -29,6 +29,7 @@ ORDER = [
     "library",
     "doctor",
     "cli",
+    "api",
     "main",
 ]
 # Within a package, modules that import none of the others of it but these.

@@ -17,6 +17,7 @@ import soundfile
 from absl.testing import flagsaver
 from array_record.python import array_record_data_source  # noqa: F401 (likewise)
 
+import deepgenre
 from deepgenre import config as defaults
 from deepgenre import main, models
 from deepgenre.audio.frontend import FrontEnd
@@ -49,6 +50,15 @@ def settings(music: Path, *others: str) -> list[str]:
     """Returns the flags of a small run on a folder of music, with the store beside the folder."""
     store = music.parent / "store"
     return [*SETTINGS, f"--data_dir={music}", f"--config.store_dir={store}", *others]
+
+
+def config(music: Path, **changes: Any) -> Any:
+    """Returns the config of `settings`, written in Python."""
+    given = [argument.removeprefix("--config.").split("=") for argument in settings(music)]
+    fields = {field: value for field, value in given if not field.startswith("--")}
+    known = defaults.leaves(defaults.get_config().to_dict())
+    typed = {field: type(known[field])(value) for field, value in fields.items()}
+    return deepgenre.get_config("folder", **{**typed, **changes})
 
 
 def tone(hz: float, seconds: float, seed: int) -> np.ndarray:

@@ -12,9 +12,12 @@ from deepgenre.errors import UserError
 
 def train(files: Sequence[str]) -> int:
     """Runs mode `train`; returns the exit code."""
-    from deepgenre.training import cross_validation, train
+    from deepgenre.training import cross_validation, sweep, train
 
     config = values.config()
+    if config.seeds or flags.SWEEP.value:
+        axes = values.sweep(config)
+        return sweep.run(config, values.data_dir(config), values.workdir(), axes)
     run = cross_validation.run if config.folds and config.fold < 0 else train.run
     return run(config, values.data_dir(config), values.workdir())
 

@@ -65,6 +65,11 @@ NEAR_DUPLICATES = flags.DEFINE_bool(
     None,
     "Compare the audio of the clips with that of the training clips; default up to 2000 clips",
 )
+SWEEP = flags.DEFINE_multi_string(
+    "sweep",
+    [],
+    "FIELD:VALUE,VALUE...: a run per value of a field of the config; repeated: a grid",
+)
 WORKDIR = _define_path(
     "workdir", "Folder of a run: checkpoints, metrics, figures; default runs/CONFIG"
 )

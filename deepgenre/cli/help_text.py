@@ -32,6 +32,7 @@ METAVARS = {
     "check": "NAME",
     "mirror": "URL",
     "layer": "NAME",
+    "sweep": "FIELD:V,V",
     "channels": "N,N",
     "seconds": "SECONDS",
     "int": "N",

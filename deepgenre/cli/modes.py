@@ -147,11 +147,13 @@ MODES: Mapping[str, Mode] = {
     "train": Mode(
         commands.train,
         "Prepares what is missing, trains, and evaluates the best checkpoint.",
-        ("config", "data_dir", "workdir", *_PROCESSES),
+        ("config", "data_dir", "workdir", "sweep", *_PROCESSES),
         (
             "train --config=gtzan --data_dir=FOLDER",
             "train --config=folder --data_dir=FOLDER --config.num_epochs=60 --workdir=runs/longer",
             "train --config=folder --data_dir=FOLDER --config.folds=5",
+            "train --config=folder --data_dir=FOLDER --config.seeds=5 "
+            "--sweep=learning_rate:1e-3,3e-4",
         ),
     ),
     "eval": Mode(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deepgenre.inference.tags import Choice
     from deepgenre.library.policies import Tagging
     from deepgenre.synthesis import experiment
+    from deepgenre.training.grid import Value
 
 # Of files that --output names; other names may be folders, see `files.check_place`.
 FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8")
@@ -37,6 +38,19 @@ def config() -> "Config":
     for field in CONFIG_PATHS:
         flags.CONFIG.value[field] = expand(str(flags.CONFIG.value[field]))
     return flags.CONFIG.value
+
+
+def sweep(config: "Config") -> "dict[str, Sequence[Value]]":
+    """Returns the values of each --sweep by field; {} without one."""
+    from deepgenre.training import grid
+
+    axes: dict[str, Sequence[Value]] = {}
+    for text in flags.SWEEP.value:
+        field, values = grid.parse(text, config)
+        if field in axes:
+            raise UserError(f"--sweep: {field} is given twice; list all its values in one --sweep")
+        axes[field] = values
+    return axes
 
 
 def data_config() -> "Config | None":

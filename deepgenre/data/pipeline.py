@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
+from absl import flags
 
 from deepgenre.data.classes import encode
 from deepgenre.data.sampling import Order, window, window_starts
@@ -88,6 +89,8 @@ def training_batches(
     ahead = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=2 * READ_THREADS)
     stream = batches[first_batch:].to_iter_dataset(ahead)
     if num_workers:
+        if not flags.FLAGS.is_parsed():  # called from Python; Grain's processes read its flags
+            flags.FLAGS.mark_as_parsed()
         options = grain.MultiprocessingOptions(num_workers=num_workers)
         stream = stream.mp_prefetch(options, worker_init_fn=_start_worker)
     return iter(stream)

@@ -45,20 +45,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
     """
     results, folders = {}, {}
     for name, (weights, sources) in networks.items():
-        clips = _clips(weights, options)
-        results[name], folders[name] = assess(
-            weights,
-            clips,
-            _chooser(sources, clips, options, name),
-            source=" + ".join(sources),
-            workdir=place_of(sources, options.workdir),
-            near_duplicates=options.near_duplicates,
-        )
-        log.info(
-            "evaluated step %d on %d clips (%s, split %s, part %s); wrote %s",
-            *(weights.step, len(clips.rows), clips.dataset, clips.split, clips.part),
-            folders[name],
-        )
+        results[name], folders[name] = evaluate(weights, sources, options, name)
     if len(networks) == 1:
         (only,) = results.values()
         print(strict_json(only))
@@ -74,6 +61,31 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
     log.info("wrote %s", path)
     print(strict_json(summary))
     return 0
+
+
+def evaluate(
+    weights: Weights, sources: Sequence[str], options: Options, name: str = ""
+) -> tuple[Metrics, Path]:
+    """Returns the metrics of weights, and the folder to which all files are written.
+
+    sources: of the weights. name: '' for weights alone. Raises UserError where the data or the
+    output are unsuitable.
+    """
+    clips = _clips(weights, options)
+    results, folder = assess(
+        weights,
+        clips,
+        _chooser(sources, clips, options, name),
+        source=" + ".join(sources),
+        workdir=place_of(sources, options.workdir),
+        near_duplicates=options.near_duplicates,
+    )
+    log.info(
+        "evaluated step %d on %d clips (%s, split %s, part %s); wrote %s",
+        *(weights.step, len(clips.rows), clips.dataset, clips.split, clips.part),
+        folder,
+    )
+    return results, folder
 
 
 def spread(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:

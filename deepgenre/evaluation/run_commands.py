@@ -1,5 +1,6 @@
 """`run.json` of a workdir: what trained it, with which command, on which clips and machine."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -7,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,32 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 GIT_SECONDS = 10  # a checkout on a slow drive does not hold up a run for longer
 
 
+_from_python = False  # set by `from_python`
+
+
+@contextlib.contextmanager
+def from_python() -> Iterator[None]:
+    """Has an equivalent command recorded: the arguments of the process are not those of a run."""
+    global _from_python
+    before, _from_python = _from_python, True
+    try:
+        yield
+    finally:
+        _from_python = before
+
+
+def is_from_python() -> bool:
+    """Returns whether runs are started within `from_python`."""
+    return _from_python
+
+
+def _command(workdir: Path, data_dir: Path) -> list[str]:
+    if not _from_python:
+        return ["deepgenre", *sys.argv[1:]]
+    config = f"--config={workdir / 'config.json'}"
+    return ["deepgenre", "train", config, f"--data_dir={data_dir}", f"--workdir={workdir}"]
+
+
 def append(workdir: Path, data_dir: Path, clips: Mapping[str, int]) -> None:
     """Adds a command that trains the run: the first starts it, later ones resume it.
 
@@ -29,7 +56,7 @@ def append(workdir: Path, data_dir: Path, clips: Mapping[str, int]) -> None:
     """
     entry = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": ["deepgenre", *sys.argv[1:]],
+        "command": _command(workdir, data_dir),
         "data_dir": str(data_dir.absolute()),
         "clips": dict(clips),
         **environment(),

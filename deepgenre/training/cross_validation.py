@@ -21,13 +21,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from deepgenre import devices, log
-from deepgenre.config import Config, check
+from deepgenre.config import Config
+from deepgenre.errors import UserError
 from deepgenre.evaluation import evaluation_files, metrics
 from deepgenre.evaluation.evaluate import spread
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.metrics import Metrics
 from deepgenre.files import replacing, strict_json
-from deepgenre.training import train
+from deepgenre.training.members import Member, run_all
 
 PART = "held_out"
 SUMMARISED = ("accuracy", "roc_auc", "average_precision", "loss")  # in the table, where they exist
@@ -35,16 +36,28 @@ SUMMARISED = ("accuracy", "roc_auc", "average_precision", "loss")  # in the tabl
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains what is missing, prints the results as one JSON object; returns exit code 0."""
-    check(config)
-    results: list[Metrics] = []
-    for fold in range(config.folds):
-        log.info("fold %d of %d", fold + 1, config.folds)
-        of_fold = ConfigDict({**config.to_dict(), "fold": fold})
-        of_parts: dict[str, Any] = {**train.train(of_fold, data_dir, fold_folder(workdir, fold))}
-        results.append(of_parts.get(PART, {}))  # {} in processes other than the main one
+    report = cross_validate(config, data_dir, workdir)
     if devices.is_main_process():
-        print(strict_json(_report(workdir, results)))
+        print(strict_json(report))
     return 0
+
+
+def cross_validate(config: Config, data_dir: Path, workdir: Path) -> dict[str, Any]:
+    """Trains what is missing; returns what `cross_validation.json` contains.
+
+    In processes other than the main one the result is {}. Raises UserError where a fold fails.
+    """
+    members = [
+        Member(fold_folder(Path(), fold).name, ConfigDict({**config.to_dict(), "fold": fold}))
+        for fold in range(config.folds)
+    ]
+    outcomes = run_all(members, data_dir, workdir)
+    results = []
+    for folder, outcome in outcomes.items():
+        if isinstance(outcome, UserError):
+            raise UserError(f"{folder}: {outcome}")
+        results.append(outcome.get(PART, {}))  # {} in processes other than the main one
+    return _report(workdir, results) if devices.is_main_process() else {}
 
 
 def fold_folder(workdir: Path, fold: int) -> Path:

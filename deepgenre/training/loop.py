@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from deepgenre.data.store import Records
 from deepgenre.errors import InterruptedRunError
 from deepgenre.interrupt import STOPPED, stop_requests
 from deepgenre.log import MetricsLog
+from deepgenre.training import loggers
 from deepgenre.training.initialization import starting_state
 from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
 from deepgenre.training.optimizer import make_optimizer, make_schedule
@@ -31,6 +32,7 @@ from deepgenre.training.step import Recipe, compile_train_step
 from deepgenre.training.validation import Validation, num_validations
 from deepgenre.weights import run_record
 from deepgenre.weights.checkpoint import Checkpoints
+from deepgenre.weights.spec import Spec
 from deepgenre.weights.state import State, num_parameters
 
 RUN_AHEAD = 2  # steps that the host may be ahead: keeps the device busy, and the rate accurate
@@ -67,7 +69,7 @@ def fit(plan: Plan, config: Config, workdir: Path, data_dir: Path) -> None:
             jax.device_count(),
             jax.devices()[0].device_kind,
         )
-        with _metrics_log(workdir, start) as write:
+        with _metrics_log(workdir, plan.spec, start) as write:
             if models.network(plan.spec.model).solved:
                 solve(state, plan, config, checkpoints, write)
                 return
@@ -78,13 +80,21 @@ def fit(plan: Plan, config: Config, workdir: Path, data_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def _metrics_log(workdir: Path, step: int) -> Iterator[Callable[..., None]]:
+def _metrics_log(workdir: Path, spec: Spec, step: int) -> Iterator[loggers.Write]:
     """Yields the function that logs scalars; in all processes but the main one it does nothing."""
     if not devices.is_main_process():
         yield lambda step, split, scalars: None
         return
-    with contextlib.closing(MetricsLog(workdir, step=step)) as metrics_log:
-        yield metrics_log.write
+    with (
+        contextlib.closing(MetricsLog(workdir, step=step)) as metrics_log,
+        loggers.opened(spec.config["loggers"], workdir, spec.config, step=step) as send,
+    ):
+
+        def write(step: int, split: str, scalars: Mapping[str, Any]) -> None:
+            metrics_log.write(step, split, scalars)
+            send(step, split, scalars)
+
+        yield write
 
 
 def _loop(

@@ -7,6 +7,7 @@ from deepgenre.data.balance import SAMPLINGS
 from deepgenre.data.datasets import dataset_kind
 from deepgenre.errors import UserError, look_up, unknown_name
 from deepgenre.evaluation import metrics
+from deepgenre.training import loggers
 from deepgenre.training.losses import CLASS_WEIGHTS, LOSSES, TAGS_ONLY
 from deepgenre.training.optimizer import OPTIMIZERS, SCHEDULES
 from deepgenre.weights import loading
@@ -17,6 +18,7 @@ def check(config: Config) -> None:
     look_up(SCHEDULES, config.schedule, "config.schedule")
     look_up(OPTIMIZERS, config.optimizer, "config.optimizer")
     look_up(LOSSES, config.loss, "config.loss")
+    loggers.chosen(config.loggers)
     for field, known in (("class_weights", CLASS_WEIGHTS), ("sampling", SAMPLINGS)):
         if config[field] not in known:
             raise unknown_name(f"config.{field}", config[field], known)

@@ -19,6 +19,7 @@ from deepgenre.weights.spec import Spec
 SAFE_FIELDS = {
     "num_workers": "how data is read",
     "prepare_workers": "how data is prepared",
+    "loggers": "where metrics are sent",
     "log_every_steps": "how often the loss is logged",
     "max_unreadable_fraction": "which data a run refuses",
     "early_stop_epochs": "where the run ends",

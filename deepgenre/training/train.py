@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from deepgenre.training.solve import OUT_OF_FOLD
 from deepgenre.weights import checkpoint
 from deepgenre.weights.spec import Weights, merit_name
 
+PARTS = ("valid", "held_out", "test")  # that are evaluated, where the split has them
+
 
 def run(config: Config, data_dir: Path, workdir: Path) -> int:
     """Trains, evaluates, and prints the metrics as one JSON object; returns exit code 0."""
@@ -34,21 +36,26 @@ def run(config: Config, data_dir: Path, workdir: Path) -> int:
     return 0
 
 
-def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
+def train(
+    config: Config, data_dir: Path, workdir: Path, *, parts: Sequence[str] = PARTS
+) -> dict[str, Any]:
     """Runs the remaining steps; returns the metrics of the best checkpoint per part.
 
-    In processes other than the main one the result is {}. Raises UserError where the config asks
-    for all folds of a cross-validation: see `cross_validation`.
+    parts: those to evaluate, of the ones that the split has. In processes other than the main one
+    the result is {}. Raises UserError where the config asks for several runs: see
+    `cross_validation` and `sweep`.
     """
     check(config)
     names.check(config)
     if config.folds and config.fold < 0:
         raise UserError("config.folds: only mode train runs all folds; choose one, --config.fold=0")
     devices.check_batch_size(config.batch_size, config.batch_shares)
+    if config.seeds:
+        raise UserError("config.seeds: only mode train runs several; choose one, --config.seed=0")
     with _sole_run(workdir):
         # A request to stop before the first step takes effect after it: that step is saved.
         with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
-            prepared = _prepare_once(config, data_dir)
+            prepared = prepare_once(config, data_dir)
             plan = make_plan(config, prepared)
             _describe(plan, prepared)
             if devices.is_main_process():
@@ -56,7 +63,7 @@ def train(config: Config, data_dir: Path, workdir: Path) -> dict[str, object]:
                 run_commands.append(workdir, data_dir, sizes)
             fit(plan, config, workdir, data_dir)
         best = checkpoint.restore(workdir)  # in all processes: Orbax synchronises them
-        results = _evaluate_best(best, plan, config, workdir) if devices.is_main_process() else {}
+        results = _evaluate_best(best, plan, workdir, parts) if devices.is_main_process() else {}
         devices.wait_for_all("evaluated")
     return results
 
@@ -77,7 +84,7 @@ def _sole_run(workdir: Path) -> Iterator[None]:
             workdir.rmdir()
 
 
-def _prepare_once(config: Config, data_dir: Path) -> Prepared:
+def prepare_once(config: Config, data_dir: Path) -> Prepared:
     """Returns the dataset, prepared by the main process; the others then read the store."""
     if not devices.is_main_process():
         devices.wait_for_all("prepared")
@@ -122,7 +129,9 @@ def _split_line(plan: Plan, prepared: Prepared) -> str:
     return f"{name}{own}" + (f"; {left_out} clips are in no part" if left_out else "")
 
 
-def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> dict[str, object]:
+def _evaluate_best(
+    best: Weights, plan: Plan, workdir: Path, parts: Sequence[str]
+) -> dict[str, Any]:
     """Returns the metrics of the best checkpoint per part, and of the last epoch.
 
     Without a test part, the metrics of the best epoch are biased, because the same clips selected
@@ -131,14 +140,14 @@ def _evaluate_best(best: Weights, plan: Plan, config: Config, workdir: Path) -> 
     from deepgenre.evaluation.figures import curves, style  # matplotlib is slow to import
 
     lines = log.read_metrics(workdir)
-    results: dict[str, object] = {"best_step": best.step}
+    results: dict[str, Any] = {"best_step": best.step}
     if models.network(plan.spec.model).solved:
         results[OUT_OF_FOLD] = _last(lines, OUT_OF_FOLD)
     else:
         figure = curves.training_curves(lines, merit_name(plan.spec))
         style.write_both(figure, workdir / "training")
         results["last_epoch"] = _last(lines, "valid")
-    for part in ("valid", "held_out", "test"):
+    for part in parts:
         if part in plan.parts:
             results[part] = _evaluate_part(best, plan, workdir, part)
     log.info("wrote checkpoints, metrics.jsonl, event files and figures to %s", workdir)

@@ -109,9 +109,9 @@ def test_many_songs_are_yielded_in_order_with_errors(tagger, song, tones, tmp_pa
 
 
 def test_many_songs_share_batches_and_compile_once(tagger, tones, monkeypatch):
-    sizes, infer_batch = [], tagger._infer_batch
+    sizes, infer_batch = [], tagger._compiled
     monkeypatch.setattr(
-        tagger, "_infer_batch", lambda levels: sizes.append(len(levels)) or infer_batch(levels)
+        tagger, "_compiled_batch", lambda levels: sizes.append(len(levels)) or infer_batch(levels)
     )
     monkeypatch.setattr(infer, "compile_infer_batch", None)  # must not be called
     songs = sorted(tones.rglob("*.wav"))

@@ -1,0 +1,1 @@
+"""The Python interface of training and evaluation, as `deepgenre.train` and its neighbours."""
