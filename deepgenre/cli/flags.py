@@ -209,8 +209,11 @@ SEED = flags.DEFINE_integer("seed", 0, "Of noise and random disturbances")
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
-SOURCE = flags.DEFINE_string("source", "", "Publisher of the weights to import: musicnn")
-WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
+SOURCE = flags.DEFINE_string(
+    "source", "", "Published weights to import: musicnn, essentia_moods, choi or yamnet"
+)
+WHEEL = _define_path("wheel", "musicnn's wheel, instead of downloading it")
+FOLDER = _define_path("folder", "Folder of your own copy of the source's files")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")

@@ -243,9 +243,10 @@ MODES: Mapping[str, Mode] = {
     "import": Mode(
         commands.import_weights,
         "Imports weights that others published.",
-        ("source", "wheel"),
+        ("source", "wheel", "folder"),
         (
             "import --source=musicnn",
+            "import --source=yamnet --folder=FOLDER",
             "import --source=musicnn --wheel=musicnn-0.1.0-py3-none-any.whl",
         ),
     ),

@@ -25,7 +25,7 @@ class Spec:
 
     model: str
     network: Mapping[str, Any]  # the module's options
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # none of weights that only embed
     multi_label: bool  # True: a sigmoid per class; False: a softmax over the classes
     frontend: FrontEnd
     mean: float  # of the training split, in levels
@@ -107,7 +107,7 @@ def _check_types(spec: Spec) -> None:
     fits = {
         "model": isinstance(spec.model, str),
         "network": isinstance(spec.network, Mapping),
-        "classes": bool(spec.classes) and all(isinstance(name, str) for name in spec.classes),
+        "classes": all(isinstance(name, str) for name in spec.classes),
         "multi_label": isinstance(spec.multi_label, bool),
         "mean, deviation, clip_seconds, temperature": all(
             type(number) in (int, float) and math.isfinite(number) for number in numbers
