@@ -101,7 +101,8 @@ def predict(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
 
     networks = {
-        name: loading.load_tagger(*sources) for name, sources in values.weights_side_by_side().items()
+        name: loading.load_tagger(*sources)
+        for name, sources in values.weights_side_by_side().items()
     }
     options = values.predict_options(predict.Options().choice)
     return predict.run_side_by_side(networks, expand(files), options)
@@ -166,7 +167,12 @@ def organize(files: Sequence[str]) -> int:
     weights = loading.load_tagger(*values.weights())
     options = values.predict_options(thresholds.library_choice(weights.spec))
     return organize.run(
-        weights, expand(files), options, write=flags.WRITE.value, tagging=values.tagging()
+        weights,
+        expand(files),
+        options,
+        write=flags.WRITE.value,
+        tagging=values.tagging(),
+        moods=loading.load_tagger("moods") if flags.MOODS.value else None,
     )
 
 

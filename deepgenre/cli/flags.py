@@ -167,6 +167,9 @@ COPIES = flags.DEFINE_bool(
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"
 )
+MOODS = flags.DEFINE_bool(
+    "moods", False, "Also write moods into the field mood, by the imported weights 'moods'"
+)
 POLICY = flags.DEFINE_enum(
     "policy",
     None,
@@ -179,7 +182,7 @@ FIELD = flags.DEFINE_enum(
     None,
     ["genre", "grouping", "mood", "comment", "tags"],
     "Field to write: as players name them, tags is DEEPGENRE_TAGS; default genre, for weights of "
-    "many tags: tags",
+    "many tags: tags, of moods: mood",
 )
 MAPPING = _define_path(
     "mapping",

@@ -61,7 +61,7 @@ MODES: Mapping[str, Mode] = {
         commands.organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         (
-            *("files", "output", *_TAGGING, "describe", "undo"),
+            *("files", "output", *_TAGGING, "moods", "describe", "undo"),
             *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ),
         (

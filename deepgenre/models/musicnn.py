@@ -40,37 +40,15 @@ class MusiCNN(nn.Module):
         return head(self, x, self.num_classes, self.dropout, train)
 
 
-class MusiCNNMood(nn.Module):
-    """musicnn with a further dense layer: one of MTG's classifiers of moods, two classes as one.
-
-    797,160 parameters with 96 bands.
-    """
-
-    hidden_units: int = 100
-    dropout: float = 0.5
-    width: float = 1.0  # multiplier of the published numbers of filters and units
-    dtype: Dtype = jnp.float32
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, 1).
-
-        Sows the hidden layer, (batch, 100 * width), as intermediates/embedding.
-        """
-        x = _penultimate(self, x, train)
-        (units,) = scaled((self.hidden_units,), self.width)
-        x = nn.relu(nn.Dense(units, kernel_init=glorot, dtype=self.dtype, name="hidden")(x))
-        return head(self, x, 1, self.dropout, train)
-
-
 class MusiCNNMoods(nn.Module):
-    """A `MusiCNNMood` per class, on the same input: MTG's classifiers of moods, 2020.
+    """A musicnn with a further dense layer per class: MTG's classifiers of moods, 2020.
 
-    Each was trained as a whole from musicnn's weights, so that no layer is shared.
+    Each was trained as a whole from musicnn's weights: they share no layer, only the input.
+    797,310 parameters per class with 96 bands.
     """
 
     num_classes: int
+    hidden_units: int = 100
     dropout: float = 0.5
     width: float = 1.0  # multiplier of the published numbers of filters and units
     dtype: Dtype = jnp.float32
@@ -83,23 +61,45 @@ class MusiCNNMoods(nn.Module):
         Sows the concatenated hidden layers, (batch, 100 * width * num_classes), as
         intermediates/embedding.
         """
-        logits, embeddings = [], []
-        for index in range(self.num_classes):
-            mood = MusiCNNMood(
-                dropout=self.dropout,
-                width=self.width,
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-                name=f"mood_{index}",
-            )
-            logits.append(mood(x, train))
-            embeddings += mood.variables.get("intermediates", {}).get("embedding", ())[-1:]
-        if embeddings:
-            self.sow("intermediates", "embedding", jnp.concatenate(embeddings, axis=-1))
-        return jnp.concatenate(logits, axis=-1)
+        # One after another by one compiled function: the axis of classes is the parameters' first.
+        each = nn.scan(
+            _Mood,
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.num_classes,
+        )
+        options = {name: getattr(self, name) for name in _Mood.OPTIONS}
+        _, (logits, hidden) = each(train=train, name="moods", **options)(x, None)
+        self.sow("intermediates", "embedding", jnp.moveaxis(hidden, 0, 1).reshape(x.shape[0], -1))
+        return logits.T
 
 
-def _penultimate(module: "MusiCNN | MusiCNNMood", x: jax.Array, train: bool) -> jax.Array:
+class _Mood(nn.Module):
+    """One class of `MusiCNNMoods`, as a step of a scan that passes the input on."""
+
+    OPTIONS = ("hidden_units", "dropout", "width", "dtype", "axis_name")
+
+    hidden_units: int
+    dropout: float
+    width: float
+    dtype: Dtype
+    axis_name: str | None
+    train: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """Returns x, and logits (batch,) and hidden layer (batch, units), float32."""
+        hidden = _penultimate(self, x, self.train)
+        (units,) = scaled((self.hidden_units,), self.width)
+        hidden = nn.relu(
+            nn.Dense(units, kernel_init=glorot, dtype=self.dtype, name="hidden")(hidden)
+        )
+        kept = nn.Dropout(self.dropout, deterministic=not self.train)(hidden)
+        logits = nn.Dense(1, kernel_init=glorot, dtype=self.dtype, name="logits")(kept)
+        return x, (logits[:, 0].astype(jnp.float32), hidden.astype(jnp.float32))
+
+
+def _penultimate(module: "MusiCNN | _Mood", x: jax.Array, train: bool) -> jax.Array:
     """Returns musicnn's penultimate layer, (batch, 200 * width), of x (batch, frames, bands).
 
     Call it from `module.__call__`, to which its layers belong.
@@ -119,9 +119,7 @@ def _penultimate(module: "MusiCNN | MusiCNNMood", x: jax.Array, train: bool) -> 
     ]
     maps = [jnp.concatenate(front, axis=-1)]
     for index in range(3):
-        conv = nn.Conv(
-            mid, (7,), kernel_init=glorot, dtype=module.dtype, name=f"mid_{index}_conv"
-        )
+        conv = nn.Conv(mid, (7,), kernel_init=glorot, dtype=module.dtype, name=f"mid_{index}_conv")
         h = norm(f"mid_{index}_norm")(nn.relu(conv(maps[-1])))
         maps.append(h + maps[-1] if index else h)
     x = jnp.concatenate(maps, axis=-1)

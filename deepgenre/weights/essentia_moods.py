@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from deepgenre.weights import musicnn, published
@@ -75,12 +76,13 @@ def import_networks(folder: Path | None) -> dict[str, Weights]:
     Raises UserError where a file is missing or is not the published one.
     """
     folder = published.check_folder(folder, SOURCE, "the five models of moods of MTG")
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for index, (name, output, *sha256) in enumerate(MOODS.values()):
+    moods = []
+    for name, output, *sha256 in MOODS.values():
         graph = published.read(folder / name / MODEL, sha256[0], SOURCE)
         shard = published.read(folder / name / SHARD, sha256[1], SOURCE)
-        for collection, tree in _variables(tensors(graph, shard), output).items():
-            variables[collection][f"mood_{index}"] = tree
+        moods.append(_variables(tensors(graph, shard), output))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moods)
+    variables = {collection: {"moods": tree} for collection, tree in stacked.items()}
     spec = published.spec(
         "musicnn_moods",
         [*MOODS],
@@ -104,7 +106,7 @@ def tensors(graph: bytes, shard: bytes) -> dict[str, np.ndarray]:
 
 
 def _variables(constants: dict[str, np.ndarray], output: int) -> dict[str, Any]:
-    """Returns 'params' and 'batch_stats' of a `models.musicnn.MusiCNNMood`."""
+    """Returns 'params' and 'batch_stats' of one class of `models.musicnn.MusiCNNMoods`."""
     layers = {
         name: constants[name]
         for name in constants

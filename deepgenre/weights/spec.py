@@ -60,6 +60,12 @@ def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:
     )
 
 
+def has_moods(spec: Spec) -> bool:
+    """Returns whether the classes are moods, not genres or tags."""
+    row = models.MODELS.get(spec.model)
+    return row is not None and row.moods
+
+
 def features_of(levels: jax.Array, spec: Spec) -> jax.Array:
     """Returns the features of stored levels, by the front end and standardisation of the spec."""
     return features(levels, spec.frontend, spec.mean, spec.deviation)
