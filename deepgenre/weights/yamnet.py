@@ -53,7 +53,14 @@ def import_networks(folder: Path | None) -> dict[str, Weights]:
 
 
 def tensors(model: bytes) -> dict[str, np.ndarray]:
-    """Returns the constants of a TFLite model by name, float32 or integers, dequantised.
+    """Returns the constants of a TFLite model by name, see `indexed_tensors`."""
+    constants = indexed_tensors(model)
+    named = zip(_names(model), constants, strict=True)
+    return {name: constant for name, constant in named if constant is not None}
+
+
+def indexed_tensors(model: bytes) -> list[np.ndarray | None]:
+    """Returns the constants of a TFLite model, float32 or integers, dequantised; None: none.
 
     Raises UserError where the package tflite is missing.
     """
@@ -69,15 +76,23 @@ def tensors(model: bytes) -> dict[str, np.ndarray]:
         tflite.TensorType.INT8: np.int8,
     }
     graph: Any = tflite.Model.GetRootAs(model, 0)
-    main, constants = graph.Subgraphs(0), {}
+    main, constants = graph.Subgraphs(0), []
     for index in range(main.TensorsLength()):
         tensor = main.Tensors(index)
         buffer = graph.Buffers(tensor.Buffer())
+        constants.append(None)
         if buffer.DataLength():
             shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
             stored = buffer.DataAsNumpy().view(dtypes[tensor.Type()]).reshape(shape)
-            constants[tensor.Name().decode()] = _dequantised(stored, tensor.Quantization())
+            constants[index] = _dequantised(stored, tensor.Quantization())
     return constants
+
+
+def _names(model: bytes) -> list[str]:
+    import tflite
+
+    main: Any = tflite.Model.GetRootAs(model, 0).Subgraphs(0)
+    return [main.Tensors(index).Name().decode() for index in range(main.TensorsLength())]
 
 
 def _dequantised(stored: np.ndarray, quantization: Any) -> np.ndarray:
