@@ -4,7 +4,8 @@
 
 DATA: the folder with `gtzan_audio/genres` and `weights`. Prints the accuracy of YAMNet's ten genres
 with its 95 % interval and confusions, agreement with ai-edge-litert where that is installed, mean
-scores of moods and energy by genre, and the mean and deviation of Choi's levels. --speed: seconds
+scores of moods and energy by genre, and of Choi's taggers the mean and deviation of levels and the
+statistics of norms. --speed: seconds
 of audio per second of each network, on one file list, after a first pass that compiles.
 """
 
@@ -12,8 +13,10 @@ import argparse
 import collections
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.stats import binomtest
 
@@ -22,7 +25,7 @@ from deepgenre.audio.describe import Describer
 from deepgenre.inference import energy
 from deepgenre.inference.infer import compile_infer_batch, infer_files
 from deepgenre.weights import choi, loading
-from deepgenre.weights.spec import Weights, build
+from deepgenre.weights.spec import Weights, build, features_of
 
 GENRES = {  # of GTZAN -> class of YAMNet
     "blues": "Blues",
@@ -53,6 +56,8 @@ def main() -> None:
     zero_shot(loading.load("yamnet"), clips)
     moods(loading.load("moods"), clips)
     levels_of_choi(clips)
+    for name in ("choi_cnn", "choi_crnn"):
+        norms_of_choi(loading.load(name), name, clips[::5])
     litert(loading.load("yamnet"), arguments.data / "weights/yamnet/yamnet.tflite", clips)
 
 
@@ -103,6 +108,49 @@ def levels_of_choi(clips: list[Path]) -> None:
     print(f"choi: levels of mean {joined.mean():.1f}, deviation {joined.std():.1f}")
 
 
+def norms_of_choi(weights: Weights, name: str, clips: list[Path]) -> None:
+    """Prints, per layer, how far activations on real music differ from the file's batch norms.
+
+    The median over channels of observed by recorded deviation: 1 where kernels, norms and input are
+    read as in training. Beside it, two other readings of the file.
+    """
+    spec, module = weights.spec, build(weights.spec)
+
+    @jax.jit
+    def convolved(variables: Any, levels: jax.Array) -> dict[str, Any]:
+        captured = module.apply(
+            variables,
+            features_of(levels, spec),
+            train=False,
+            capture_intermediates=lambda layer, _: layer.name == "Conv_0",
+            mutable=["intermediates"],
+        )[1]["intermediates"]
+        blocks = {block: each for block, each in captured.items() if "Conv_0" in each}
+        axes = (0, 1, 2)
+        outputs = {block: each["Conv_0"]["__call__"][0] for block, each in blocks.items()}
+        return {b: (x.mean(axis=axes), jnp.square(x).mean(axis=axes)) for b, x in outputs.items()}
+
+    levels = []
+    for clip in clips:
+        waveform = waveforms.load(clip, spec.frontend.sample_rate_hz)
+        levels.append(frontend.levels(waveform, spec.frontend)[: spec.window_frames])
+    flipped, as_variance = (jax.tree.map(np.array, weights.variables) for _ in range(2))
+    for block in [block for block in flipped["params"] if block.startswith("ConvBlock")]:
+        layer = flipped["params"][block]["Conv_0"]
+        layer["kernel"] = layer["kernel"][::-1, ::-1]
+        norm = as_variance["batch_stats"][block]["BatchNorm_0"]
+        norm["var"] = np.sqrt(norm["var"])
+    readings = {"": weights.variables, " flipped": flipped, " as variance": as_variance}
+    for reading, variables in readings.items():
+        moments = [convolved(variables, one[None]) for one in levels if len(one) == 1366]
+        mean = jax.tree.map(lambda *each: np.mean(each, axis=0), *moments)
+        ratios = []
+        for block, (first, second) in sorted(mean.items()):
+            recorded = variables["batch_stats"][block]["BatchNorm_0"]["var"]
+            ratios.append(np.median(np.sqrt((second - first**2) / recorded)))
+        print(f"{name}{reading}: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+
+
 def litert(weights: Weights, model: Path, clips: list[Path]) -> None:
     """Prints the differences between YAMNet's scores here and by ai-edge-litert, per window."""
     try:
@@ -132,6 +180,7 @@ def litert(weights: Weights, model: Path, clips: list[Path]) -> None:
 def speed(weights: Weights, name: str, clips: list[Path]) -> None:
     """Prints seconds of audio per second of wall time, decoding included."""
     infer_batch = compile_infer_batch(weights)
+    elapsed = seconds = 0.0
     for _ in range(2):
         start, seconds = time.perf_counter(), 0.0
         for outputs in infer_files(weights, clips, infer_batch=infer_batch):

@@ -112,7 +112,7 @@ MODELS: Mapping[str, Network] = {
     "compact_features": Network(
         CompactFeatures,
         "compact_cnn (Choi, 2017), without classes",
-        min_frames=960,
+        min_frames=1,
         input="29 s: log-mel 96, 12 kHz, n_fft 512, hop 256, 1360 frames",
     ),
     "crnn": Network(CRNN, "CRNN (Choi et al., 2017)", min_frames=1, input=CHOI_INPUT),

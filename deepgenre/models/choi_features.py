@@ -27,7 +27,7 @@ class CompactFeatures(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """(batch, frames, bands) -> logits, float32 (batch, num_classes). frames >= 960.
+        """(batch, frames, bands) -> logits, float32 (batch, num_classes). Input of any size.
 
         Sows the mean of the last feature maps, (batch, 32 * width), as intermediates/embedding.
         """

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import published_graphs
 import pytest
@@ -47,7 +48,7 @@ def levels_to_features(weights: Weights, waveform: np.ndarray) -> np.ndarray:
     levels, size = frontend.levels(waveform, weights.spec.frontend), weights.spec.window_frames
     levels = np.pad(levels, ((0, max(0, size - len(levels))), (0, 0)))
     start = (len(levels) - size) // 2
-    return np.asarray(features_of(levels[None, start : start + size], weights.spec))
+    return np.asarray(features_of(jnp.asarray(levels[None, start : start + size]), weights.spec))
 
 
 def test_moods_match_the_published_graphs(published: Path, song) -> None:
@@ -93,7 +94,7 @@ def test_yamnet_matches_its_graph_in_float(published: Path) -> None:
     samples = np.fromfile(folder / "yamnet_test_audio.bin", "<i2").astype(np.float32) / 32768
     scores, _ = outputs(weights, samples[None, :, None])
     model = (folder / yamnet.MODEL).read_bytes()
-    spectrogram = np.asarray(log_mel(samples[None]))[..., None]
+    spectrogram = np.asarray(log_mel(jnp.asarray(samples[None])))[..., None]
     expected = published_graphs.run_tflite(model, yamnet.indexed_tensors(model), spectrogram)
     np.testing.assert_allclose(scores, expected, atol=TOLERANCE)
     # Of ai-edge-litert 2.3.0, which rounds activations to int8.
