@@ -55,7 +55,7 @@ def main() -> None:
         return
     zero_shot(loading.load("yamnet"), clips)
     moods(loading.load("moods"), clips)
-    levels_of_choi(clips)
+    levels_of_choi(clips[::2])
     for name in ("choi_cnn", "choi_crnn"):
         norms_of_choi(loading.load(name), name, clips[::5])
     litert(loading.load("yamnet"), arguments.data / "weights/yamnet/yamnet.tflite", clips)
@@ -118,7 +118,7 @@ def norms_of_choi(weights: Weights, name: str, clips: list[Path]) -> None:
 
     @jax.jit
     def convolved(variables: Any, levels: jax.Array) -> dict[str, Any]:
-        captured = module.apply(
+        captured: Any = module.apply(
             variables,
             features_of(levels, spec),
             train=False,

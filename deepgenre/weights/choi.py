@@ -7,7 +7,7 @@ they use the statistics of their input, see `models.choi_features`.
 
 The networks were trained on standardised spectrograms, as the statistics of their first norm show
 (mean 0, deviation 1); the constants are not published. MEAN and DEVIATION are those of the levels
-of the 50 GTZAN clips of `benchmarks/taggers.py`, which needs no labels.
+of 25 GTZAN clips, see `benchmarks/taggers.py`, which needs no labels.
 """
 
 import io

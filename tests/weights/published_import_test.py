@@ -66,7 +66,11 @@ def test_moods_match_the_published_graphs(published: Path, song) -> None:
         np.testing.assert_allclose(scores[:, index], expected, atol=TOLERANCE)
         hidden = embeddings[:, 100 * index : 100 * (index + 1)]
         np.testing.assert_allclose(hidden, nodes["model/dense_1/Relu"], atol=1e-3, rtol=1e-3)
-    assert np.ptp(scores) > 0.5  # a song with clear moods
+    # Dance music: which of two outputs is the class is not stated in the graphs.
+    chosen = {
+        mood for mood, score in zip(weights.spec.classes, scores[0], strict=True) if score > 0.5
+    }
+    assert chosen == {"happy", "aggressive", "danceable"}
 
 
 @pytest.mark.parametrize("name", ["choi_cnn", "choi_crnn", "choi_compact"])
