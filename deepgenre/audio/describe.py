@@ -24,7 +24,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "fingerprint": ("acoustic_fingerprint",),
 }
 TEXT_COLUMNS = frozenset({"key", "acoustic_fingerprint"})
-UNITS = {"tempo_bpm": "BPM", "key": "", "loudness_lufs": "LUFS"}  # of what the terminal shows
+UNITS = {
+    "tempo_bpm": "BPM",
+    "key": "",
+    "loudness_lufs": "LUFS",
+    "energy": "energy",
+}  # on the terminal
+DECIMALS = {"energy": 2}  # likewise; 1 for others
 
 
 def check(names: Sequence[str]) -> None:
@@ -41,7 +47,8 @@ def columns(names: Sequence[str]) -> list[str]:
 def text(values: Mapping[str, Descriptor]) -> list[str]:
     """Returns the values for the terminal, with units; '-' where one is unknown."""
     shown = {name: values[name] for name in UNITS if name in values}
-    numbers = (f"{v:.1f}" if isinstance(v, float) else v or "-" for v in shown.values())
+    numbers = (f"{v:.{DECIMALS.get(name, 1)}f}" if isinstance(v, float) else v or "-"
+               for name, v in shown.items())  # fmt: skip
     return [f"{n} {UNITS[name]}".strip() for name, n in zip(shown, numbers, strict=True)]
 
 

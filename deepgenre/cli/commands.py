@@ -48,7 +48,7 @@ def evaluate_weights(files: Sequence[str]) -> int:
     from deepgenre.weights.spec import config_of
 
     sources = values.weights_side_by_side()
-    networks = {name: (loading.load(*each), each) for name, each in sources.items()}
+    networks = {name: (loading.load_tagger(*each), each) for name, each in sources.items()}
     first = next(iter(networks.values()))[0]
     config = values.data_config()
     if config is None and flags.CONFIG.value is not None:
@@ -82,7 +82,7 @@ def audit(files: Sequence[str]) -> int:
         from deepgenre.weights import loading
         from deepgenre.weights.spec import config_of
 
-        config = config_of(loading.load(*values.weights()).spec)
+        config = config_of(loading.load_tagger(*values.weights()).spec)
         given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
         workdir = evaluate.place_of(values.weights(), given)
         data = audits.Data(config, values.data_dir(config), workdir)
@@ -98,7 +98,7 @@ def robustness(files: Sequence[str]) -> int:
     from deepgenre.weights.spec import config_of
 
     sources = values.weights()
-    weights = loading.load(*sources)
+    weights = loading.load_tagger(*sources)
     data_dir = values.data_dir(config_of(weights.spec))
     given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
     place = evaluate.place_of(sources, given)
@@ -112,7 +112,8 @@ def predict(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
 
     networks = {
-        name: loading.load(*sources) for name, sources in values.weights_side_by_side().items()
+        name: loading.load_tagger(*sources)
+        for name, sources in values.weights_side_by_side().items()
     }
     options = values.predict_options(predict.Options().choice)
     return predict.run_side_by_side(networks, expand(files), options)
@@ -162,7 +163,7 @@ def explain(files: Sequence[str]) -> int:
         hop_seconds=flags.HOP_SECONDS.value,
         summary=values.summary(),
     )
-    return run.run(loading.load(*values.weights()), expand(files), options)
+    return run.run(loading.load_tagger(*values.weights()), expand(files), options)
 
 
 def organize(files: Sequence[str]) -> int:
@@ -174,10 +175,15 @@ def organize(files: Sequence[str]) -> int:
 
     if flags.UNDO.value:
         return organize.undo(values.output(), files)
-    weights = loading.load(*values.weights())
+    weights = loading.load_tagger(*values.weights())
     options = values.predict_options(thresholds.library_choice(weights.spec))
     return organize.run(
-        weights, expand(files), options, write=flags.WRITE.value, tagging=values.tagging()
+        weights,
+        expand(files),
+        options,
+        write=flags.WRITE.value,
+        tagging=values.tagging(),
+        moods=loading.load_tagger("moods") if flags.MOODS.value else None,
     )
 
 
@@ -187,7 +193,7 @@ def watch(files: Sequence[str]) -> int:
     from deepgenre.library import watch
     from deepgenre.weights import loading
 
-    weights = loading.load(*values.weights())
+    weights = loading.load_tagger(*values.weights())
     options = watch.Options(
         predict=values.predict_options(thresholds.library_choice(weights.spec)),
         tagging=values.tagging(),
@@ -241,7 +247,7 @@ def style(files: Sequence[str]) -> int:
     if not flags.STYLE.value:
         raise UserError("--style: give the song whose textures are imposed")
     sources, options = values.weights(), values.experiment_options()
-    weights, songs = loading.load(*sources), expand(files).files
+    weights, songs = loading.load_tagger(*sources), expand(files).files
     return style.run(weights, " + ".join(sources), songs, Path(flags.STYLE.value), options)
 
 
@@ -252,7 +258,7 @@ def generate(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
 
     sources, options = values.weights(), values.experiment_options()
-    weights, songs = loading.load(*sources), expand(files).files
+    weights, songs = loading.load_tagger(*sources), expand(files).files
     return generate.run(weights, " + ".join(sources), songs, options)
 
 
@@ -270,7 +276,7 @@ def filters(files: Sequence[str]) -> int:
         num_excerpts=4 if flags.TOP_K.value is None else flags.TOP_K.value,
         summary=values.summary(),
     )
-    weights = loading.load(*values.weights())
+    weights = loading.load_tagger(*values.weights())
     if files or not flags.DATA_DIR.value:
         return filters.run_on_files(weights, expand(files), options)
     data_dir = values.data_dir(config_of(weights.spec))
@@ -283,7 +289,7 @@ def calibrate(files: Sequence[str]) -> int:
     from deepgenre.weights import loading
     from deepgenre.weights.spec import config_of
 
-    weights = loading.load(*values.weights())
+    weights = loading.load_tagger(*values.weights())
     data_dir = values.data_dir(config_of(weights.spec))
     return calibrate.run(weights, data_dir, values.output(), flags.DTYPE.value)
 
@@ -299,8 +305,9 @@ def import_weights(files: Sequence[str]) -> int:
     """Runs mode `import`; returns the exit code."""
     from deepgenre.weights import import_published
 
-    wheel = Path(flags.WHEEL.value) if flags.WHEEL.value else None
-    return import_published.run(flags.SOURCE.value, wheel)
+    given = {"wheel": flags.WHEEL.value, "folder": flags.FOLDER.value}
+    copies = {flag: Path(path) if path else None for flag, path in given.items()}
+    return import_published.run(flags.SOURCE.value, copies)
 
 
 def demo(files: Sequence[str]) -> int:

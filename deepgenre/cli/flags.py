@@ -172,6 +172,9 @@ COPIES = flags.DEFINE_bool(
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"
 )
+MOODS = flags.DEFINE_bool(
+    "moods", False, "Also write moods into the field mood, by the imported weights 'moods'"
+)
 POLICY = flags.DEFINE_enum(
     "policy",
     None,
@@ -184,7 +187,7 @@ FIELD = flags.DEFINE_enum(
     None,
     ["genre", "grouping", "mood", "comment", "tags"],
     "Field to write: as players name them, tags is DEEPGENRE_TAGS; default genre, for weights of "
-    "many tags: tags",
+    "many tags: tags, of moods: mood",
 )
 MAPPING = _define_path(
     "mapping",
@@ -214,8 +217,11 @@ SEED = flags.DEFINE_integer("seed", 0, "Of noise and random disturbances")
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "Stored type of exported numbers"
 )
-SOURCE = flags.DEFINE_string("source", "", "Publisher of the weights to import: musicnn")
-WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
+SOURCE = flags.DEFINE_string(
+    "source", "", "Published weights to import: musicnn, essentia_moods, choi or yamnet"
+)
+WHEEL = _define_path("wheel", "musicnn's wheel, instead of downloading it")
+FOLDER = _define_path("folder", "Folder of your own copy of the source's files")
 MIRROR = flags.DEFINE_string(
     "mirror", "", "Address of a folder that has the dataset's files, instead of the published ones"
 )

@@ -61,7 +61,7 @@ MODES: Mapping[str, Mode] = {
         commands.organize,
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         (
-            *("files", "output", *_TAGGING, "describe", "undo"),
+            *("files", "output", *_TAGGING, "moods", "describe", "undo"),
             *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ),
         (
@@ -257,9 +257,10 @@ MODES: Mapping[str, Mode] = {
     "import": Mode(
         commands.import_weights,
         "Imports weights that others published.",
-        ("source", "wheel"),
+        ("source", "wheel", "folder"),
         (
             "import --source=musicnn",
+            "import --source=yamnet --folder=FOLDER",
             "import --source=musicnn --wheel=musicnn-0.1.0-py3-none-any.whl",
         ),
     ),

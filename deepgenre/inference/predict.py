@@ -14,7 +14,7 @@ from deepgenre.audio.discover import Found
 from deepgenre.audio.overview import Overview
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import Fingerprint, fingerprint
-from deepgenre.inference import aggregation, taggram, windows
+from deepgenre.inference import aggregation, energy, taggram, windows
 from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files_of_each, with_windows
 from deepgenre.inference.prediction_files import writer
 from deepgenre.inference.prediction_files.identity import Identity
@@ -78,7 +78,7 @@ def process(
     if not fingerprints:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
     classes = {name: weights.spec.classes for name, weights in networks.items()}
-    layout = Layout(classes, describe.columns(options.describe))
+    layout = Layout(classes, columns(networks, options))
     open_output = writer.open_resumed if options.resume else writer.open_new
     with (
         stop_requests() as stop_requested,
@@ -113,12 +113,23 @@ def identity_of(networks: Mapping[str, Weights], options: Options) -> Identity:
             "aggregate": options.aggregation,
             "window_seconds": options.window_seconds,
             "hop_seconds": options.hop_seconds,
-            "describe": describe.columns(options.describe),
+            "describe": columns(networks, options),
             **_identity_of_choice(_choice(options, weights.spec)),
         }
         for name, weights in networks.items()
     }
-    return made_with.get("", made_with)
+    return made_with[""] if [*made_with] == [""] else made_with
+
+
+def columns(networks: Mapping[str, Weights], options: Options) -> list[str]:
+    """Returns the columns of descriptors that the output has."""
+    described = describe.columns(options.describe)
+    return described if _energy_network(networks, options) is None else [*described, energy.COLUMN]
+
+
+def _energy_network(networks: Mapping[str, Weights], options: Options) -> str | None:
+    specs = {name: weights.spec for name, weights in networks.items()}
+    return energy.network_of(specs, options.describe)
 
 
 def _identity_of_choice(choice: Choice) -> dict[str, Any]:
@@ -163,6 +174,7 @@ def predictions(
     infer: of `compile_infer_batch`, one per network, to reuse them between calls.
     """
     names = taggram.names(list(fingerprints)) if options.taggram else {}
+    moods = _energy_network(networks, options)
     observed: dict[Path, _Observed] = {}
 
     def observer(path: Path) -> decoding.Observe:
@@ -182,6 +194,10 @@ def predictions(
             if not error:
                 results = tuple(_results(of_each, networks, options))
                 descriptors = about.describer.values() if about.describer else {}
+            if results and moods is not None:
+                scores = results[[*networks].index(moods)].scores
+                classes = networks[moods].spec.classes
+                descriptors[energy.COLUMN] = energy.of_song(scores, classes, descriptors)
             if not error and options.taggram and about.overview:
                 picture = about.overview.picture()
                 for outputs, (network, weights) in zip(of_each, networks.items(), strict=True):

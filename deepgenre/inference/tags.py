@@ -39,6 +39,7 @@ CONTRADICTIONS: tuple[tuple[Side, Side], ...] = (
     (frozenset(("fast", "fast beat", "quick", "upbeat")), frozenset(("slow",))),
     (frozenset(("loud", "hard", "heavy")), frozenset(("quiet", "soft", "calm"))),
     (frozenset(("happy",)), frozenset(("sad",))),
+    (frozenset(("aggressive",)), frozenset(("relaxed",))),
     *itertools.combinations((frozenset((decade,)) for decade in DECADES), 2),
 )
 NEGATIONS = ("no ", "not ")  # any 'no drums' contradicts 'drums' and 'drum'

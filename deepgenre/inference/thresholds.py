@@ -15,10 +15,10 @@ from pathlib import Path
 
 from deepgenre.inference import vocabulary
 from deepgenre.inference.tags import Choice
-from deepgenre.weights.spec import Spec
+from deepgenre.weights.spec import Spec, has_moods
 
 TABLE = Path(__file__).parent / "tag_thresholds.json"
-SINGLE_LABEL = 0.5  # a song gets the genre that is more likely than not
+SINGLE_LABEL = 0.5  # a song gets the genre, or the moods, that are more likely than not
 MOST_TAGS = 6  # of a song
 
 
@@ -51,9 +51,11 @@ def find(spec: Spec) -> Row | None:
 
 
 def library_choice(spec: Spec) -> Choice:
-    """Returns how a library's songs get their labels: one genre, or a few tags."""
+    """Returns how a library's songs get their labels: one genre, a few tags, or its moods."""
     if not spec.multi_label:
         return Choice(top_k=1, threshold=SINGLE_LABEL)
+    if has_moods(spec):
+        return Choice(top_k=MOST_TAGS, threshold=SINGLE_LABEL, consistent=True)
     row = find(spec)
     return Choice(
         top_k=MOST_TAGS,

@@ -14,7 +14,7 @@ from deepgenre.library import mapping, policies
 from deepgenre.library.policies import Tagging
 from deepgenre.library.report import Song
 from deepgenre.library.tag_fields import Values
-from deepgenre.weights.spec import Spec
+from deepgenre.weights.spec import Spec, has_moods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def labelling(spec: Spec, choice: Choice, tagging: Tagging) -> Labelling:
     Raises UserError where the mapping file is wrong.
     """
     choice = choice if spec.multi_label else dataclasses.replace(choice, top_k=1)
-    tagging = policies.resolve(tagging, multi_label=spec.multi_label)
+    tagging = policies.resolve(tagging, multi_label=spec.multi_label, moods=has_moods(spec))
     labels = possible_tags(spec.classes, choice)
     names = mapping.read(tagging.mapping, [*labels, *spec.classes]) if tagging.mapping else {}
     return Labelling(spec, choice, tagging, names)
@@ -55,7 +55,8 @@ def labelled(path: Path, seconds: float, scores: np.ndarray, how: Labelling) -> 
 
 def names_of(song: Song, how: Labelling) -> Values:
     """Returns the names to write into a song's file; none for a song without labels."""
-    return mapping.names_of(song.labels, how.names, genre=how.tagging.field == "genre")
+    capitalised = how.tagging.field == "genre" or has_moods(how.spec)
+    return mapping.names_of(song.labels, how.names, genre=capitalised)
 
 
 def seconds_of(path: Path) -> float:

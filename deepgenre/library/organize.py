@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from deepgenre.audio.describe import decode_fingerprint
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import expand_home, updating
-from deepgenre.inference import predict
+from deepgenre.inference import predict, thresholds
+from deepgenre.inference.prediction_files.rows import SCORES, prefixed
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import descriptor_fields, duplicates, journal, labels, results, tag_writer
 from deepgenre.library import undo as undo_files
@@ -26,7 +28,9 @@ from deepgenre.library.results import Failure
 from deepgenre.library.tag_fields import Values
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
-from deepgenre.weights.spec import Weights
+from deepgenre.weights.spec import Spec, Weights
+
+MOOD_FIELD = "mood"
 
 
 def run(
@@ -36,34 +40,48 @@ def run(
     *,
     write: bool,
     tagging: Tagging | None = None,
+    moods: Weights | None = None,
 ) -> int:
     """Organises the files; returns 1 if a file failed, else 0.
 
-    options.output: the folder. Without `write`, changes of files are only printed.
+    options.output: the folder. Without `write`, changes of files are only printed. moods: weights
+    whose classes are written into the field of moods, beside the labels.
     """
     with summary.batch("organize", options.summary) as counts:
-        how = labels.labelling(weights.spec, options.choice, tagging or Tagging())
+        how = [labels.labelling(weights.spec, options.choice, tagging or Tagging())]
+        networks = {"": weights}
+        if moods:
+            how.append(_mood_labelling(how[0], moods.spec))
+            networks["moods"] = moods
         folder = results.check_folder(options.output)
         folder.mkdir(parents=True, exist_ok=True)
         with updating(folder):
-            _organize(folder, weights, inputs, options, how, counts, write=write)
+            _organize(folder, networks, inputs, options, how, counts, write=write)
     return 1 if counts.failures else 0
+
+
+def _mood_labelling(how: Labelling, spec: Spec) -> Labelling:
+    """Returns the labelling by moods beside `how`; raises UserError where that has their field."""
+    if how.tagging.field == MOOD_FIELD:
+        raise UserError("--moods: the field mood gets the labels already; leave out --moods")
+    return labels.labelling(spec, thresholds.library_choice(spec), Tagging(field=MOOD_FIELD))
 
 
 def _organize(
     folder: Path,
-    weights: Weights,
+    networks: Mapping[str, Weights],
     inputs: Found,
     options: predict.Options,
-    how: Labelling,
+    labellings: Sequence[Labelling],
     counts: Batch,
     *,
     write: bool,
 ) -> None:
-    predictions = results.predictions_path(folder, weights, options)
-    predict.process({"": weights}, inputs, results.scoring(options, predictions), counts)
-    files = inputs.files
-    songs, failures = _read_predictions(files, predictions, how)
+    predictions = results.predictions_path(folder, [*networks.values()], options)
+    predict.process(networks, inputs, results.scoring(options, predictions), counts)
+    files, how = inputs.files, labellings[0]
+    by_network = dict(zip(networks, labellings, strict=True))
+    songs, failures = _read_predictions(files, predictions, by_network)
     written, unlistable = results.write_playlists(folder, how.labels, songs)
     fields = {
         song.path: {how.tagging.field: labels.names_of(song, how), **song.fields} for song in songs
@@ -96,9 +114,12 @@ def undo(output: Path | None, chosen: Sequence[str] = ()) -> int:
 
 
 def _read_predictions(
-    files: Sequence[Path], predictions: Path, how: Labelling
+    files: Sequence[Path], predictions: Path, labellings: Mapping[str, Labelling]
 ) -> tuple[list[Song], list[Failure]]:
-    """Returns the songs, in the order of the files, and the errors of files that failed."""
+    """Returns the songs, in the order of the files, and the errors of files that failed.
+
+    labellings: by network; a song has the labels of the first, those of others are in its fields.
+    """
     with predictions.open(encoding="utf-8") as stream:
         lines = {line["path"]: line for line in map(json.loads, stream)}
     songs, failures = [], []
@@ -107,15 +128,25 @@ def _read_predictions(
         try:
             if "error" in line:
                 raise UserError(line["error"])
-            scores = np.array([line["scores"][name] for name in how.spec.classes])
             seconds = line["seconds"] if "seconds" in line else labels.seconds_of(path)
-            song = labels.labelled(path, seconds, scores, how)
+            song, *others = (
+                labels.labelled(path, seconds, _scores(line, network, how), how)
+                for network, how in labellings.items()
+            )
             fields = descriptor_fields.values_of(line)
+            for other, how in zip(others, [*labellings.values()][1:], strict=True):
+                fields[how.tagging.field] = labels.names_of(other, how)
             fingerprint = line.get("acoustic_fingerprint") or ""
             songs.append(dataclasses.replace(song, fields=fields, fingerprint=fingerprint))
         except UserError as error:
             failures.append((path, escape_controls(error)))
     return songs, failures
+
+
+def _scores(line: Mapping[str, Any], network: str, how: Labelling) -> np.ndarray:
+    """Returns the scores of a network, (classes,), in a line of predictions."""
+    scores = line[prefixed(network, SCORES)]
+    return np.array([scores[name] for name in how.spec.classes])
 
 
 def _write_tags(

@@ -41,19 +41,25 @@ class Tagging:
     policy: str = ""  # of POLICIES
     mapping: Path | None = None  # file of names for classes, see `mapping`
     descriptor_policy: str = ""  # of tempo, key and gain: fill, or replace where that is chosen
+    mood_policy: str = ""  # of moods beside the field
 
 
-def resolve(tagging: Tagging, *, multi_label: bool) -> Tagging:
-    """Returns the tagging with its defaults: genre for genres, the own field for tags.
+def resolve(tagging: Tagging, *, multi_label: bool, moods: bool = False) -> Tagging:
+    """Returns the tagging with its defaults: genre for genres, mood for moods, own field for tags.
 
     Own tags are replaced; fields that belong to the owner are only filled. Nothing is added to
     numbers.
     """
-    field = tagging.field or (OWN_FIELD if multi_label else "genre")
+    of_labels = "mood" if moods else OWN_FIELD if multi_label else "genre"
+    field = tagging.field or of_labels
     policy = tagging.policy or ("replace" if field == OWN_FIELD else "fill")
     of_descriptors = "replace" if tagging.policy == "replace" else "fill"
     return dataclasses.replace(
-        tagging, field=field, policy=policy, descriptor_policy=of_descriptors
+        tagging,
+        field=field,
+        policy=policy,
+        descriptor_policy=of_descriptors,
+        mood_policy=tagging.policy or "fill",
     )
 
 

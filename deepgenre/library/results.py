@@ -49,9 +49,10 @@ def journal_path(folder: Path) -> Path:
     return folder / "journal.jsonl"
 
 
-def predictions_path(folder: Path, weights: Weights, options: predict.Options) -> Path:
-    """Returns the file of predictions in an output folder."""
-    return folder / f"songs-{_scores_digest(weights, options)}.jsonl"
+def predictions_path(folder: Path, networks: Sequence[Weights], options: predict.Options) -> Path:
+    """Returns the file of predictions, by one network or several, in an output folder."""
+    digests = [_scores_digest(weights, options) for weights in networks]
+    return folder / f"songs-{'-'.join(digests)}.jsonl"
 
 
 def scoring(options: predict.Options, predictions: Path) -> predict.Options:
@@ -134,7 +135,9 @@ def change_tags(
 
 
 def _policy(field: str, tagging: Tagging) -> str:
-    return tagging.descriptor_policy if field in DESCRIPTOR_FIELDS else tagging.policy
+    if field in DESCRIPTOR_FIELDS:
+        return tagging.descriptor_policy
+    return tagging.policy if field == tagging.field else tagging.mood_policy
 
 
 def _change_line(path: Path, change: Change, *, taken_back: bool) -> str:

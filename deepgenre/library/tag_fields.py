@@ -9,6 +9,7 @@
     tempo      TBPM                 BPM               tmpo (a whole number)         BPM, ...
     key        TKEY                 INITIALKEY        ----:...:initialkey           INITIALKEY, ...
     gain, peak TXXX:REPLAYGAIN_TRACK_GAIN and ..._PEAK, the same names in all formats
+    energy     TXXX:ENERGYLEVEL     ENERGYLEVEL       ----:com.apple.iTunes:ENERGYLEVEL, ...
 
 Matroska has names like those of Vorbis comments. These are the keys of Picard and of most players
 (https://picard-docs.musicbrainz.org, appendix "Tag Mapping"). Several values are stored as several:
@@ -24,7 +25,7 @@ Values = tuple[str, ...]
 
 SEPARATOR = "; "  # in texts that hold several values, on the terminal and in comments
 LABEL_FIELDS = ("genre", "grouping", "mood", "comment", "tags")
-DESCRIPTOR_FIELDS = ("tempo", "key", "gain", "peak")  # see `descriptor_fields`
+DESCRIPTOR_FIELDS = ("tempo", "key", "gain", "peak", "energy")  # see `descriptor_fields`
 FIELDS = (*LABEL_FIELDS, *DESCRIPTOR_FIELDS)
 MP4_TEMPO = "tmpo"  # holds numbers, all other keys texts
 Keys = Mapping[str, tuple[str, ...]]  # by field: the key to write, then others that mean the same
@@ -39,6 +40,7 @@ ID3_KEYS: Keys = {
     "key": ("TKEY",),
     "gain": ("TXXX:REPLAYGAIN_TRACK_GAIN",),
     "peak": ("TXXX:REPLAYGAIN_TRACK_PEAK",),
+    "energy": ("TXXX:ENERGYLEVEL",),
 }
 VORBIS_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -50,6 +52,7 @@ VORBIS_KEYS: Keys = {
     "key": ("INITIALKEY", "KEY"),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "energy": ("ENERGYLEVEL",),
 }
 MP4_KEYS: Keys = {
     "genre": ("\xa9gen",),
@@ -61,6 +64,7 @@ MP4_KEYS: Keys = {
     "key": ("----:com.apple.iTunes:initialkey", "----:com.apple.iTunes:KEY"),
     "gain": ("----:com.apple.iTunes:replaygain_track_gain",),
     "peak": ("----:com.apple.iTunes:replaygain_track_peak",),
+    "energy": ("----:com.apple.iTunes:ENERGYLEVEL",),
 }
 APE_KEYS: Keys = {
     "genre": ("Genre",),
@@ -72,6 +76,7 @@ APE_KEYS: Keys = {
     "key": ("INITIALKEY",),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "energy": ("ENERGYLEVEL",),
 }
 ASF_KEYS: Keys = {
     "genre": ("WM/Genre",),
@@ -83,6 +88,7 @@ ASF_KEYS: Keys = {
     "key": ("WM/InitialKey",),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "energy": ("ENERGYLEVEL",),
 }
 MATROSKA_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -94,6 +100,7 @@ MATROSKA_KEYS: Keys = {
     "key": ("INITIAL_KEY",),
     "gain": ("REPLAYGAIN_GAIN",),
     "peak": ("REPLAYGAIN_PEAK",),
+    "energy": ("ENERGYLEVEL",),
 }
 
 

@@ -54,7 +54,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
         raise UserError("--files: give the folders to watch")
     folder.mkdir(parents=True, exist_ok=True)
     with updating(folder / "watch"), stop_requests() as stop_requested:
-        predictions = results.predictions_path(folder, weights, options.predict)
+        predictions = results.predictions_path(folder, [weights], options.predict)
         scoring = results.scoring(options.predict, predictions)
         remembered = _remembered(weights, scoring, predictions)
         library = Library(remembered, watched.last_sightings(remembered, roots))

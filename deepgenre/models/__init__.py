@@ -8,8 +8,9 @@ import flax.linen as nn
 
 from deepgenre.errors import look_up, unknown_name
 from deepgenre.models.attention import SelfAttention
-from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
-from deepgenre.models.crnn import CRNN, LSTM
+from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact, NarrowCNN
+from deepgenre.models.choi_features import CompactFeatures
+from deepgenre.models.crnn import CRNN, LSTM, FrameNormCRNN
 from deepgenre.models.dbn import Dbn
 from deepgenre.models.dieleman import Dieleman, DielemanMTT
 from deepgenre.models.ensemble import Ensemble
@@ -20,13 +21,15 @@ from deepgenre.models.harmonic import HarmonicCNN
 from deepgenre.models.kernel_ridge import KernelRidge
 from deepgenre.models.li import Li
 from deepgenre.models.multi_scale import MultiScale
-from deepgenre.models.musicnn import MusiCNN, MusiCNNVgg
+from deepgenre.models.musicnn import MusiCNN, MusiCNNMoods, MusiCNNVgg
 from deepgenre.models.paper import Paper1D, Paper1DDeep, Paper1DNorm, Paper2D, Paper2DNorm
 from deepgenre.models.resnet import ResNet18
 from deepgenre.models.sample_cnn import SampleCNN, SampleCNNReSE, SampleCNNReSEMulti, SampleCNNSE
 from deepgenre.models.short_chunk import ShortChunk, ShortChunkRes
 from deepgenre.models.spherical_kmeans import SphericalKMeans
 from deepgenre.models.vggish import VGGish
+from deepgenre.models.yamnet import SHORTEST_SAMPLES as YAMNET_SAMPLES
+from deepgenre.models.yamnet import YAMNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Network:
     # Trained by one solve, not by steps; has an option `num_clips`, and sows
     # intermediates/familiarity: how a clip ranks among training clips, 0 to 1, float32 (batch,).
     solved: bool = False
+    moods: bool = False  # classes are moods, which have a field of their own in files
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -99,6 +103,18 @@ MODELS: Mapping[str, Network] = {
         input="29 s: log-mel 96, 16 kHz, n_fft 512, hop 256",
     ),
     "compact_cnn": Network(CompactCNN, "compact_cnn (Choi, 2017)", min_frames=1, input=CHOI_INPUT),
+    "narrow_cnn": Network(
+        NarrowCNN, "MusicTaggerCNN (Choi, 2016)", min_frames=1366, input=CHOI_INPUT
+    ),
+    "frame_norm_crnn": Network(
+        FrameNormCRNN, "MusicTaggerCRNN (Choi, 2016)", min_frames=1366, input=CHOI_INPUT
+    ),
+    "compact_features": Network(
+        CompactFeatures,
+        "compact_cnn (Choi, 2017), without classes",
+        min_frames=1,
+        input="29 s: log-mel 96, 12 kHz, n_fft 512, hop 256, 1360 frames",
+    ),
     "crnn": Network(CRNN, "CRNN (Choi et al., 2017)", min_frames=1, input=CHOI_INPUT),
     "lstm": Network(
         LSTM,
@@ -166,6 +182,19 @@ MODELS: Mapping[str, Network] = {
         "Baseline of musicnn (Pons and Serra, 2019)",
         min_frames=66,
         input=MUSICNN_INPUT,
+    ),
+    "musicnn_moods": Network(
+        MusiCNNMoods,
+        "Classifiers of moods on musicnn (MTG, Universitat Pompeu Fabra, 2020)",
+        min_frames=1,
+        input=MUSICNN_INPUT,
+        moods=True,
+    ),
+    "yamnet": Network(
+        YAMNet,
+        "YAMNet (Plakal and Ellis, 2019)",
+        min_frames=YAMNET_SAMPLES,
+        input="0.975 s: 15,600 samples, 16 kHz",
     ),
     "sample_cnn": Network(
         SampleCNN,

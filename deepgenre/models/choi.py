@@ -14,6 +14,9 @@ version has ELU and normalises its input per mel band, not as a whole.
 `CompactCNN`: compact_cnn of music-auto_tagging-keras, 2017. Published input: as the first three.
 Different here: initial weights are Glorot's (theirs: He's).
 
+`NarrowCNN`: MusicTaggerCNN of music-auto_tagging-keras, 2016. Published input: as the first three,
+standardised. As there, the input is normalised per frame, not per band: its axes were swapped.
+
 The output of the last pool (1 x 1 for the published input) is averaged.
 """
 
@@ -21,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deepgenre.models.layers import ConvBlock, Dtype, head, norm, scaled
+from deepgenre.models.layers import ConvBlock, Dtype, head, norm, norm_of_frames, scaled
 
 
 class FCN4(nn.Module):
@@ -33,6 +36,7 @@ class FCN4(nn.Module):
     width: float = 1.0  # multiplier of `filters`
     elu: bool = False  # ELU instead of ReLU
     input_norm: bool = False  # batch norm of the spectrogram
+    frame_norm: bool = False  # of each of its frames, which fixes their number
     conv_dropout: float = 0.5  # after each pool except the last
     dropout: float = 0.5
     dtype: Dtype = jnp.float32
@@ -47,6 +51,8 @@ class FCN4(nn.Module):
         x = x.astype(self.dtype)[..., None]
         if self.input_norm:
             x = norm(train, self.dtype, self.axis_name)(x)
+        if self.frame_norm:
+            x = norm_of_frames(train, self.dtype, self.axis_name)(x)
         filters = scaled(self.filters, self.width)
         for index, (features, pool) in enumerate(zip(filters, self.pools, strict=True)):
             if index:
@@ -93,3 +99,12 @@ class CompactCNN(FCN4):
     elu: bool = True
     conv_dropout: float = 0.0
     dropout: float = 0.0
+
+
+class NarrowCNN(FCN4):
+    """Five layers: 865,950 parameters with 50 classes and 1,366 frames, as published."""
+
+    filters: tuple[int, ...] = (32, 128, 128, 192, 256)
+    pools: tuple[tuple[int, int], ...] = ((4, 2), (4, 2), (4, 2), (5, 3), (4, 4))
+    elu: bool = True
+    frame_norm: bool = True

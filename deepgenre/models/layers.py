@@ -115,6 +115,22 @@ def norm(train: bool, dtype: Dtype, axis_name: str | None) -> nn.BatchNorm:
     )
 
 
+def norm_of_frames(train: bool, dtype: Dtype, axis_name: str | None) -> nn.BatchNorm:
+    """Returns batch norm per frame, of axis 1, as `norm`.
+
+    The constant is that of Keras 1.0, whose published weights have frames of zero variance.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train,
+        axis=1,
+        momentum=0.9,
+        epsilon=1e-6,
+        dtype=dtype,
+        axis_name=axis_name if train else None,
+        name="frame_norm",
+    )
+
+
 def hidden_layers(x: jax.Array, units: Sequence[int], dropout: float, train: bool) -> jax.Array:
     """Returns (batch, units[-1]) of x (batch, features): dense layers with ReLU, dropout between.
 
@@ -132,10 +148,12 @@ def head(
 ) -> jax.Array:
     """Returns logits, float32 (batch, num_classes), of an embedding (batch, features).
 
-    Dropout, then the layer "logits". Call it from `module.__call__`: it sows the embedding, as
-    float32, as the module's intermediates/embedding.
+    Dropout, then the layer "logits", which networks without classes lack. Call it from
+    `module.__call__`: it sows the embedding, as float32, as the module's intermediates/embedding.
     """
     module.sow("intermediates", "embedding", embedding.astype(jnp.float32))
+    if not num_classes:
+        return jnp.zeros((embedding.shape[0], 0), jnp.float32)
     x = nn.Dropout(dropout, deterministic=not train)(embedding)
     logits = nn.Dense(num_classes, kernel_init=glorot, dtype=embedding.dtype, name="logits")
     return logits(x).astype(jnp.float32)

@@ -48,7 +48,7 @@ def check_all(members: Sequence[Member]) -> None:
         check(member.config)
         names.check(member.config)
         if member.config.batch_size < 1:
-            devices.check_batch_size(member.config.batch_size)
+            devices.check_batch_size(member.config.batch_size, member.config.batch_shares)
 
 
 def run_all(

@@ -13,13 +13,18 @@ from flax import traverse_util
 from deepgenre import models
 from deepgenre.errors import UserError, unknown_name
 from deepgenre.files import expand_home
-from deepgenre.weights import musicnn, run_record, weight_file
+from deepgenre.weights import choi, essentia_moods, musicnn, run_record, weight_file, yamnet
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
 
 SHIPPED = Path(__file__).parent / "pretrained"
 # Names of the weights that mode `import` writes -> their --source.
-IMPORTABLE = dict.fromkeys(musicnn.NETWORKS, "musicnn")
+IMPORTABLE = {
+    **dict.fromkeys(musicnn.NETWORKS, "musicnn"),
+    essentia_moods.NAME: essentia_moods.SOURCE,
+    **dict.fromkeys(choi.FILES, choi.SOURCE),
+    yamnet.SOURCE: yamnet.SOURCE,
+}
 # Fields that the members of an ensemble must have in common.
 SHARED_FIELDS = (
     "classes",
@@ -51,6 +56,17 @@ def load(source: str, *more: str) -> Weights:
     if not more:
         return _load_one(source)
     return ensemble({name: _load_one(name) for name in (source, *more)})
+
+
+def load_tagger(source: str, *more: str) -> Weights:
+    """Returns `load` of weights that have classes; raises UserError where they have none."""
+    weights = load(source, *more)
+    if not weights.spec.classes:
+        raise UserError(
+            f"--weights: {source} has no classes, only an embedding; use it with deepgenre embed "
+            "or deepgenre similar"
+        )
+    return weights
 
 
 def ensemble(members: Mapping[str, Weights]) -> Weights:

@@ -5,7 +5,6 @@ lists and licence. Nothing in it is installed or executed.
 """
 
 import ast
-import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from deepgenre import config as defaults
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.errors import UserError
+from deepgenre.weights import published
 from deepgenre.weights.spec import Spec, Weights
 from deepgenre.weights.tf_checkpoint import read_checkpoint
 
@@ -140,24 +139,14 @@ def _network(
 
 
 def _spec(model: str, tags: tuple[str, ...], dataset: str, split: str, clip_seconds: float) -> Spec:
-    """Returns the spec that a deepgenre run on the same data would have."""
-    config = defaults.get_config()
-    config.dataset, config.split, config.multi_label = dataset, split, True
-    config.model = model
-    config.frontend.update(dataclasses.asdict(FRONT_END))
-    config.window_seconds = WINDOW_FRAMES / FRONT_END.frames_per_second
-    return Spec(
-        model=model,
-        network={},
-        classes=tags,
-        multi_label=True,
-        frontend=FRONT_END,
-        mean=0.0,
-        deviation=1.0,
+    return published.spec(
+        model,
+        tags,
+        FRONT_END,
         window_frames=WINDOW_FRAMES,
         hop_frames=WINDOW_FRAMES,
         clip_seconds=clip_seconds,
-        config=config.to_dict(),
+        dataset=(dataset, split),
     )
 
 

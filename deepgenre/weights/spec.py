@@ -25,7 +25,7 @@ class Spec:
 
     model: str
     network: Mapping[str, Any]  # the module's options
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # none of weights that only embed
     multi_label: bool  # True: a sigmoid per class; False: a softmax over the classes
     frontend: FrontEnd
     mean: float  # of the training split, in levels
@@ -58,6 +58,12 @@ def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:
         dtype=spec.config["dtype"],
         axis_name=axis_name,
     )
+
+
+def has_moods(spec: Spec) -> bool:
+    """Returns whether the classes are moods, not genres or tags."""
+    row = models.MODELS.get(spec.model)
+    return row is not None and row.moods
 
 
 def features_of(levels: jax.Array, spec: Spec) -> jax.Array:
@@ -107,7 +113,7 @@ def _check_types(spec: Spec) -> None:
     fits = {
         "model": isinstance(spec.model, str),
         "network": isinstance(spec.network, Mapping),
-        "classes": bool(spec.classes) and all(isinstance(name, str) for name in spec.classes),
+        "classes": all(isinstance(name, str) for name in spec.classes),
         "multi_label": isinstance(spec.multi_label, bool),
         "mean, deviation, clip_seconds, temperature": all(
             type(number) in (int, float) and math.isfinite(number) for number in numbers

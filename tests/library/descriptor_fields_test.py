@@ -13,16 +13,18 @@ def test_values_are_written_as_the_formats_define_them() -> None:
             "true_peak_dbtp": -6.0206,
             "replaygain_db": -6.5,
             "acoustic_fingerprint": "AAAA",
+            "energy": 0.5,
         }
     )
     expected = {"tempo": ("128",), "key": ("F#m",), "gain": ("-6.50 dB",), "peak": ("0.500000",)}
+    expected["energy"] = ("6",)
     assert values == expected
     assert set(values) == set(tag_fields.DESCRIPTOR_FIELDS)
     assert descriptor_fields.values_of({"key": "Bb major"}) == {"key": ("Bb",)}
 
 
 def test_an_unknown_descriptor_has_no_value() -> None:
-    unknown = dict.fromkeys(describe.columns([*describe.COLUMNS]))
+    unknown = dict.fromkeys([*describe.columns([*describe.COLUMNS]), "energy"])
     assert descriptor_fields.values_of(unknown) == dict.fromkeys(tag_fields.DESCRIPTOR_FIELDS, ())
     assert descriptor_fields.values_of({}) == {}
 

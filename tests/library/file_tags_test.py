@@ -27,6 +27,7 @@ ALL_FIELDS: dict[str, Values] = {
     "key": ("F#m",),
     "gain": ("-6.50 dB",),
     "peak": ("0.988525",),
+    "energy": ("7",),
 }
 
 

@@ -32,6 +32,9 @@ PUBLISHED = (
     # 394,098, and one more bias for each of the 64 units of Flax's GRUs. The README's 396,786 have
     # a norm for each of 1,440 frames instead of 96 bands: 2 x 1,344 more.
     ("crnn", (1366, 96), 50, 394_098 + 64),
+    ("narrow_cnn", (1366, 96), 50, 865_950),  # =
+    ("frame_norm_crnn", (1366, 96), 50, 396_786),  # =
+    ("compact_features", (1360, 96), 50, 37_632 + 50 * (32 + 1)),  # the file ends with features
     ("lstm", (646, 128), 10, 1_347_850),
     ("hamel", (128, 128), 50, 1_559_090),
     ("li", (190, 13), 10, 11_333),
@@ -55,6 +58,8 @@ PUBLISHED = (
     ("kernel_ridge", (387, 128), 10, (1 + 1) * 10),  # of one training clip, and the bias
     ("musicnn", (187, 96), 50, 787_159),
     ("musicnn_vgg", (187, 96), 50, 605_748),
+    # Per class: musicnn without its head, a dense layer of 100, and one output.
+    ("musicnn_moods", (187, 96), 5, 5 * (787_159 - 50 * 201 + 100 * 201 + 101)),
 )
 NAMES = [name for name, *_ in PUBLISHED]
 
@@ -83,8 +88,8 @@ def test_output_shapes_for_different_input_sizes(
         (embedding,) = variables["intermediates"]["embedding"]
         assert embedding.shape[0] == 2 and embedding.shape[1] >= 1 and embedding.ndim == 2
         assert embedding.dtype == jnp.float32
-        # The embedding of these is a part of the head's input.
-        if name not in ("spherical_kmeans", "kernel_ridge"):
+        # The embedding of these is a part of the head's input, or several heads' input.
+        if name not in ("spherical_kmeans", "kernel_ridge", "musicnn_moods"):
             assert variables["params"]["logits"]["kernel"].shape == (embedding.shape[1], 10)
 
 

@@ -28,6 +28,8 @@ PUBLISHED = (
     ("sample_cnn_rese", (59_049, 1), 50, 26_166_578),
     ("sample_cnn_rese_multi", (59_049, 1), 50, 26_980_146),
     ("harmonic_cnn", (80_000, 1), 50, 3_631_551),
+    # MobileNet of the release, its batch norms folded into biases.
+    ("yamnet", (15_600, 1), 521, 3_729_481),
     ("dbn", (646, 128), 10, 662_026),
 )
 NAMES = [name for name, *_ in PUBLISHED]
