@@ -41,10 +41,17 @@ def available_bytes() -> int:
 
 def streamed_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:
     """Returns functions that read windows from the store, and shard them over local devices."""
+    return ReadWindows(records, window_frames), host_feed()
+
+
+def host_feed() -> Feed:
+    """Returns a function that shards arrays of the host over local devices, if there are several.
+
+    One device takes them as they are.
+    """
     if jax.device_count() == 1:
-        return ReadWindows(records, window_frames), dict
-    shard = functools.partial(devices.shard, num_local_devices=jax.local_device_count())
-    return ReadWindows(records, window_frames), shard
+        return dict
+    return functools.partial(devices.shard, num_local_devices=jax.local_device_count())
 
 
 def resident_feed(records: Records, window_frames: int) -> tuple[Read, Feed]:

@@ -45,6 +45,9 @@ class Network:
     # intermediates/familiarity: how a clip ranks among training clips, 0 to 1, float32 (batch,).
     solved: bool = False
     moods: bool = False  # classes are moods, which have a field of their own in files
+    # Sows intermediates/features, float32 (batch, features), which no parameter changes, and takes
+    # them as input too: training computes them once, where the input of a clip does not change.
+    fixed_features: bool = False
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -231,6 +234,7 @@ MODELS: Mapping[str, Network] = {
         "Multiscale spherical k-means, after Dieleman and Schrauwen (2013)",
         min_frames=8,
         input="3 s to 30 s: mel spectrograms; pretrain with config.pretrain_epochs",
+        fixed_features=True,
     ),
     "kernel_ridge": Network(
         KernelRidge,

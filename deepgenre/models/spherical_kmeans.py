@@ -32,9 +32,18 @@ class SphericalKMeans(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(batch, frames, bands) -> logits, float32 (batch, num_classes).
 
-        frames >= 8, bands >= 32. Sows the groups of EMBEDDING as intermediates/embedding.
+        frames >= 8, bands >= 32. Sows the groups of EMBEDDING as intermediates/embedding, and all,
+        weighted, as intermediates/features, float32 (batch, features). These are accepted as input
+        instead: only the head is then applied.
         """
-        x = x.astype(jnp.float32)
+        features = x if x.ndim == 2 else self._features(x.astype(jnp.float32))
+        features = nn.Dropout(self.dropout, deterministic=not train)(features.astype(self.dtype))
+        logits = nn.Dense(
+            self.num_classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="logits"
+        )
+        return logits(features).astype(jnp.float32)
+
+    def _features(self, x: jax.Array) -> jax.Array:
         learnt = feature_groups.learnt_banks(self, FEATURE_SET, x.shape[-1])
         groups = feature_groups.describe(x, learnt, FEATURE_SET)
         standard = {
@@ -43,9 +52,6 @@ class SphericalKMeans(nn.Module):
         embedding = [standard[name] for name in feature_groups.EMBEDDING]
         self.sow("intermediates", "embedding", jnp.concatenate(embedding, axis=-1))
         weighted = [values / np.sqrt(values.shape[-1]) for values in standard.values()]
-        features = jnp.concatenate(weighted, axis=-1).astype(self.dtype)
-        features = nn.Dropout(self.dropout, deterministic=not train)(features)
-        logits = nn.Dense(
-            self.num_classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="logits"
-        )
-        return logits(features).astype(jnp.float32)
+        features = jnp.concatenate(weighted, axis=-1)
+        self.sow("intermediates", "features", features)
+        return features

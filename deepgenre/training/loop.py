@@ -16,13 +16,14 @@ from deepgenre.config import Config
 from deepgenre.data import pipeline
 from deepgenre.data.augmentation import Augmentation
 from deepgenre.data.balance import balanced
-from deepgenre.data.device_feed import choose_feed
+from deepgenre.data.device_feed import choose_feed, host_feed
 from deepgenre.data.sampling import Order
 from deepgenre.data.store import Records
 from deepgenre.errors import InterruptedRunError
 from deepgenre.interrupt import STOPPED, stop_requests
 from deepgenre.log import MetricsLog
 from deepgenre.training import loggers
+from deepgenre.training.fixed_features import ReadFeatures, read_features
 from deepgenre.training.initialization import starting_state
 from deepgenre.training.losses import LOSSES, ClassWeights, balanced_weights
 from deepgenre.training.optimizer import make_optimizer, make_schedule
@@ -108,10 +109,12 @@ def _loop(
     start = int(state.step)
     recipe = recipe_of(config, _class_weights(plan, config))
     step = compile_train_step(plan.spec, tx, recipe, num_devices=jax.device_count())
+    records = Records(plan.store, plan.parts["train"], plan.spec.frontend.stored_dtype)
+    fixed = read_features(state, plan, config, records)
     if jax.device_count() > 1:
         state = devices.replicate(state)
     with (
-        contextlib.closing(_batches(plan, config, start)) as batches,
+        contextlib.closing(_batches(plan, config, start, records, fixed)) as batches,
         log.progress(
             None,
             total=plan.total_steps * config.batch_size,
@@ -208,14 +211,14 @@ def recipe_of(config: Config, class_weights: ClassWeights | None = None) -> Reci
     )
 
 
-def _batches(plan: Plan, config: Config, start: int) -> Generator[dict[str, Any]]:
+def _batches(
+    plan: Plan, config: Config, start: int, records: Records, fixed: ReadFeatures | None
+) -> Generator[dict[str, Any]]:
     """Yields the batches of the training steps, starting with index `start`."""
-    spec, rows = plan.spec, plan.parts["train"]
-    records = Records(plan.store, rows, spec.frontend.stored_dtype)
     labels = _labels(plan)
     balance = balanced(labels) if config.sampling == "balanced" else None
     order = Order(records.frames, plan.input_frames, config.batch_size, config.seed, balance)
-    read, feed = choose_feed(records, plan.input_frames)
+    read, feed = (fixed, host_feed()) if fixed else choose_feed(records, plan.input_frames)
     batches = pipeline.training_batches(
         order,
         labels,

@@ -19,7 +19,9 @@ from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, features_of
 from deepgenre.weights.state import State
 
-Batch = Mapping[str, Any]  # 'levels' (batch, frames, stored bands), 'labels' (batch, ...)
+Batch = Mapping[
+    str, Any
+]  # 'levels' (batch, frames, stored bands) or 'features', 'labels' (batch, ...)
 TrainStep = Callable[..., tuple[State, dict[str, jax.Array]]]  # (state, batch, rate=1.0)
 
 
@@ -96,18 +98,12 @@ def _of_share(
         multi_label=spec.multi_label,
         smoothing=recipe.label_smoothing,
     )
-    levels, targets = augment(
-        batch["levels"].astype(jnp.float32),
-        targets,
-        augment_key,
-        recipe.augmentation,
-        spec.window_frames,
-    )
+    inputs, targets = _inputs(batch, targets, augment_key, recipe, spec)
 
     def loss_of(params: Any) -> tuple[jax.Array, Any]:
         logits, updates = module.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            features_of(levels, spec),
+            inputs,
             train=True,
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
@@ -168,6 +164,17 @@ def _over_shares(
     means = jax.tree.map(lambda a: a.mean(axis=0), results)
     sums = {"hits": results.hits.sum(), "evaluated": results.evaluated.sum()}
     return jax.lax.optimization_barrier(means._replace(**sums))
+
+
+def _inputs(
+    batch: Batch, targets: jax.Array, key: jax.Array, recipe: Recipe, spec: Spec
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the network's input and the targets, augmented unless features are given."""
+    if "features" in batch:  # see `fixed_features`
+        return batch["features"], targets
+    levels = batch["levels"].astype(jnp.float32)
+    levels, targets = augment(levels, targets, key, recipe.augmentation, spec.window_frames)
+    return features_of(levels, spec), targets
 
 
 def _averages(state: State, newest: dict[str, Any], recipe: Recipe) -> Any:
