@@ -109,7 +109,7 @@ def _read_predictions(
                 raise UserError(line["error"])
             scores = np.array([line["scores"][name] for name in how.spec.classes])
             seconds = line["seconds"] if "seconds" in line else labels.seconds_of(path)
-            song = labels.labelled(path, seconds, scores, how)
+            song = labels.labelled(path, seconds, scores, how, line.get("tags", ()))
             fields = descriptor_fields.values_of(line)
             fingerprint = line.get("acoustic_fingerprint") or ""
             songs.append(dataclasses.replace(song, fields=fields, fingerprint=fingerprint))
