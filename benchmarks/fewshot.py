@@ -6,8 +6,8 @@
 `examples` as in mode `fewshot`: a manifest with the columns path, labels and artist. Prints a JSON
 object per weights: accuracy of left-out artists, and of left-out songs whose artist is among the
 other songs (too high); of tags, ROC-AUC and average precision, macro over tags with `least`
-positive songs. Intervals are 95 % bootstrap intervals that resample artists. Genres also: the share of songs
-of an unknown class that are called unknown, where each class in turn has no examples.
+positive songs. Intervals are 95 % bootstrap intervals that resample artists. Genres also: the share
+of songs of an unknown class that are called unknown, where each class in turn has no examples.
 
     python benchmarks/fewshot.py --gtzan_audio=FOLDER --gtzan_artists=FILE.csv --write=gtzan.csv
     python benchmarks/fewshot.py --mtat=FOLDER --write=tags.csv

@@ -10,12 +10,14 @@ import tiny
 
 from deepgenre import models
 from deepgenre.errors import UserError
+from deepgenre.training import donors
 from deepgenre.training.logistic import Head, unit
 from deepgenre.weights import heads, loading, weight_file
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Weights
 
 RNG = np.random.default_rng(0)
+STATISTICS = {"batch_stats": {}}
 LEVELS = RNG.normal(size=(2, 298, 16)).astype(np.float32)
 
 
@@ -93,6 +95,16 @@ def test_another_body_of_the_name_is_refused(path: Path, tmp_path: Path, body: W
     path.rename(tmp_path / "mybody.safetensors")  # a head that names itself
     with pytest.raises(UserError, match="which are missing"):
         loading.load(str(tmp_path / "mybody.safetensors"))
+
+
+def test_training_can_begin_from_a_head(path: Path):
+    weights = loading.load(str(path))
+    donor = donors.donor(weights, weights.spec)
+    assert donor.spec.model == "short_chunk" and donor.spec.classes == ("x", "y")
+    np.testing.assert_allclose(embeddings(donor)[0], embeddings(weights)[0], atol=1e-4)
+    params = {**weights.variables["params"], "body": {}}
+    with pytest.raises(UserError, match="on the embedding of 'short_chunk', which has no last"):
+        donors.below_head(dataclasses.replace(weights, variables={"params": params, **STATISTICS}))
 
 
 def test_a_head_that_names_no_body_is_refused(path: Path):
