@@ -120,7 +120,8 @@ def unknown_recognised(
     """Returns the share of songs called unknown by heads without examples of their class."""
     classes, num_unknown = targets.argmax(axis=1), 0
     for index in range(targets.shape[1]):
-        kept, others = np.flatnonzero(classes != index), np.flatnonzero(classes == index)
+        kept = np.flatnonzero(classes != index).tolist()
+        others = np.flatnonzero(classes == index).tolist()
         inside = [songs[i] for i in kept]
         without = np.delete(targets[kept], index, axis=1)
         fitted = logistic.fit(inside, without, [members[i] for i in kept], False)

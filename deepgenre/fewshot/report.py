@@ -9,7 +9,7 @@ from deepgenre import log
 from deepgenre.evaluation import bootstrap, genre_metrics, metrics, tag_metrics
 from deepgenre.fewshot.examples import Examples
 from deepgenre.inference.aggregation import UNFAMILIAR_BELOW
-from deepgenre.training.logistic import MOST_FOLDS, Fitted
+from deepgenre.training.logistic import FOLDS, MOST_ALONE, Fitted
 
 SHOWN = {False: ("accuracy", "macro_f1", "loss"), True: ("roc_auc", "average_precision", "loss")}
 FEW = 2  # songs of a class, below which a warning is due
@@ -78,7 +78,7 @@ def _how(examples: Examples) -> str:
     known = "" if examples.num_known == num_songs else (
         f", {num_songs - examples.num_known} songs without an artist"
     )  # fmt: skip
-    way = "leave-one-artist-out" if num_groups <= MOST_FOLDS else f"{MOST_FOLDS} folds by artist"
+    way = "leave-one-artist-out" if num_groups <= MOST_ALONE else f"{FOLDS} folds by artist"
     return f"{way} ({num_groups} groups{known})"
 
 

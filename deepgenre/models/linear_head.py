@@ -63,5 +63,5 @@ class LinearHead(nn.Module):
         if "batch_stats" in jax.eval_shape(init):
             statistics = self.variable("batch_stats", BODY, lambda: init()["batch_stats"])
             variables["batch_stats"] = statistics.value
-        _, sown = network.apply(variables, x, train=False, mutable=["intermediates"])
-        return sown["intermediates"]["embedding"][-1]
+        outputs: Any = network.apply(variables, x, train=False, mutable=["intermediates"])
+        return outputs[1]["intermediates"]["embedding"][-1]

@@ -21,7 +21,8 @@ from deepgenre.models.kernel_ridge import NEAREST
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)  # of the data against the penalty, ascending
 DEFAULT_STRENGTH = 10.0  # where there are too few artists to choose one
 INNER_FOLDS = 5  # to choose the strength
-MOST_FOLDS = 50  # with more artists, several are left out at once
+MOST_ALONE = 50  # artists; more are left out in FOLDS groups
+FOLDS = 10
 DEVIATION_SHARE = 1e-3  # of the mean deviation, added to each: constant features stay small
 MAX_ITERATIONS = 200
 SEED = 0
@@ -83,7 +84,7 @@ def _fit(songs: Songs, targets: np.ndarray, members: Sequence[Member], multi_lab
     groups = np.unique([member.group for member in members], return_inverse=True)[1]
     testable = ~_only_of_its_class(targets, groups, multi_label)
     scores, familiarity = np.zeros(targets.shape), np.zeros(len(songs))
-    for kept, left_out in _folds(members, MOST_FOLDS):
+    for kept, left_out in _folds(members, MOST_ALONE, FOLDS):
         inner = [members[index] for index in kept]
         head, _ = _fit_chosen([songs[i] for i in kept], targets[kept], inner, multi_label)
         for index in left_out:
@@ -107,9 +108,9 @@ def _fit_chosen(
 ) -> tuple[Head, float]:
     """Returns the head of the strength that is best for left-out groups, and this strength."""
     losses = np.zeros(len(STRENGTHS))
-    for kept, left_out in _folds(members, INNER_FOLDS):
-        known = targets[kept].any(axis=0)
-        used = [i for i in left_out if multi_label or known[targets[i].argmax()]]
+    for kept, left_out in _folds(members, INNER_FOLDS, INNER_FOLDS):
+        known = {*np.flatnonzero(targets[kept].sum(axis=0)).tolist()}
+        used = [i for i in left_out if multi_label or int(targets[i].argmax()) in known]
         if not used:
             continue
         windows = np.concatenate([songs[i] for i in used])
@@ -127,15 +128,17 @@ def _fit_chosen(
     return head, strength
 
 
-def _folds(members: Sequence[Member], most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _folds(
+    members: Sequence[Member], most_alone: int, num_folds: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the rows that are kept and left out: each group once, alone if they are few."""
     groups = np.unique([member.group for member in members], return_inverse=True)[1]
     if groups.max() == 0:
         return
-    if groups.max() < most:
+    if groups.max() < most_alone:
         folds = groups
     else:
-        fold_of = assign_folds(members, most, SEED)
+        fold_of = assign_folds(members, num_folds, SEED)
         folds = np.array([fold_of[member.key] for member in members])
     for fold in np.unique(folds):
         yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
