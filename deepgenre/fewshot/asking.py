@@ -45,7 +45,7 @@ def read(path: Path, classes: Sequence[str], *, multi_label: bool) -> list[Clip]
                 f"{path}: {clip.key!r} has the labels {', '.join(clip.labels)}, the examples "
                 f"{', '.join(classes)}; correct the line or remove it"
             )
-        clips.append(dataclasses.replace(clip, key=str(clip.path)))
+        clips.append(dataclasses.replace(clip, key=str(clip.path.absolute())))
     return clips
 
 

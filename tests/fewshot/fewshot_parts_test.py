@@ -84,6 +84,7 @@ def test_answers(tmp_path: Path):
     song(tmp_path / "0.wav")
     kept = asking.read(path, ("jazz", "soul"), multi_label=True)
     assert [clip.labels for clip in kept] == [("jazz", "soul"), ("soul",)]
+    assert [clip.group == clip.key for clip in kept] == [True, True]  # no artist is known
     with pytest.raises(UserError, match=r"'0.wav' has the labels jazz, soul, the examples jazz"):
         asking.read(path, ("jazz",), multi_label=True)
 
