@@ -55,13 +55,11 @@ class LinearHead(nn.Module):
         be read only where the caller asked for intermediates.
         """
         network = self.network.clone(parent=None)
-
-        def init() -> Any:
-            return network.init(jax.random.key(0), x, train=False)
-
-        variables = {"params": self.param(BODY, lambda _: init()["params"])}
-        if "batch_stats" in jax.eval_shape(init):
-            statistics = self.variable("batch_stats", BODY, lambda: init()["batch_stats"])
-            variables["batch_stats"] = statistics.value
+        if self.is_initializing():
+            fresh: Any = network.init(jax.random.key(0), x, train=False)
+            self.param(BODY, lambda _: fresh["params"])
+            if "batch_stats" in fresh:
+                self.variable("batch_stats", BODY, lambda: fresh["batch_stats"])
+        variables = {name: tree[BODY] for name, tree in self.variables.items() if BODY in tree}
         outputs: Any = network.apply(variables, x, train=False, mutable=["intermediates"])
         return outputs[1]["intermediates"]["embedding"][-1]

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -65,6 +66,17 @@ def test_a_head_is_linear_on_the_embedding_of_its_body(path: Path, body: Weights
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     familiar = [fitted.familiarity(row[None]) for row in embedding]
     np.testing.assert_allclose(sown["familiarity"], familiar, atol=1e-5)
+
+
+def test_layers_run_with_their_parameters_only(path: Path):
+    """Methods of explanation intercept layers, and read the parameters of each."""
+
+    def intercept(run, args, kwargs, context):
+        assert not isinstance(context.module, nn.Conv) or "params" in context.module.variables
+        return run(*args, **kwargs)
+
+    with nn.intercept_methods(intercept):
+        embeddings(loading.load(str(path)))
 
 
 def test_the_file_is_small_and_an_export_is_complete(path: Path, tmp_path: Path):
