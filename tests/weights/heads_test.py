@@ -75,8 +75,9 @@ def test_layers_run_with_their_parameters_only(path: Path):
         assert not isinstance(context.module, nn.Conv) or "params" in context.module.variables
         return run(*args, **kwargs)
 
+    weights = loading.load(str(path))
     with nn.intercept_methods(intercept):
-        embeddings(loading.load(str(path)))
+        embeddings(weights)
 
 
 def test_the_file_is_small_and_an_export_is_complete(path: Path, tmp_path: Path):
