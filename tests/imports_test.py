@@ -27,6 +27,7 @@ ORDER = [
     "explain",
     "synthesis",
     "library",
+    "fewshot",
     "doctor",
     "cli",
     "api",

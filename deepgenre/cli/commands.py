@@ -204,6 +204,25 @@ def watch(files: Sequence[str]) -> int:
     return watch.run(weights, files, options)
 
 
+def fewshot(files: Sequence[str]) -> int:
+    """Runs mode `fewshot`; returns the exit code."""
+    from deepgenre.fewshot import run
+    from deepgenre.weights import loading
+
+    source, *others = values.weights()
+    if others:
+        raise UserError("--weights: give one; of several, write their ensemble with export first")
+    options = run.Options(
+        examples=[*flags.EXAMPLES.value, *files],
+        output=values.output(),
+        library=flags.LIBRARY.value,
+        ask=flags.ASK.value,
+        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        summary=values.summary(),
+    )
+    return run.run(loading.load(source), source, options)
+
+
 def duplicates(files: Sequence[str]) -> int:
     """Runs mode `duplicates`; returns the exit code."""
     from deepgenre.audio.discover import expand

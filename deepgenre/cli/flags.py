@@ -140,9 +140,10 @@ UNKNOWN_BELOW = flags.DEFINE_float(
 )
 UNFAMILIAR_BELOW = flags.DEFINE_float(
     "unfamiliar_below",
-    0.0,
+    None,
     "The only tag is 'unknown' where fewer than this share of the training clips, 0 to 1, are less "
-    "similar to other training clips than the song is; for weights that compare, as gtzan",
+    "similar to other training clips than the song is; for weights that compare, as gtzan; default "
+    "0, for weights of fewshot 0.05",
 )
 CONSISTENT = flags.DEFINE_bool(
     "consistent",
@@ -155,6 +156,14 @@ MERGE_SYNONYMS = flags.DEFINE_bool(
     None,
     "One tag for classes that mean the same (woman, female voice); default for tags in organize, "
     "watch",
+)
+EXAMPLES = _define_paths(
+    "examples",
+    "Labelled songs: a folder per class in one folder, a manifest (.csv, .tsv, .jsonl), or, "
+    "repeated, a playlist or folder per class",
+)
+ASK = flags.DEFINE_integer(
+    "ask", 0, "Ask for the classes of this many songs of --library, those that help most"
 )
 QUERY = _define_paths("query", "Songs to find similar ones of, as the arguments; repeatable")
 LIBRARY = _define_paths(

@@ -29,14 +29,15 @@ _PROCESSES = ("coordinator_address", "num_processes", "process_id")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
 _EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
-_TAGS = ("top_k", "threshold", "unknown_below", "consistent", "merge_synonyms")
+_UNKNOWN = ("unknown_below", "unfamiliar_below")
+_TAGS = ("top_k", "threshold", *_UNKNOWN, "consistent", "merge_synonyms")
 
 MODES: Mapping[str, Mode] = {
     "predict": Mode(
         commands.predict,
         "Predicts genres or tags of audio files of any length.",
         (
-            *("files", "output", "resume", "describe", "taggram", "unfamiliar_below"),
+            *("files", "output", "resume", "describe", "taggram"),
             *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
         ),
         (
@@ -83,6 +84,18 @@ MODES: Mapping[str, Mode] = {
             "watch music/ --output=organized/ --weights=mtt_musicnn --write",
         ),
         files=True,
+    ),
+    "fewshot": Mode(
+        commands.fewshot,
+        "Makes weights for your own genres or tags from a few labelled songs.",
+        ("examples", "output", "library", "ask", "index", *_WEIGHTS, "summary"),
+        (
+            "fewshot --examples=songs/ --weights=mtt_musicnn --output=mine.safetensors",
+            "fewshot --examples=calm.m3u8 --examples=loud.m3u8 --output=mine.safetensors",
+            "fewshot --examples=songs/ --library=music/ --ask=10 --output=mine.safetensors",
+        ),
+        files=True,
+        arguments="EXAMPLES",
     ),
     "duplicates": Mode(
         commands.duplicates,

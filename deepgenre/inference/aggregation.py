@@ -9,6 +9,8 @@ from deepgenre.evaluation.calibration import calibrate
 from deepgenre.inference.infer import FileOutputs
 from deepgenre.weights.spec import Spec
 
+UNFAMILIAR_BELOW = 0.05  # of a linear head: 95 % of its examples are more familiar
+
 
 def check(aggregation: str, spec: Spec) -> None:
     """Raises UserError for 'attention' where the network has no attention over windows."""
@@ -22,7 +24,8 @@ def check(aggregation: str, spec: Spec) -> None:
 
 def check_familiarity(spec: Spec) -> None:
     """Raises UserError where the network does not compare a song with its training clips."""
-    supported = [name for name, row in models.MODELS.items() if row.solved]
+    solved = [name for name, row in models.MODELS.items() if row.solved]
+    supported = [*solved, models.LINEAR_HEAD]
     if spec.model not in supported:
         raise UserError(
             f"--unfamiliar_below: {spec.model!r} does not compare songs with its training clips, "
@@ -30,12 +33,30 @@ def check_familiarity(spec: Spec) -> None:
         )
 
 
-def is_unfamiliar(outputs: FileOutputs, below: float) -> bool:
-    """Returns whether the song's mean familiarity over windows is below the limit; 0: never."""
+def familiarity_limit(given: float | None, spec: Spec) -> float:
+    """Returns the limit of `is_unfamiliar` where one is given, else the default of the weights.
+
+    Few examples say little about music outside their classes: a linear head has a default limit.
+    """
+    if given is not None:
+        return given
+    return UNFAMILIAR_BELOW if spec.model == models.LINEAR_HEAD else 0.0
+
+
+def is_unfamiliar(outputs: FileOutputs, spec: Spec, below: float) -> bool:
+    """Returns whether the song's familiarity is below the limit; 0: never.
+
+    It is the mean over windows; of a linear head, this is a cosine, of which the rank counts among
+    those of the examples, each compared with the other artists' examples.
+    """
     if not below:
         return False
     assert outputs.familiarity is not None
-    return bool(outputs.familiarity.mean() < below)
+    value = float(outputs.familiarity.mean())
+    if spec.model == models.LINEAR_HEAD:
+        quantiles = spec.network["familiarity"]
+        value = float(np.interp(value, quantiles, np.linspace(0, 1, len(quantiles))))
+    return value < below
 
 
 def song_scores(outputs: FileOutputs, spec: Spec, aggregation: str) -> np.ndarray:

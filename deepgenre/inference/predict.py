@@ -142,9 +142,9 @@ def _identity_of_choice(choice: Choice) -> dict[str, Any]:
 
 def _choice(options: Options, spec: Spec) -> Choice:
     """Returns how a song gets its tags: only genres, which exclude each other, have runners-up."""
-    if spec.multi_label:
-        return dataclasses.replace(options.choice, runner_up_threshold=0.0)
-    return options.choice
+    limit = aggregation.familiarity_limit(options.choice.unfamiliar_below, spec)
+    choice = dataclasses.replace(options.choice, unfamiliar_below=limit)
+    return dataclasses.replace(choice, runner_up_threshold=0.0) if spec.multi_label else choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,8 +217,9 @@ def _results(
     for outputs, weights in zip(of_each, networks.values(), strict=True):
         spec = weights.spec
         scores = aggregation.song_scores(outputs, spec, options.aggregation)
-        tags = choose_tags(scores, spec.classes, _choice(options, spec))
-        if aggregation.is_unfamiliar(outputs, options.choice.unfamiliar_below):
+        choice = _choice(options, spec)
+        tags = choose_tags(scores, spec.classes, choice)
+        if aggregation.is_unfamiliar(outputs, spec, choice.unfamiliar_below or 0.0):
             tags = (UNKNOWN,)
         yield Result(scores, tags)
 

@@ -52,7 +52,8 @@ class Choice:
     top_k: int = 5  # at most
     threshold: float = 0.0  # lowest score of a tag that `tag_thresholds` lacks
     unknown_below: float = 0.0  # no tags where the highest score is below it
-    unfamiliar_below: float = 0.0  # no tags where the familiarity of the song is below it
+    # No tags where the familiarity of the song is below it; None: `aggregation.familiarity_limit`.
+    unfamiliar_below: float | None = None
     consistent: bool = False  # of tags that contradict each other, keep the stronger
     merge_synonyms: bool = False  # one tag for the classes that mean the same, see `vocabulary`
     # By canonical tag, see `vocabulary` and `thresholds`.
@@ -64,8 +65,9 @@ class Choice:
         if self.top_k < 1:
             raise UserError(f"--top_k: must be 1 or more, is {self.top_k}")
         for name in ("threshold", "unknown_below", "unfamiliar_below"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name}: must be 0 to 1, is {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"--{name}: must be 0 to 1, is {value}")
 
 
 def choose_tags(scores: np.ndarray, classes: Sequence[str], choice: Choice) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The labels of songs, and the names by which they are written into files."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,16 @@ def labelling(spec: Spec, choice: Choice, tagging: Tagging) -> Labelling:
     return Labelling(spec, choice, tagging, names)
 
 
-def labelled(path: Path, seconds: float, scores: np.ndarray, how: Labelling) -> Song:
-    """Returns the song with its labels. scores: float (classes,)."""
+def labelled(
+    path: Path, seconds: float, scores: np.ndarray, tags: Sequence[str], how: Labelling
+) -> Song:
+    """Returns the song with its labels. scores: float (classes,).
+
+    tags: of the prediction, which are UNKNOWN for a song unlike those of training.
+    """
     classes = how.spec.classes
-    labels = tuple(sorted({*choose_tags(scores, classes, how.choice)} - {UNKNOWN}))
+    chosen = tags if tuple(tags) == (UNKNOWN,) else choose_tags(scores, classes, how.choice)
+    labels = tuple(sorted({*chosen} - {UNKNOWN}))
     merged, names = merged_scores(scores, classes, how.choice)
     best = int(merged.argmax())
     return Song(path, seconds, labels, names[best], float(merged[best]))

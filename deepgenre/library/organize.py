@@ -17,7 +17,7 @@ from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import expand_home, updating
 from deepgenre.inference import predict, thresholds
-from deepgenre.inference.prediction_files.rows import SCORES, prefixed
+from deepgenre.inference.prediction_files.rows import SCORES, TAGS, prefixed
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import descriptor_fields, duplicates, journal, labels, results, tag_writer
 from deepgenre.library import undo as undo_files
@@ -130,7 +130,7 @@ def _read_predictions(
                 raise UserError(line["error"])
             seconds = line["seconds"] if "seconds" in line else labels.seconds_of(path)
             song, *others = (
-                labels.labelled(path, seconds, _scores(line, network, how), how)
+                labels.labelled(path, seconds, *_result(line, network, how), how)
                 for network, how in labellings.items()
             )
             fields = descriptor_fields.values_of(line)
@@ -143,10 +143,13 @@ def _read_predictions(
     return songs, failures
 
 
-def _scores(line: Mapping[str, Any], network: str, how: Labelling) -> np.ndarray:
-    """Returns the scores of a network, (classes,), in a line of predictions."""
+def _result(
+    line: Mapping[str, Any], network: str, how: Labelling
+) -> tuple[np.ndarray, Sequence[str]]:
+    """Returns the scores of a network, (classes,), and its tags in a line of predictions."""
     scores = line[prefixed(network, SCORES)]
-    return np.array([scores[name] for name in how.spec.classes])
+    tags = line.get(prefixed(network, TAGS), ())
+    return np.array([scores[name] for name in how.spec.classes]), tags
 
 
 def _write_tags(

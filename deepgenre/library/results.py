@@ -57,7 +57,8 @@ def predictions_path(folder: Path, networks: Sequence[Weights], options: predict
 
 def scoring(options: predict.Options, predictions: Path) -> predict.Options:
     """Returns the options with which the file of predictions is made and continued."""
-    return dataclasses.replace(options, output=predictions, resume=True, choice=SCORED)
+    choice = dataclasses.replace(SCORED, unfamiliar_below=options.choice.unfamiliar_below)
+    return dataclasses.replace(options, output=predictions, resume=True, choice=choice)
 
 
 def _scores_digest(weights: Weights, options: predict.Options) -> str:
@@ -66,6 +67,7 @@ def _scores_digest(weights: Weights, options: predict.Options) -> str:
     spec = weights.spec
     fields = [model_digest(weights), options.aggregation, spec.temperature, spec.classes]
     fields += [describe.columns(options.describe)] if options.describe else []
+    fields += [options.choice.unfamiliar_below] if options.choice.unfamiliar_below else []
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
 
 

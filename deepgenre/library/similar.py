@@ -65,7 +65,7 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
 
 
 def _search(weights: Weights, queries: Found, options: Options, counts: Batch) -> None:
-    index_path = options.index or _default_index(weights, options.library)
+    index_path = options.index or default_index(weights, options.library)
     library = None
     if options.library:
         library = expand(options.library)
@@ -105,7 +105,7 @@ def _check(arguments: Sequence[str], options: Options) -> Found:
     return queries
 
 
-def _default_index(weights: Weights, library: Sequence[str]) -> Path:
+def default_index(weights: Weights, library: Sequence[str]) -> Path:
     """Returns the path of a library's index, which is not inside the library."""
     if not library:
         raise UserError("--library: give the songs to search, or an --index that contains them")

@@ -48,6 +48,8 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
         if not 0 <= getattr(options, name) <= 86_400:
             raise UserError(f"--{name}: must be 0 to 86400, is {getattr(options, name)}")
     aggregation.check(options.predict.aggregation, weights.spec)
+    if options.predict.choice.unfamiliar_below:
+        aggregation.check_familiarity(weights.spec)
     how = labels.labelling(weights.spec, options.predict.choice, options.tagging)
     roots = [expand_home(argument).absolute() for argument in arguments]
     if not roots:

@@ -166,7 +166,7 @@ def take_in(job: Job, library: Library, entry: Entry, *, tag: bool) -> None:
     if entry.scores is None or entry.seconds is None:
         library.failures[path] = [entry.error]
         return
-    song = labels.labelled(path, entry.seconds, entry.scores, job.how)
+    song = labels.labelled(path, entry.seconds, entry.scores, entry.tags, job.how)
     library.songs[path] = song
     if error := listing_error(path):
         library.failures[path] = [error]

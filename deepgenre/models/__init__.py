@@ -20,6 +20,7 @@ from deepgenre.models.harmonic import SHORTEST_SAMPLES as HARMONIC_SAMPLES
 from deepgenre.models.harmonic import HarmonicCNN
 from deepgenre.models.kernel_ridge import KernelRidge
 from deepgenre.models.li import Li
+from deepgenre.models.linear_head import LinearHead
 from deepgenre.models.multi_scale import MultiScale
 from deepgenre.models.musicnn import MusiCNN, MusiCNNMoods, MusiCNNVgg
 from deepgenre.models.paper import Paper1D, Paper1DDeep, Paper1DNorm, Paper2D, Paper2DNorm
@@ -252,7 +253,9 @@ MODELS: Mapping[str, Network] = {
 }
 
 
-ENSEMBLE = "ensemble"  # several trained networks; built from their weights, not set by config.model
+# Networks that are built from weights, not set by config.model.
+ENSEMBLE = "ensemble"  # several trained networks
+LINEAR_HEAD = "linear_head"  # classes of a few examples, on the embedding of a trained network
 
 
 def network(name: str) -> Network:
@@ -283,7 +286,8 @@ def build(
     """Returns the network's module; options that are None take the network's default.
 
     An ensemble's options are {'members': [{'model': name, 'network': options, 'window_frames': ...,
-    'hop_frames': ...}, ...]}.
+    'hop_frames': ...}, ...]}; those of a linear head {'body': {'model': name, 'network': options,
+    'num_classes': ...}, 'num_songs': ...}, with further fields of `weights.heads`.
     """
     if name == ENSEMBLE:
         given = {"sample_rate_hz": sample_rate_hz, "dtype": dtype, "axis_name": axis_name}
@@ -293,6 +297,11 @@ def build(
         ]
         windows = [(one["window_frames"], one["hop_frames"]) for one in chosen["members"]]
         return Ensemble(num_classes, tuple(members), tuple(windows), dtype, axis_name)
+    if name == LINEAR_HEAD:
+        given = {"sample_rate_hz": sample_rate_hz, "dtype": dtype, "axis_name": axis_name}
+        body = chosen["body"]
+        inner = build(body["model"], body["num_classes"], body["network"], **given)
+        return LinearHead(num_classes, inner, chosen["num_songs"], dtype, axis_name)
     module, known = network(name).module, options(name)
     given = {option: value for option, value in chosen.items() if value is not None}
     for option in given:

@@ -1,12 +1,19 @@
-"""The network of a weight file that a run can begin from: of an ensemble, one of its members."""
+"""The network of a weight file that a run can begin from.
+
+Of an ensemble, one of its members; of a few-shot head, the network below it with the head as its
+last layer.
+"""
 
 import dataclasses
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from deepgenre import log, models
 from deepgenre.errors import UserError
+from deepgenre.models.linear_head import BODY
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
 
@@ -17,8 +24,11 @@ WITHOUT_PARAMETERS = ("dropout",)
 def donor(weights: Weights, spec: Spec) -> Weights:
     """Returns the weights, or, of an ensemble, its first member with the network of the spec.
 
-    Raises UserError that says which networks the ensemble has, where none is that of the spec.
+    Of a head, `below_head`. Raises UserError that says which networks the ensemble has, where none
+    is that of the spec.
     """
+    if weights.spec.model == models.LINEAR_HEAD:
+        return below_head(weights)
     if weights.spec.model != models.ENSEMBLE:
         return weights
     members = list(_members(weights))
@@ -32,6 +42,29 @@ def donor(weights: Weights, spec: Spec) -> Weights:
         f"config.init_from: is an ensemble, and none of its networks is {spec.model} with these "
         f"options; train one of them: {'; or '.join(offered)}"
     )
+
+
+def below_head(weights: Weights) -> Weights:
+    """Returns the network below a head, with the head as its last layer: the same function.
+
+    Raises UserError where the network has no last layer of this kind, as an ensemble.
+    """
+    params, statistics = weights.variables["params"], weights.variables["batch_stats"]
+    body, kernel = weights.spec.network["body"], params["logits"]["kernel"]
+    below = params[BODY]
+    if np.shape(below.get("logits", {}).get("kernel", ()))[:1] != np.shape(kernel)[:1]:
+        raise UserError(
+            f"config.init_from: is a head on the embedding of {body['model']!r}, which has no last "
+            "layer that could be replaced; make a head on a single network, such as mtt_musicnn"
+        )
+    shift = (statistics["mean"] * statistics["scale"]) @ kernel
+    last = {
+        "kernel": statistics["scale"][:, None] * kernel,
+        "bias": params["logits"]["bias"] - shift,
+    }
+    spec = dataclasses.replace(weights.spec, model=body["model"], network=body["network"])
+    variables = {"params": {**below, "logits": last}, "batch_stats": statistics.get(BODY, {})}
+    return dataclasses.replace(weights, spec=spec, variables=variables)
 
 
 def _members(weights: Weights) -> Iterator[Weights]:

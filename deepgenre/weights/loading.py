@@ -13,7 +13,15 @@ from flax import traverse_util
 from deepgenre import models
 from deepgenre.errors import UserError, unknown_name
 from deepgenre.files import expand_home
-from deepgenre.weights import choi, essentia_moods, musicnn, run_record, weight_file, yamnet
+from deepgenre.weights import (
+    choi,
+    essentia_moods,
+    heads,
+    musicnn,
+    run_record,
+    weight_file,
+    yamnet,
+)
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights
 
@@ -115,9 +123,9 @@ def _load_one(source: str) -> Weights:
 
         weights = _with_store(checkpoint.restore(path), path)
     elif path.is_file() and path.suffix:
-        weights = weight_file.read(path)
+        weights = _read(path)
     elif source in named_files():
-        weights = weight_file.read(named_files()[source])
+        weights = _read(named_files()[source])
     elif path.suffix or path.parent != Path():
         raise UserError(f"{source}: no such weights; give a workdir, a .safetensors file or a name")
     elif source in IMPORTABLE:
@@ -129,6 +137,21 @@ def _load_one(source: str) -> Weights:
         raise unknown_name("--weights", source, {*named_files(), *IMPORTABLE})
     _check_fit(source, weights)
     return weights
+
+
+def _read(path: Path) -> Weights:
+    """Returns the weights of a file; those of a head with its body, see `heads`."""
+    weights = weight_file.read(path)
+    if not heads.is_detached(weights):
+        return weights
+    return heads.completed(weights, path, named_files(), _how_to_get)
+
+
+def _how_to_get(name: str) -> str:
+    """Returns how to get weights by name."""
+    if name in IMPORTABLE:
+        return f"import them with deepgenre import --source={IMPORTABLE[name]}"
+    return f"put {name}.safetensors beside it, or into {imported_folder()}"
 
 
 def _with_store(weights: Weights, path: Path) -> Weights:

@@ -1,0 +1,1 @@
+"""Weights for a user's own classes, from a few labelled songs."""

@@ -1,0 +1,117 @@
+"""What a head is worth: accuracy on songs of other artists, with its interval, by class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from deepgenre import log
+from deepgenre.evaluation import bootstrap, genre_metrics, metrics, tag_metrics
+from deepgenre.fewshot.examples import Examples
+from deepgenre.inference.aggregation import UNFAMILIAR_BELOW
+from deepgenre.training.logistic import FOLDS, MOST_ALONE, Fitted
+
+SHOWN = {False: ("accuracy", "macro_f1", "loss"), True: ("roc_auc", "average_precision", "loss")}
+FEW = 2  # songs of a class, below which a warning is due
+
+
+def measure(fitted: Fitted, targets: np.ndarray, examples: Examples) -> dict[str, float]:
+    """Returns metrics of the songs whose artist was left out, with 'NAME_low' and 'NAME_high'.
+
+    The intervals resample artists. {} where no song is testable.
+    """
+    rows = fitted.testable
+    if not rows.any():
+        return {}
+    labels = targets[rows] if examples.multi_label else targets[rows].argmax(axis=1)
+    scores, groups = fitted.scores[rows], _groups(examples)[rows]
+    results = metrics.evaluate(scores, labels, multi_label=examples.multi_label)
+    compute = metrics.resampled(scores, labels, multi_label=examples.multi_label)
+    spread = bootstrap.distribution(compute, bootstrap.group_indices(groups))
+    for name in SHOWN[examples.multi_label]:
+        results[f"{name}_low"], results[f"{name}_high"] = bootstrap.interval(spread[name])
+    return results
+
+
+def _groups(examples: Examples) -> np.ndarray:
+    return np.array([clip.group for clip in examples.clips])
+
+
+def show(
+    fitted: Fitted, targets: np.ndarray, examples: Examples, results: Mapping[str, float]
+) -> None:
+    """Prints the metrics, how they were obtained, and a line per class."""
+    testable = fitted.testable
+    log.result(f"{_how(examples)}, {int(testable.sum())} of {len(targets)} songs tested:")
+    for name in SHOWN[examples.multi_label] if results else ():
+        chance = f", chance {results[f'{name}_chance']:.3f}" if f"{name}_chance" in results else ""
+        interval = f"{results[f'{name}_low']:.3f} to {results[f'{name}_high']:.3f}"
+        log.result(f"  {name} {results[name]:.3f} (95 % interval {interval}{chance})")
+    for line in _per_class(fitted, targets, examples):
+        log.result(line)
+    alone = [
+        name
+        for name, of_class in zip(examples.classes, targets.T, strict=True)
+        if not examples.multi_label and not testable[of_class == 1].any()
+    ]
+    if alone:
+        log.warning(
+            "not tested, as all their songs are by one artist: %s; add songs of other artists",
+            ", ".join(alone),
+        )
+    few = [
+        f"{name} ({int(count)})"
+        for name, count in zip(examples.classes, targets.sum(axis=0), strict=True)
+        if count < FEW
+    ]
+    if few:
+        log.warning("fewer than %d examples of: %s", FEW, ", ".join(few))
+
+
+def _how(examples: Examples) -> str:
+    num_groups, num_songs = len({*_groups(examples)}), len(examples.clips)
+    if not examples.num_known:
+        return (
+            "leave-one-song-out (no artist is known: an artist's other songs make this too high; "
+            "give artists in tags or a column)"
+        )
+    known = "" if examples.num_known == num_songs else (
+        f", {num_songs - examples.num_known} songs without an artist"
+    )  # fmt: skip
+    way = "leave-one-artist-out" if num_groups <= MOST_ALONE else f"{FOLDS} folds by artist"
+    return f"{way} ({num_groups} groups{known})"
+
+
+def _per_class(fitted: Fitted, targets: np.ndarray, examples: Examples) -> list[str]:
+    """Returns a line per class: songs, and recall, or for tags ROC-AUC and average precision."""
+    rows, width = fitted.testable, max(map(len, examples.classes))
+    counts = targets.sum(axis=0).astype(int)
+    values: Mapping[str, Any]
+    if examples.multi_label:
+        values = tag_metrics.per_tag(fitted.scores[rows], targets[rows]) if rows.any() else {}
+        names = ("roc_auc", "average_precision")
+    else:
+        labels = targets[rows].argmax(axis=1)
+        values = genre_metrics.per_class(fitted.scores[rows], labels) if rows.any() else {}
+        names = ("recall", "precision")
+    header = f"  {'class':<{width}}  songs  {'  '.join(names)}"
+    lines = [header]
+    for index, name in enumerate(examples.classes):
+        cells = "  ".join(
+            f"{_number(values[one][index]) if one in values else '-':>{len(one)}}" for one in names
+        )
+        lines.append(f"  {log.escape_controls(name):<{width}}  {counts[index]:>5}  {cells}")
+    return lines
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f}"
+
+
+def familiarity_line(quantiles: np.ndarray) -> str:
+    """Returns from which cosine on a song is taken as one of the classes."""
+    limit = float(np.quantile(quantiles, UNFAMILIAR_BELOW))
+    return (
+        f"'unknown': songs with a mean cosine below {limit:.3f} to their nearest examples; "
+        f"{1 - UNFAMILIAR_BELOW:.0%} of the examples are above it (--unfamiliar_below)"
+    )
