@@ -55,8 +55,14 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
             near_duplicates=options.near_duplicates,
         )
         log.info(
-            "evaluated step %d on %d clips (%s, split %s, part %s); wrote %s",
-            *(weights.step, len(clips.rows), clips.dataset, clips.split, clips.part),
+            "evaluated step %d on %s (%s, split %s, part %s); wrote %s",
+            *(
+                weights.step,
+                log.counted(len(clips.rows), "clip"),
+                clips.dataset,
+                clips.split,
+                clips.part,
+            ),
             folders[name],
         )
     if len(networks) == 1:

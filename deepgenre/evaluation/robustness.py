@@ -61,7 +61,9 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     print("\n".join(table(results)))
     for failure in failures:
         log.warning("skipped: %s", failure)
-    log.info("%d clips, %d perturbations; wrote %s", len(scored), len(chosen), folder)
+    log.info(
+        "%s, %d perturbations; wrote %s", log.counted(len(scored), "clip"), len(chosen), folder
+    )
     return 1 if failures else 0
 
 

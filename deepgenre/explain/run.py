@@ -155,7 +155,7 @@ def _explain_song(
             "%s: the score of %s is %.3f in this window, the best is %s with %.3f: the map "
             "explains a class that the network does not find",
             path, spec.classes[index], explanation.score, spec.classes[best],
-            outputs.scores[chosen, best],
+            float(outputs.scores[chosen, best]),
         )  # fmt: skip
     if explanation.completeness_error > TOLERANCE:
         log.warning(

@@ -72,7 +72,10 @@ def run_on_dataset(weights: Weights, data_dir: Path, part: str, options: Options
     items = responses.windows_of_store(chosen.store, chosen.rows, spec)
     top = responses.strongest(weights, layer, items, options.num_excerpts)
     _write(folder, weights, layer, top, options)
-    log.info("examined %d windows of %d clips; wrote %s", top.count, len(chosen.rows), folder)
+    log.info(
+        "examined %s of %s; wrote %s",
+        *(log.counted(top.count, "window"), log.counted(len(chosen.rows), "clip"), folder),
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from deepgenre import log
 from deepgenre.audio.mel import band_centres_hz
 from deepgenre.audio.overview import RANGE_DB, Picture
 from deepgenre.evaluation.figures import over_time, style
@@ -53,7 +54,7 @@ def timeline(
     for axes, colour in ((top, style.VERMILION), (middle, "white"), (bottom, "white")):
         for second in change_seconds:
             axes.axvline(second, color=colour, linestyle="--", linewidth=1.2)
-    top.set_title(f"{style.label(title, 90)}  ({len(change_seconds)} changes)")
+    top.set_title(f"{style.label(title, 90)}  ({log.counted(len(change_seconds), 'change')})")
     return figure
 
 

@@ -17,6 +17,7 @@ from deepgenre.evaluation.paired import compare_paired, top_hits
 from deepgenre.evaluation.report import alignment, evaluations, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
 from deepgenre.evaluation.report.report import COUNTS
+from deepgenre.evaluation.tracks import per_track
 from deepgenre.files import strict_json
 from deepgenre.weights import run_record
 from deepgenre.weights import spec as specs
@@ -66,22 +67,30 @@ def _paired(scored: Mapping[str, Scored]) -> dict[str, dict[str, Any]]:
     """Returns the comparison of each run but the first with the first, by name."""
     (_, first), *others = scored.items()
     with log.progress(others, total=len(others), unit="pair", title="compare") as bar:
-        return {
-            name: compare_paired(
-                other.scores,
-                first.scores,
-                first.labels,
-                first.group,
-                multi_label=first.multi_label,
-                num_draws=bootstrap.DRAWS,
-                seed=SEED,
-            )
-            for name, other in bar
-        }
+        return {name: _of_clips_and_tracks(other, first) for name, other in bar}
+
+
+def _of_clips_and_tracks(other: Scored, first: Scored) -> dict[str, Any]:
+    """Returns `compare_paired` of clips; as 'tracks' that of songs, {} if each clip is a song."""
+    songs, first_songs = per_track(other), per_track(first)
+    tracks = _differences(songs, first_songs) if songs and first_songs else {}
+    return {**_differences(other, first), "tracks": tracks}
+
+
+def _differences(other: Scored, first: Scored) -> dict[str, Any]:
+    return compare_paired(
+        other.scores,
+        first.scores,
+        first.labels,
+        first.group,
+        multi_label=first.multi_label,
+        num_draws=bootstrap.DRAWS,
+        seed=SEED,
+    )
 
 
 def _log(name: str, first: str, result: Mapping[str, Any]) -> None:
-    log.info("%s minus %s, on %d clips:", name, first, result["clips"])
+    log.info("%s minus %s, on %s:", name, first, log.counted(result["clips"], "clip"))
     for metric, one in result["metrics"].items():
         log.info(
             "  %s %+.4f (%+.4f to %+.4f), p = %s",
@@ -97,7 +106,7 @@ def _write(
     scored: Mapping[str, Scored],
     paired: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    names, (first, *_) = list(found), found.values()
+    names = list(found)
     every = dict.fromkeys(name for one in found.values() for name in one.values)
     metrics = [name for name in every if name not in COUNTS]
     drawn = _curves(runs, names)
@@ -107,8 +116,7 @@ def _write(
         "compare.html.j2",
         path,
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
-        subtitle=f"{len(first.scored.key):,} clips, {len(first.scored.classes)} classes; "
-        + "; ".join(str(one.folder) for one in found.values()),
+        subtitle=_subtitle(list(found.values())),
         sections=[*sections, ("settings", "Settings")],
         names=names,
         metrics={name: [one.values.get(name, {}) for one in found.values()] for name in metrics},
@@ -121,6 +129,12 @@ def _write(
             name: _changes(runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)
         },
     )
+
+
+def _subtitle(found: Sequence[Evaluation]) -> str:
+    scored = found[0].scored
+    clips, classes = log.counted(len(scored.key), "clip"), len(scored.classes)
+    return f"{clips}, {classes} classes; {'; '.join(str(one.folder) for one in found)}"
 
 
 @dataclasses.dataclass(frozen=True)
