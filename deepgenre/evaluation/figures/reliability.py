@@ -25,8 +25,8 @@ def reliability_diagram(scores: np.ndarray, labels: np.ndarray, *, multi_label: 
     upper.plot([0, 1], [0, 1], "--", color=style.MUTED, linewidth=1, label="calibrated")
     below, above = _bars(found)
     upper.errorbar(
-        found.mean_score, found.share_right, (below, above), fmt="o-", color=style.BLUE,
-        markersize=4, linewidth=1.2, elinewidth=0.9, label="these scores",
+        found.mean_score, found.share_right, (below, above), fmt="o", color=style.BLUE,
+        markersize=4, elinewidth=1.0, label="these scores",
     )  # fmt: skip
     what = "tags that apply" if multi_label else "clips that are right"
     upper.set(ylabel=f"share of {what}", ylim=(-0.02, 1.02), xlim=(0, 1),

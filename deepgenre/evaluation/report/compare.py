@@ -59,8 +59,17 @@ def _names(runs: Sequence[Path]) -> list[str]:
     repeated = next((path for path in resolved if resolved.count(path) > 1), None)
     if repeated:
         raise UserError(f"compare: {repeated} is given twice; give different runs")
-    names = [path.name for path in resolved]
-    return names if len({*names}) == len(names) else [str(path) for path in runs]
+    for parts in (1, 2):
+        names = [str(Path(*path.parts[-parts:])) for path in resolved]
+        if len({*names}) == len(names):
+            return names
+    return [str(path) for path in runs]
+
+
+def _workdir(run: Path) -> Path:
+    """Returns the workdir of a run that is given by the folder of one of its evaluations."""
+    is_evaluation = (run / "scores.npz").exists() and not (run / "config.json").exists()
+    return run.resolve().parent if is_evaluation else run
 
 
 def _paired(scored: Mapping[str, Scored]) -> dict[str, dict[str, Any]]:
@@ -109,7 +118,8 @@ def _write(
     names = list(found)
     every = dict.fromkeys(name for one in found.values() for name in one.values)
     metrics = [name for name in every if name not in COUNTS]
-    drawn = _curves(runs, names)
+    workdirs = [_workdir(run) for run in runs]
+    drawn = _curves(workdirs, names)
     sections = [("scores", "Scores"), ("differences", "Paired differences"), ("classes", "Classes")]
     sections += [("training", "Training")] if drawn else []
     pages.write(
@@ -126,7 +136,8 @@ def _write(
         **_classes(found),
         curves=drawn,
         changes={
-            name: _changes(runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)
+            name: _changes(workdirs[0], other)
+            for name, other in zip(names[1:], workdirs[1:], strict=True)
         },
     )
 

@@ -24,6 +24,7 @@ from deepgenre.weights.spec import Spec
 
 TOP_SCORES = 4  # shown of a clip
 COUNTS = ("clips", "tags_evaluated", "untagged_clips")  # of evaluation, not how good
+OWN = ("num_tracks", "num_groups")  # equal to the clips where each is one of its own
 PARTS = {"train": 0, "valid": 1, "test": 2}  # in this order, others after them
 
 
@@ -192,7 +193,8 @@ def _part_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     of_tags = evaluation.scored.multi_label  # genres have no untagged clips and no thresholds
     names = ("dataset", "split", "part", "num_tracks", "num_groups")
     for name in (*names, "untagged_clips") if of_tags else names:
-        if details.get(name) not in (None, ""):
+        told = name not in OWN or details.get(name) != details.get("clips")
+        if told and details.get(name) not in (None, ""):
             facts.append((name.replace("_", " ").removeprefix("num "), str(details[name])))
     for name in ("excluded_clips", *(("f1_thresholds",) if of_tags else ()), "weights"):
         facts += _flat(details.get(name) or {}, f"{name.replace('_', ' ')}, ")
