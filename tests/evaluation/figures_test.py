@@ -219,3 +219,10 @@ def test_reliability_of_genres_counts_the_highest_score_of_each_clip():
     assert found.counts[filled].tolist() == [1, 1, 2]
     assert found.mean_score[filled] == pytest.approx([0.7, 0.8, 0.9])
     assert found.share_right[filled] == pytest.approx([1, 1, 0.5])
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_no_figure_shows_the_source_of_a_formula(multi_label):
+    one = evaluated.scored(500, multi_label=multi_label)
+    figure = reliability.reliability_diagram(one.scores, one.labels, multi_label=multi_label)
+    assert not [text for text in texts(figure) if "$" in text or "\\" in text]

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from deepgenre.evaluation.calibration import Reliability, calibration_error, reliability
 from deepgenre.evaluation.figures import style
@@ -39,6 +39,8 @@ def reliability_diagram(scores: np.ndarray, labels: np.ndarray, *, multi_label: 
               ylabel="scores" if multi_label else "clips")  # fmt: skip
     if multi_label:  # most scores of tags are near 0
         lower.set_yscale("log")
+        lower.yaxis.set_major_formatter("{x:,.0f}")  # the default is TeX, which is not drawn
+        lower.yaxis.set_minor_locator(NullLocator())
     else:
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     figure.align_ylabels()
