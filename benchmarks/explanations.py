@@ -1,7 +1,9 @@
-"""Measures the methods of explanation: deletion, insertion, completeness, a planted cue, speed.
+r"""Measures the methods of explanation: deletion, insertion, completeness, a planted cue, speed.
 
     python benchmarks/explanations.py --weights=mtt_musicnn --data_dir=FOLDER/mp3 --clips=50
     python benchmarks/explanations.py --weights=gtzan --data_dir=gtzan_mel_dev.npz --clips=50
+    python benchmarks/explanations.py --weights=mtt_musicnn --data_dir=FOLDER/mp3 --clips=2 \
+        --methods=integrated_gradients --fixed_steps    # the time of 64 steps
     python benchmarks/explanations.py --planted --data_dir=gtzan_mel_dev.npz --clips=50
 
 data_dir: a folder of audio files, of which evenly spaced ones are taken, a window from the middle
@@ -34,7 +36,7 @@ from deepgenre import config as defaults
 from deepgenre.audio import frontend, waveforms
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.errors import UserError
-from deepgenre.explain import explanation
+from deepgenre.explain import explanation, gradients
 from deepgenre.explain.explanation import METHODS, Explanation
 from deepgenre.explain.sound import smoothed
 from deepgenre.training.step import Recipe, compile_train_step
@@ -48,6 +50,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Audio files, or .npz.", requi
 _CLIPS = flags.DEFINE_integer("clips", 50, "Number of windows.")
 _METHODS = flags.DEFINE_list("methods", list(METHODS), "Methods to measure.")
 _PLANTED = flags.DEFINE_bool("planted", False, "Measure on a planted cue instead.")
+_FIXED = flags.DEFINE_bool("fixed_steps", False, "Integrate in 64 steps only, to measure speed.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Training steps of the network of --planted.")
 
 CUE_FRAMES, CUE_BANDS = 16, 24
@@ -59,6 +62,8 @@ BATCH = 32
 def main(argv: Sequence[str]) -> None:
     """Prints a table."""
     del argv
+    if _FIXED.value:
+        gradients.DOUBLINGS, gradients.MAX_STEPS = 0, gradients.STEPS
     if _PLANTED.value:
         weights = trained_on_cue(clips_of("train"))
         windows, boxes = planted(clips_of("valid")[: _CLIPS.value], np.random.default_rng(1))
@@ -71,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
 def merits(
     weights: Weights, windows: Sequence[np.ndarray], boxes: Sequence[tuple[int, int]], target: str
 ) -> None:
-    """Prints a row per method, after every ten windows."""
+    """Prints a row per method, after every ten windows and the last."""
     print(f"{weights.spec.model}, {len(windows)} windows", flush=True)
     methods, times = [], {}
     for method in _METHODS.value:
@@ -85,7 +90,7 @@ def merits(
     found = []
     for number, window in enumerate(windows):
         found.append(explanation.explain_by_each(weights, window, target, methods))
-        if number % 10 == 9:
+        if number % 10 == 9 or number == len(windows) - 1:
             for index, method in enumerate(methods):
                 print(number + 1, row(method, [one[index] for one in found], times[method], boxes))
             print(flush=True)

@@ -327,6 +327,14 @@ def strict_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Writes `strict_json` of a value atomically; surrogates of undecodable names are escapes."""
+    with replacing(path) as temporary:
+        temporary.write_text(
+            strict_json(value, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _finite(one) for name, one in value.items()}

@@ -51,6 +51,11 @@ def progress(
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns '1 clip', '2 clips', '5,329 clips'."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def set_quiet(quiet: bool) -> None:
     """Turns progress lines and `info` off or on; warnings stay."""
     global _quiet

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepgenre.audio.frontend import FULL_SCALE, MAX_LEVEL, FrontEnd, window_and_filters
-
-SMALLEST_POWER = 1e-10  # as in librosa's power_to_db
+from deepgenre.audio.mel import SMALLEST_POWER
 
 
 def levels_of(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:

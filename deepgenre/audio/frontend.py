@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.fft
 
-from deepgenre.audio.mel import hann_window, mel_filters
+from deepgenre.audio.mel import hann_window, mel_filters, power_to_db
 from deepgenre.errors import UserError, look_up
 
 # The levels of each kind: 'mfcc' shares those of 'log_mel'.
@@ -117,7 +117,7 @@ def log_mel(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
     -dynamic_range_db..0.
     """
     power = _mel_power(waveform, frontend, "constant")
-    decibels = 10.0 * np.log10(np.maximum(power, 1e-10, out=power), out=power)
+    decibels = power_to_db(power)
     decibels -= decibels.max()
     return np.maximum(decibels, -frontend.dynamic_range_db, out=decibels)
 
@@ -178,6 +178,16 @@ def _narrow_filters(frontend: FrontEnd) -> list[tuple[slice, slice, np.ndarray]]
         bins = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
         groups.append((bins, bands, np.ascontiguousarray(filters[bins, bands])))
     return groups
+
+
+def stored_db(levels: np.ndarray, frontend: FrontEnd) -> np.ndarray:
+    """Returns dB, float32, of levels (frames, n_mels): absolute only where the levels are power.
+
+    Not of samples, which `log_mel` converts.
+    """
+    if STORED_AS[frontend.kind] == "musicnn":
+        return power_to_db(levels.astype(np.float32))
+    return (levels / np.float32(MAX_LEVEL) - 1) * np.float32(frontend.dynamic_range_db)
 
 
 def quantise(decibels: np.ndarray, dynamic_range_db: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Hann window and mel filters, bit-identical to librosa's.
+"""Hann window, mel filters and decibels, bit-identical to librosa's.
 
 Reimplemented because `librosa.filters` imports SciPy's signal processing and Numba, which takes
 longer than processing a song. The mel scale is that of M. Slaney, "Auditory Toolbox", 1998: linear
@@ -11,6 +11,7 @@ HZ_PER_MEL = 200.0 / 3  # below BREAK_HZ
 BREAK_HZ = 1000.0
 BREAK_MEL = BREAK_HZ / HZ_PER_MEL
 LOG_STEP = np.log(6.4) / 27.0  # log of the frequency ratio per mel, above BREAK_HZ
+SMALLEST_POWER = 1e-10  # below it, power counts as this, as in librosa's power_to_db
 
 
 def hann_window(num_samples: int) -> np.ndarray:
@@ -31,6 +32,13 @@ def mel_filters(
     triangles = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
     triangles *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
     return triangles
+
+
+def power_to_db(power: np.ndarray) -> np.ndarray:
+    """Returns 10 log10 of power, floating point of any shape, at least that of SMALLEST_POWER."""
+    floored = np.maximum(power, SMALLEST_POWER)
+    decibels = np.log10(floored, out=floored)
+    return np.multiply(decibels, 10.0, out=decibels)
 
 
 def band_centres_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> np.ndarray:

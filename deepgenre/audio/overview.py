@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 
 from deepgenre.audio import decoding
-from deepgenre.audio.mel import hann_window, mel_filters
+from deepgenre.audio.mel import hann_window, mel_filters, power_to_db
 
 COLUMNS = 1024  # at least this many, and fewer than twice as many, of a long recording
 BANDS = 64
@@ -88,7 +88,7 @@ class Overview:
             frames = np.concatenate([frames, self._measure(rest[None])])
         if len(frames):
             columns = np.concatenate([columns, _merged(frames, len(frames))])
-        decibels = 10 * np.log10(np.maximum(columns[:, 2:], 1e-10))
+        decibels = power_to_db(columns[:, 2:])
         return Picture(
             self._frames_per_column * self._window.size / self._rate_hz,
             columns[:, 0],

@@ -161,6 +161,7 @@ def explain(files: Sequence[str]) -> int:
         start_seconds=flags.START_SECONDS.value,
         window_seconds=flags.WINDOW_SECONDS.value,
         hop_seconds=flags.HOP_SECONDS.value,
+        resume=flags.RESUME.value,
         summary=values.summary(),
     )
     return run.run(loading.load_tagger(*values.weights()), expand(files), options)

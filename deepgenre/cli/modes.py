@@ -108,7 +108,7 @@ MODES: Mapping[str, Mode] = {
         commands.explain,
         "Shows, and lets hear, which parts of a song the score of a class rests on.",
         (
-            *("files", "output", "target", "method", "start_seconds"),
+            *("files", "output", "resume", "target", "method", "start_seconds"),
             *("window_seconds", "hop_seconds", *_WEIGHTS, "summary"),
         ),
         (

@@ -185,7 +185,7 @@ def experiment_options() -> "experiment.Options":
     check = [flags.CHECK.value] if flags.CHECK.value else []
     return experiment.Options(
         output=output(),
-        check=[experiment.Network("second", name, loading.load(name)) for name in check],
+        check=[experiment.Scorer("second", name, loading.load(name)) for name in check],
         target=flags.TARGET.value,
         start_seconds=flags.START_SECONDS.value or 0.0,
         seconds=flags.SECONDS.value,

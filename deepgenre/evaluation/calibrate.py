@@ -41,7 +41,7 @@ def run(weights: Weights, data_dir: Path, output: Path | None, dtype: str) -> in
             )
         calibrated, report = with_fitted_temperature(weights, clips.store, clips.rows)
         weight_file.write(output, calibrated, dtype=dtype)
-    log.info("calibrated on %d clips; wrote %s", len(clips.rows), output)
+    log.info("calibrated on %s; wrote %s", log.counted(len(clips.rows), "clip"), output)
     print(json.dumps(report))
     return 0
 

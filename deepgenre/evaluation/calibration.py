@@ -4,6 +4,8 @@ C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On calibration of modern neural ne
 arXiv:1706.04599. Calibrated scores are correct on average; their order does not change.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.special
 
@@ -69,14 +71,41 @@ def calibration_gaps(scores: np.ndarray, labels: np.ndarray, *, multi_label: boo
 
     float64 (songs, BINS). For genres a song has one score, its highest.
     """
-    if multi_label:
-        confidence, correct = scores.astype(np.float64), np.asarray(labels) == 1
-    else:
-        confidence = scores.max(axis=1, keepdims=True).astype(np.float64)
-        correct = (scores.argmax(axis=1) == labels)[:, None]
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    confidence, correct, bins = _binned(scores, labels, multi_label=multi_label)
     cells = bins + BINS * np.arange(len(bins))[:, None]
     gaps = np.bincount(
         cells.ravel(), weights=(correct - confidence).ravel(), minlength=BINS * len(bins)
     )
     return gaps.reshape(len(bins), BINS)
+
+
+class Reliability(NamedTuple):
+    """Scores in BINS bins of equal width, from 0 to 1; NaN where a bin has none."""
+
+    mean_score: np.ndarray  # float64 (BINS,)
+    share_right: np.ndarray  # float64 (BINS,): of genres that are right, of tags that apply
+    counts: np.ndarray  # int64 (BINS,): scores
+
+
+def reliability(scores: np.ndarray, labels: np.ndarray, *, multi_label: bool) -> Reliability:
+    """Returns how often scores of each size are right: the bins of `calibration_error`."""
+    confidence, correct, bins = _binned(scores, labels, multi_label=multi_label)
+    counts = np.bincount(bins.ravel(), minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        mean, share = (
+            np.bincount(bins.ravel(), weights=values.ravel(), minlength=BINS) / counts
+            for values in (confidence, correct)
+        )
+    return Reliability(mean, share, counts)
+
+
+def _binned(
+    scores: np.ndarray, labels: np.ndarray, *, multi_label: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns scores, whether each is right, and its bin; of genres the highest, (songs, 1)."""
+    if multi_label:
+        confidence, correct = scores.astype(np.float64), np.asarray(labels) == 1
+    else:
+        confidence = scores.max(axis=1, keepdims=True).astype(np.float64)
+        correct = (scores.argmax(axis=1) == labels)[:, None]
+    return confidence, correct, np.minimum((confidence * BINS).astype(int), BINS - 1)

@@ -76,7 +76,10 @@ def log_table(matching: Matching, classes: Sequence[str]) -> None:
     width = max(map(len, matching.class_of), default=0)
     for label, name in matching.class_of.items():
         clips = matching.clips[label]
-        log.info("  %s  %s  (%d clips)", label.ljust(width), f"= {name}" if name else "-", clips)
+        log.info(
+            "  %s  %s  (%s)",
+            *(label.ljust(width), f"= {name}" if name else "-", log.counted(clips, "clip")),
+        )
     absent = [name for name in classes if name not in matching.class_of.values()]
     if absent:
         log.info("classes of the weights without a label: %s", ", ".join(absent))

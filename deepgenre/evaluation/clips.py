@@ -205,7 +205,9 @@ def _known(
         )
     known = [row for row in rows if row.labels[0] not in unknown]
     for label, clips in sorted(unknown.items()):
-        log.info("left out: %d clips of %r, which the weights do not know", clips, label)
+        log.info(
+            "left out: %s of %r, which the weights do not know", log.counted(clips, "clip"), label
+        )
     return known, {"unknown_class": unknown.total()} if unknown else {}
 
 

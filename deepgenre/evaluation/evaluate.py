@@ -15,7 +15,7 @@ from deepgenre.evaluation import evaluation_files
 from deepgenre.evaluation.assess import Choose, assess
 from deepgenre.evaluation.clips import Clips, other_clips, own_clips
 from deepgenre.evaluation.metrics import Metrics
-from deepgenre.files import expand_home, replacing, strict_json
+from deepgenre.files import expand_home, strict_json, write_json
 from deepgenre.weights.spec import Weights, config_of
 
 PLACE = Path("evaluations")  # of weights that are not a run's
@@ -52,8 +52,7 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
         return 0
     summary = {"spread": spread(list(results.values())), "weights": results}
     path = _summary_path(folders, options)
-    with replacing(path) as temporary:
-        temporary.write_text(strict_json(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(path, summary)
     for name, one in summary["spread"].items():
         log.info(
             "  %s  %.4f +- %.4f  (n = %d)", name.ljust(24), one["mean"], one["spread"], one["n"]
@@ -81,8 +80,9 @@ def evaluate(
         near_duplicates=options.near_duplicates,
     )
     log.info(
-        "evaluated step %d on %d clips (%s, split %s, part %s); wrote %s",
-        *(weights.step, len(clips.rows), clips.dataset, clips.split, clips.part),
+        "evaluated step %d on %s (%s, split %s, part %s); wrote %s",
+        *(weights.step, log.counted(len(clips.rows), "clip")),
+        *(clips.dataset, clips.split, clips.part),
         folder,
     )
     return results, folder

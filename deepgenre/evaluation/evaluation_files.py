@@ -18,8 +18,9 @@ import numpy as np
 from deepgenre.errors import UserError
 from deepgenre.evaluation import genre_metrics
 from deepgenre.evaluation.metrics import Metrics
-from deepgenre.files import parse_json, replacing, strict_json, updating
+from deepgenre.files import parse_json, replacing, updating, write_json
 
+AGAIN = "evaluate again with deepgenre eval"
 # What tells two evaluations apart.
 IDENTITY = ("dataset", "split", "part", "clips_digest")
 
@@ -53,10 +54,7 @@ def _write(folder: Path, metrics: Metrics, evaluation: dict[str, Any], scored: S
         arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
         np.savez_compressed(stream, **arrays)
     for name, content in (("metrics.json", metrics), ("evaluation.json", evaluation)):
-        with replacing(folder / name) as path:
-            path.write_text(
-                strict_json(content, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
-            )
+        write_json(folder / name, content)
     draw(folder, scored)
 
 
@@ -72,37 +70,73 @@ def draw(folder: Path, scored: Scored) -> None:
         style.write_both(confusion.confusion_matrix(counts, scored.classes), folder / "confusion")
 
 
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Returns the content of `evaluation.json`; raises UserError where it cannot be read."""
-    path = folder / "evaluation.json"
+def read_details(path: Path) -> dict[str, Any]:
+    """Returns the content of `evaluation.json` or `metrics.json`; {} where there is no such file.
+
+    Earlier versions did not write the first. Raises UserError where it is damaged.
+    """
+    if not path.exists():
+        return {}
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: contains no evaluation; run deepgenre eval first") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is damaged ({error}); run deepgenre eval again") from error
+        return dict(parse_json(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 
 def read_scores(folder: Path) -> Scored:
-    """Returns the content of `scores.npz`; raises UserError where it cannot be read."""
+    """Returns the content of `scores.npz`; of earlier versions each clip is its group and track.
+
+    Raises UserError where it is missing or damaged, arrays do not fit together, or scores are not
+    finite.
+    """
     path = folder / "scores.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            fields = {field.name: arrays[field.name] for field in dataclasses.fields(Scored)}
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: contains no scores.npz; run deepgenre eval first") from error
+        raise UserError(f"{folder}: contains no scores.npz; run deepgenre eval") from error
     except Exception as error:  # damaged headers and zips raise ten different types
+        raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    missing = {"key", "classes", "scores", "labels"} - arrays.keys()
+    if missing:
+        raise UserError(f"{path}: has no array {min(missing)!r}; {AGAIN}")
+    scored = Scored(
+        key=arrays["key"],
+        classes=tuple(map(str, arrays["classes"])),
+        scores=arrays["scores"],
+        labels=arrays["labels"],
+        group=arrays.get("group", arrays["key"]),
+        track=arrays.get("track", arrays["key"]),
+    )
+    _check(path, scored)
+    return scored
+
+
+def _check(path: Path, scored: Scored) -> None:
+    """Raises UserError unless the arrays fit together and scores are finite."""
+    clips, classes = len(scored.key), len(scored.classes)
+    scores, labels = scored.scores, scored.labels
+    fits = scores.shape == (clips, classes) and labels.shape in ((clips,), scores.shape)
+    if not fits or not scores.size:
         raise UserError(
-            f"{path}: is damaged or of an earlier version ({error}); run deepgenre eval again"
-        ) from error
-    return Scored(**{**fields, "classes": tuple(fields["classes"].tolist())})
+            f"{path}: scores {scores.shape} and labels {labels.shape} do not match {clips} clips "
+            f"and {classes} classes; {AGAIN}"
+        )
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if bad.size:
+        raise UserError(
+            f"{path}: the scores of {bad.size} of {clips} clips are not finite, first of "
+            f"{str(scored.key[bad[0]])!r}; use other weights, and {AGAIN}"
+        )
+    if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < classes):
+        raise UserError(f"{path}: a label is outside the {classes} classes; {AGAIN}")
 
 
 def holds_other(folder: Path, evaluation: dict[str, Any]) -> str:
     """Returns which other evaluation a folder holds, in words; '' where it holds none."""
-    if not (folder / "evaluation.json").exists():
+    old = read_details(folder / "evaluation.json")
+    if not old:
         return "one of an earlier version" if (folder / "metrics.json").exists() else ""
-    old = read_evaluation(folder)
     same = [old.get(name) == evaluation[name] for name in IDENTITY]
     if all(same) and old["weights"]["fingerprint"] == evaluation["weights"]["fingerprint"]:
         return ""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgenre import log
-from deepgenre.audio.frontend import FrontEnd, log_mel
+from deepgenre.audio.frontend import FrontEnd, log_mel, stored_db
 
 BANDS = 16
 STEP_SECONDS = 0.125  # of the stored levels, and of shifts
@@ -53,7 +53,7 @@ def band_levels(levels: np.ndarray, frontend: FrontEnd) -> np.ndarray:
         decibels = log_mel(levels[:, 0].astype(np.float32), frontend)
         per_second = frontend.frames_per_second
     elif frontend.kind == "musicnn":
-        decibels = 10 * np.log10(np.maximum(levels.astype(np.float32), 1e-10))
+        decibels = stored_db(levels, frontend)
         decibels = np.maximum(decibels, decibels.max() - frontend.dynamic_range_db)
     else:
         decibels = levels.astype(np.float32)

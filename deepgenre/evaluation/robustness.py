@@ -31,7 +31,7 @@ from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.evaluation import ledger, metrics
 from deepgenre.evaluation.clips import Clips, of_rows
 from deepgenre.evaluation.steps import ScoreStep, compile_score_step
-from deepgenre.files import replacing
+from deepgenre.files import json_lines, replacing, write_json, write_json_lines
 from deepgenre.interrupt import stop_requests
 from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Spec, Weights, config_of
@@ -61,7 +61,9 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     print("\n".join(table(results)))
     for failure in failures:
         log.warning("skipped: %s", failure)
-    log.info("%d clips, %d perturbations; wrote %s", len(scored), len(chosen), folder)
+    log.info(
+        "%s, %d perturbations; wrote %s", log.counted(len(scored), "clip"), len(chosen), folder
+    )
     return 1 if failures else 0
 
 
@@ -154,7 +156,7 @@ def _score(
     failures: list[str] = []
     step, spec = compile_score_step(weights.spec), weights.spec
     with (
-        (folder / PARTIAL).open("a", encoding="utf-8") as partial,
+        (folder / PARTIAL).open("ab") as partial,
         stop_requests() as stop_requested,
         log.progress(
             None, total=len(clips), initial=len(clips) - len(missing), unit="clip",
@@ -168,7 +170,7 @@ def _score(
                 continue
             means = [*map(np.ndarray.tolist, _means(step, weights.variables, spec, outcome))]
             scores[clip.key] = means
-            partial.write(json.dumps({"key": clip.key, "scores": means}) + "\n")
+            partial.write(json_lines([{"key": clip.key, "scores": means}]))
             partial.flush()
             if stop_requested() and len(scores) + len(failures) < len(clips):
                 raise InterruptedRunError(
@@ -235,8 +237,7 @@ def _read_partial(path: Path, identity: Mapping[str, Any]) -> Scores:
             break
     if not lines or lines[0] != identity:
         lines = [dict(identity)]
-    with replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_json_lines(path, lines)
     return {line["key"]: line["scores"] for line in lines[1:]}
 
 
@@ -250,8 +251,7 @@ def _write(
 ) -> None:
     from deepgenre.evaluation.figures import robustness, style  # matplotlib: slow to import
 
-    with replacing(folder / "robustness.json") as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "robustness.json", results)
     with replacing(folder / "scores.npz") as path, path.open("wb") as stream:
         np.savez_compressed(
             stream,

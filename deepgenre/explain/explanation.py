@@ -78,7 +78,7 @@ def explain_by_each(
     weights: Weights, levels: np.ndarray, target: str, methods: Sequence[str], *, seed: int = 0
 ) -> list[Explanation]:
     """Returns what `explain` does for each method; random orders are scored once for all."""
-    spec, network = weights.spec, _network(json.dumps(specs.to_json(weights.spec)))
+    spec, network = weights.spec, _compiled(json.dumps(specs.to_json(weights.spec)))
     plane, logits, index = _prepare(weights, levels, target)
     where = (weights.variables, plane, np.int32(index), np.int32(seed))
     attributions = [_attribute(network, where, method) for method in methods]
@@ -110,7 +110,7 @@ def attribute(
     seed: int = 0,
 ) -> Attribution:
     """Returns the map of `explain`, float32 (frames, bands), without its figures of merit."""
-    network = _network(json.dumps(specs.to_json(weights.spec)))
+    network = _compiled(json.dumps(specs.to_json(weights.spec)))
     plane, _, index = _prepare(weights, levels, target)
     where = (weights.variables, plane, np.int32(index), np.int32(seed))
     return _attribute(network, where, method)
@@ -124,7 +124,7 @@ def _prepare(weights: Weights, levels: np.ndarray, target: str) -> tuple[Plane, 
     expected = (spec.window_frames, spec.frontend.stored_bands)
     if levels.shape != expected or not np.isfinite(levels).all():
         raise UserError(f"levels: must be finite, of shape {expected}; is of {levels.shape}")
-    plane, logits = _network(json.dumps(specs.to_json(spec))).logits(weights.variables, levels)
+    plane, logits = _compiled(json.dumps(specs.to_json(spec))).logits(weights.variables, levels)
     logits = np.asarray(logits)
     if not np.isfinite(logits).all():
         raise UserError(f"the scores of {spec.model} are not finite; use other weights")
@@ -143,7 +143,7 @@ def default_method(weights: Weights) -> str:
     return DEFAULT_WITHOUT_CONVOLUTIONS
 
 
-def _attribute(network: "_Network", where: tuple[Any, ...], method: str) -> Attribution:
+def _attribute(network: "_Compiled", where: tuple[Any, ...], method: str) -> Attribution:
     look_up(METHODS, method, "--method")
     attribution = jax.device_get(network.attribute(*where, method))
     if not np.isfinite(attribution.map).all():
@@ -152,7 +152,7 @@ def _attribute(network: "_Network", where: tuple[Any, ...], method: str) -> Attr
 
 
 @dataclasses.dataclass(frozen=True)
-class _Network:
+class _Compiled:
     """Compiled functions of one network."""
 
     logits: Callable[..., tuple[Plane, jax.Array]]
@@ -161,7 +161,7 @@ class _Network:
 
 
 @functools.lru_cache(maxsize=4)
-def _network(spec_json: str) -> _Network:
+def _compiled(spec_json: str) -> _Compiled:
     """Returns the compiled functions for a spec: a network is compiled once for all windows."""
     spec = specs.from_json(json.loads(spec_json))
     module = build(spec)
@@ -187,4 +187,4 @@ def _network(spec_json: str) -> _Network:
         target = target_of(variables, plane, index, seed)
         return curves(target, maps), target.scores(plane.values[None])[0]
 
-    return _Network(logits, attribute, merit)
+    return _Compiled(logits, attribute, merit)

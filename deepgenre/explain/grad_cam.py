@@ -14,19 +14,29 @@ import jax.numpy as jnp
 from deepgenre.errors import UserError
 from deepgenre.explain.target import Attribution, Target
 
-MIN_STEPS = 16  # along time: later feature maps are too coarse to say where
+# Along time and, unless there is one band only, along bands. Chosen on clips with a planted cue
+# (benchmarks/explanations.py, 150 windows of training clips; maps of 24, 12, 6 and 3 steps: 83, 95,
+# 99 and 49 % found): channels of earlier feature maps are of no class, so that one weight per
+# channel does not tell where it is.
+MIN_STEPS = 6
+OF_PLANE = ("log_mel", "musicnn")  # front ends whose second axis is that of the plane
 
 
 def grad_cam(target: Target) -> Attribution:
     """Returns the positive part of the weighted sum of the feature maps, resized to the plane.
 
     The maps are those of the last block with a convolution, its norm, activation and pool included,
-    that has MIN_STEPS steps of time. Maps without a frequency axis, and those whose second axis is
-    not the plane's, say when only. Raises UserError where a network has no such maps.
+    that has MIN_STEPS steps of time and bands. Maps without a frequency axis, and those whose
+    second axis is not the plane's, show times only. Raises UserError where a network has no such
+    maps.
     """
     planes = target.values[None]
     shapes = _block_shapes(target, planes)
-    chosen = [index for index, shape in enumerate(shapes) if _fits(shape)]
+    chosen = [
+        index
+        for index, shape in enumerate(shapes)
+        if _fits(shape, has_bands=target.spec.frontend.kind in OF_PLANE)
+    ]
     if not chosen:
         raise UserError(
             f"--method: grad_cam needs feature maps of a convolution over the whole window, with "
@@ -44,7 +54,7 @@ def grad_cam(target: Target) -> Attribution:
     spatial = tuple(range(1, len(shape) - 1))
     weights = slopes.mean(axis=spatial, keepdims=True)
     cam = nn.relu((weights * maps).sum(axis=-1)[0])
-    if cam.ndim == 2 and target.spec.frontend.kind not in ("log_mel", "musicnn"):
+    if cam.ndim == 2 and target.spec.frontend.kind not in OF_PLANE:
         cam = cam.mean(axis=1)
     cam = cam if cam.ndim == 2 else cam[:, None]
     return Attribution(jax.image.resize(cam, target.values.shape, "linear"), jnp.array(jnp.nan))
@@ -55,8 +65,10 @@ def has_convolutions(target: Target) -> bool:
     return bool(_block_shapes(target, target.values[None]))
 
 
-def _fits(shape: tuple[int, ...]) -> bool:
-    return len(shape) in (3, 4) and shape[0] == 1 and shape[1] >= MIN_STEPS
+def _fits(shape: tuple[int, ...], *, has_bands: bool) -> bool:
+    if len(shape) not in (3, 4) or shape[0] != 1 or shape[1] < MIN_STEPS:
+        return False
+    return not has_bands or len(shape) == 3 or shape[2] == 1 or shape[2] >= MIN_STEPS
 
 
 def _block_shapes(target: Target, planes: jax.Array) -> list[tuple[int, ...]]:

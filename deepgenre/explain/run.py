@@ -2,34 +2,36 @@
 
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import soundfile
 
 from deepgenre import log, summary
+from deepgenre.audio import sounds
 from deepgenre.audio.discover import Found
-from deepgenre.audio.loudness import Meter
+from deepgenre.audio.frontend import FrontEnd
 from deepgenre.errors import InterruptedRunError, UserError, look_up, unknown_name
-from deepgenre.explain import excerpt
+from deepgenre.explain import song_window
 from deepgenre.explain.explanation import METHODS, Explanation, default_method, explain
 from deepgenre.explain.gradients import TOLERANCE
 from deepgenre.explain.grid import grid
-from deepgenre.explain.sound import Sound, important_parts, smoothed
-from deepgenre.files import for_soundfile, replacing
+from deepgenre.explain.song_window import SongWindow
+from deepgenre.explain.sound import important_parts, smoothed
+from deepgenre.files import fingerprint, parse_json, replacing, write_json
 from deepgenre.inference import aggregation, taggram, windows
 from deepgenre.inference.infer import FileOutputs, infer_files, with_windows
 from deepgenre.inference.prediction_files.rows import encodable
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
+from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Weights
 
 PARTS = (10, 8)  # of the grid in which the most important parts are named: times, bands
 NAMED_PARTS = 3
+LOW_SCORE = 0.1  # a warning states that the network does not find a class with a lower one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Options:
     start_seconds: float | None = None
     window_seconds: float = 0.0
     hop_seconds: float = 0.0
+    resume: bool = False  # keep explanations of the same files, weights and options
     summary: Path | None = None
 
 
@@ -67,14 +70,27 @@ def run(weights: Weights, inputs: Found, options: Options) -> int:
 
 def _explain_all(weights: Weights, inputs: Found, options: Options, counts: Batch) -> None:
     names = taggram.names(inputs.files)
-    every = infer_files(weights, inputs.files, read=windows.reader(inputs.failures))
-    progress = log.progress(None, total=counts.files, unit="song", title="explain")
+    identity = _identity(weights, options)
+    assert options.output
+    written = {path: options.output / f"{names[path]}.json" for path in inputs.files}
+    missing = [
+        path
+        for path in inputs.files
+        if not (options.resume and _is_kept(written[path], path, identity))
+    ]
+    counts.kept = len(inputs.files) - len(missing)
+    if counts.kept:
+        log.info("resumed: %d of %d songs are explained", counts.kept, len(inputs.files))
+    every = infer_files(weights, missing, read=windows.reader(inputs.failures))
+    progress = log.progress(
+        None, total=counts.files, initial=counts.kept, unit="song", title="explain"
+    )
     with stop_requests() as stop_requested, contextlib.closing(every), progress as bar:
         for outputs in every:
             try:
                 if outputs.error:
                     raise UserError(outputs.error)
-                line = _explain_song(weights, outputs, names[outputs.path], options)
+                line = _explain_song(weights, outputs, names[outputs.path], options, identity)
             except UserError as error:
                 message = str(error)
                 if str(outputs.path) not in message:
@@ -87,18 +103,44 @@ def _explain_all(weights: Weights, inputs: Found, options: Options, counts: Batc
             bar.update()
             if stop_requested():
                 break
-    if counts.processed < counts.files:
-        raise InterruptedRunError(f"stopped after {counts.processed} of {counts.files} files")
+    if counts.processed < len(missing):
+        raise InterruptedRunError(
+            f"stopped after {counts.kept + counts.processed} of {counts.files} files; --resume "
+            "continues"
+        )
 
 
-def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Options) -> str:
+def _identity(weights: Weights, options: Options) -> dict[str, Any]:
+    """Returns what an explanation depends on beside the song."""
+    fields = ("target", "method", "start_seconds", "window_seconds", "hop_seconds")
+    return {"weights": scores_digest(weights)} | {name: getattr(options, name) for name in fields}
+
+
+def _is_kept(written: Path, song: Path, identity: dict[str, Any]) -> bool:
+    """Returns whether an explanation, whose .json is written last, is of this song and identity."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        fields = parse_json(written.read_text(encoding="utf-8"))
+        return fields["file"] == encodable(str(song)) and fields["made_with"] == {
+            **identity,
+            "fingerprint": _stamp(song),
+        }
+    return False
+
+
+def _stamp(song: Path) -> list[int]:
+    return list(fingerprint(song) or ())
+
+
+def _explain_song(
+    weights: Weights, outputs: FileOutputs, name: str, options: Options, identity: dict[str, Any]
+) -> str:
     """Writes the explanation of a song; returns the line to print."""
     spec, path = weights.spec, outputs.path
     assert options.output
     song_scores = aggregation.song_scores(outputs, spec, "mean")
     index = spec.classes.index(options.target) if options.target else int(np.argmax(song_scores))
-    chosen = excerpt.window_index(outputs, index, options.start_seconds)
-    window = excerpt.read(path, spec, float(outputs.start_seconds[chosen]))
+    chosen = song_window.window_index(outputs, index, options.start_seconds)
+    window = song_window.read(path, spec, float(outputs.start_seconds[chosen]))
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
     rate_hz = spec.frontend.sample_rate_hz
     if window_seconds - window.samples.size / rate_hz > 2 / spec.frontend.frames_per_second:
@@ -107,6 +149,14 @@ def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Op
             path, window_seconds,
         )  # fmt: skip
     explanation = explain(weights, window.levels, spec.classes[index], options.method)
+    if explanation.score < LOW_SCORE:
+        best = int(np.argmax(outputs.scores[chosen]))
+        log.warning(
+            "%s: the score of %s is %.3f in this window, the best is %s with %.3f: the map "
+            "explains a class that the network does not find",
+            path, spec.classes[index], explanation.score, spec.classes[best],
+            float(outputs.scores[chosen, best]),
+        )  # fmt: skip
     if explanation.completeness_error > TOLERANCE:
         log.warning(
             "%s: the map of %s adds up to %.0f %% more or less than the change of the logit; "
@@ -120,15 +170,17 @@ def _explain_song(weights: Weights, outputs: FileOutputs, name: str, options: Op
         "window_seconds": round(window_seconds, 3),
         "song_score": round(float(song_scores[index]), 4),
         **to_json(explanation, window.start_seconds),
-        "sound": _measured(sound, rate_hz),
+        "sound": {
+            "gain_db": round(sound.gain_db, 2),
+            **sounds.measure(sound.samples, rate_hz),
+        },
+        "made_with": {**identity, "fingerprint": _stamp(path)},
     }
     base = options.output / name
-    _write_sound(base.with_name(f"{name}.flac"), sound.samples, rate_hz)
+    sounds.write(base.with_name(f"{name}.flac"), sound.samples, rate_hz)
     _write_numbers(base.with_name(f"{name}.npz"), explanation, window.start_seconds)
-    _draw(base.with_name(f"{name}.png"), explanation, fields, path)
-    with replacing(base.with_name(f"{name}.json")) as temporary:
-        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    _draw(base.with_name(f"{name}.png"), weights.spec.frontend, window, explanation, path)
+    write_json(base.with_name(f"{name}.json"), fields)
     return _line(fields, path)
 
 
@@ -168,24 +220,6 @@ def _parts(explanation: Explanation, start_seconds: float) -> list[dict[str, flo
     return [{name: round(float(value), 3) for name, value in part.items()} for part in parts]
 
 
-def _measured(sound: Sound, rate_hz: int) -> dict[str, float | None]:
-    """Returns the gain, peak and loudness of the important parts."""
-    meter = Meter(rate_hz, 1)
-    meter.add(sound.samples[:, None])
-    measured = meter.result()
-    peak = float(np.abs(sound.samples).max(initial=0.0))
-    return {
-        "gain_db": round(sound.gain_db, 2),
-        "peak_dbfs": round(20 * float(np.log10(peak)), 2) if peak else None,
-        "loudness_lufs": measured.integrated_lufs and round(measured.integrated_lufs, 2),
-    }
-
-
-def _write_sound(path: Path, samples: np.ndarray, rate_hz: int) -> None:
-    with replacing(path) as temporary:
-        soundfile.write(for_soundfile(temporary), np.clip(samples, -1, 1), rate_hz, format="FLAC")
-
-
 def _write_numbers(path: Path, explanation: Explanation, start_seconds: float) -> None:
     """Writes the map and the plane, (frames, bands), with times and frequencies of their cells."""
     frames = np.arange(len(explanation.map))
@@ -200,16 +234,17 @@ def _write_numbers(path: Path, explanation: Explanation, start_seconds: float) -
         )
 
 
-def _draw(path: Path, explanation: Explanation, fields: dict[str, Any], song: Path) -> None:
+def _draw(
+    path: Path, frontend: FrontEnd, window: SongWindow, explanation: Explanation, song: Path
+) -> None:
     from deepgenre.evaluation.figures import explanation as figures  # matplotlib is slow to import
     from deepgenre.evaluation.figures import style
 
-    start = fields["start_seconds"]
     figure = figures.explanation(
-        explanation.plane,
+        window.levels,
+        frontend,
+        window.start_seconds,
         smoothed(explanation.map, explanation.seconds_per_frame),
-        (start, start + len(explanation.map) * explanation.seconds_per_frame),
-        explanation.band_hz,
         explanation.curves._asdict(),
         title=f"{escape_controls(encodable(song.name))}: {explanation.target} "
         f"{explanation.score:.2f}, by {explanation.method}",

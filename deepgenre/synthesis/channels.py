@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepgenre.audio import frontend as front_end
+from deepgenre.audio import sounds
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.data.sampling import window
-from deepgenre.synthesis import differentiable, inversion, responses, sounds
+from deepgenre.synthesis import differentiable, inversion, responses
 from deepgenre.synthesis.optimisation import Prior, compile_descent
 from deepgenre.synthesis.responses import Item, Top
 from deepgenre.weights.spec import Spec, Weights
@@ -22,7 +23,6 @@ STEPS = 100
 STEP_DB = 1.0
 NOISE_DB = 6.0
 SHORTEST_SECONDS = 1.0  # of an excerpt as sound: shorter responses get what is around them
-FLOOR_DB = -100.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +57,6 @@ class Channel:
     excerpts: list[Excerpt]
 
 
-def decibels_of(levels: np.ndarray, frontend: FrontEnd) -> np.ndarray:
-    """Returns mel power in dB, float32, of levels: absolute only where levels are."""
-    if frontend.kind == "musicnn":
-        power = levels.astype(np.float32)
-        return np.maximum(10 * np.log10(np.maximum(power, 1e-10)), FLOOR_DB)
-    range_db = frontend.dynamic_range_db
-    return levels.astype(np.float32) * (range_db / front_end.MAX_LEVEL) - range_db
-
-
 def examine(weights: Weights, layer: str, top: Top, channels: Sequence[int]) -> list[Channel]:
     """Returns what the channels respond to."""
     frontend = weights.spec.frontend
@@ -74,7 +65,7 @@ def examine(weights: Weights, layer: str, top: Top, channels: Sequence[int]) -> 
 
     def excerpt(channel: int, response: float, item: Item) -> Excerpt:
         used = span(weights.variables, item.levels, channel)
-        return _excerpt(item, decibels_of(item.levels, frontend), response, used, frontend)
+        return _excerpt(item, front_end.stored_db(item.levels, frontend), response, used, frontend)
 
     return [
         Channel(
@@ -117,7 +108,7 @@ def _compile_maximisation(weights: Weights, layer: str, top: Top) -> Callable[[i
     the map depends on.
     """
     spec, respond = weights.spec, jax.jit(responses.of_layer(weights.spec, layer))
-    mean_db = decibels_of(top.level_sum / top.count, spec.frontend)
+    mean_db = front_end.stored_db(top.level_sum / top.count, spec.frontend)
     start_db = np.tile(mean_db, (spec.window_frames, 1))
     loudest_db = (
         0.0 if spec.frontend.kind != "musicnn" else differentiable.loudest(start_db, spec.frontend)

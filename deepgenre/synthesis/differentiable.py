@@ -29,10 +29,10 @@ class Outputs(NamedTuple):
 
 
 # (variables, decibels (frames, n_mels)) -> outputs
-Network = Callable[[Any, jax.Array], Outputs]
+Forward = Callable[[Any, jax.Array], Outputs]
 
 
-def network_of(spec: Spec, loudest_db: float) -> Network:
+def network_of(spec: Spec, loudest_db: float) -> Forward:
     """Returns a network as a function of variables and mel power in dB, (frames, n_mels).
 
     It may be differentiated and compiled. The clip is cut into windows as in inference; maps are
@@ -54,7 +54,7 @@ def network_of(spec: Spec, loudest_db: float) -> Network:
     return outputs
 
 
-def maps_of(spec: Spec, observe: Callable[[str], object] = lambda name: None) -> Network:
+def maps_of(spec: Spec, observe: Callable[[str], object] = lambda name: None) -> Forward:
     """Returns the function of variables and levels (windows, frames, bands) to the outputs.
 
     `observe` is called with the name of each layer when it is traced.

@@ -1,7 +1,6 @@
 """What style transfer and generation share: excerpt, optimisation, sound, scores, files."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepgenre import log
+from deepgenre.audio import sounds
+from deepgenre.audio.mel import power_to_db
 from deepgenre.errors import UserError, unknown_name
-from deepgenre.files import replacing
+from deepgenre.files import write_json
 from deepgenre.inference import aggregation
 from deepgenre.inference.infer import infer_files
-from deepgenre.synthesis import differentiable, inversion, sounds
+from deepgenre.synthesis import differentiable, inversion
 from deepgenre.synthesis.optimisation import Loss, Prior, compile_descent
 from deepgenre.weights.spec import Spec, Weights
 
@@ -22,11 +23,10 @@ MAX_SECONDS = 60.0
 LEAST_SECONDS_CHOSEN = 10.0
 MAX_STEPS = 100_000
 STEP_DB = 1.0
-SMALLEST_POWER = 1e-10
 
 
-class Network(NamedTuple):
-    """A network that scores sound before and after."""
+class Scorer(NamedTuple):
+    """Weights that score sound before and after."""
 
     role: str  # 'optimised', or 'second' for the one that takes no part
     name: str  # of its weights
@@ -38,7 +38,7 @@ class Options:
     """Options of style transfer and generation; `cli.flags` describes each."""
 
     output: Path | None
-    check: Sequence[Network] = ()  # networks that take no part
+    check: Sequence[Scorer] = ()  # networks that take no part
     target: str = ""
     start_seconds: float = 0.0
     seconds: float = 0.0  # 0: see `length_seconds`
@@ -62,7 +62,7 @@ class Result:
     losses: list[float]
 
 
-def check_options(options: Options, networks: Sequence[Network]) -> Path:
+def check_options(options: Options, networks: Sequence[Scorer]) -> Path:
     """Returns the folder of the results; raises UserError where an option is out of range."""
     if options.seconds and not MIN_SECONDS <= options.seconds <= MAX_SECONDS:
         raise UserError(
@@ -76,13 +76,21 @@ def check_options(options: Options, networks: Sequence[Network]) -> Path:
         if options.target and options.target not in network.weights.spec.classes:
             what = f"--target: of {network.name}"
             raise unknown_name(what, options.target, network.weights.spec.classes)
-    return sounds.new_folder(options.output)
+    return new_folder(options.output)
+
+
+def new_folder(folder: Path | None) -> Path:
+    """Returns the folder for results; raises UserError unless it is new or empty."""
+    if folder is None:
+        raise UserError("--output: give a folder for sounds, figure and numbers")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--output: {folder} exists; give a new or an empty folder")
+    return folder
 
 
 def decibels(waveform: np.ndarray, spec: Spec) -> np.ndarray:
     """Returns mel power in dB, float32 (frames, n_mels), of a waveform at the spec's rate."""
-    power = inversion.mel_power(waveform, spec.frontend)
-    return 10 * np.log10(np.maximum(power, SMALLEST_POWER))
+    return power_to_db(inversion.mel_power(waveform, spec.frontend))
 
 
 def resynthesise(
@@ -98,7 +106,7 @@ def resynthesise(
     return Result(changed, before_db, wanted_db, decibels(changed, spec), losses)
 
 
-def network_at(waveform: np.ndarray, spec: Spec) -> differentiable.Network:
+def network_at(waveform: np.ndarray, spec: Spec) -> differentiable.Forward:
     """Returns the network as a function of spectrograms with the levels of a waveform."""
     loudest_db = differentiable.loudest(decibels(waveform, spec), spec.frontend)
     return differentiable.network_of(spec, loudest_db)
@@ -119,7 +127,7 @@ def publish(
     mode: str,
     result: Result,
     waveforms: Mapping[str, np.ndarray],
-    networks: Sequence[Network],
+    networks: Sequence[Scorer],
     choose: Callable[[Spec, np.ndarray], int],
     fields: Mapping[str, Any],
 ) -> None:
@@ -157,8 +165,7 @@ def publish(
         "spectral_convergence": inversion.spectral_convergence(result.waveform, wanted, frontend),
         "loss": result.losses,
     }
-    with replacing(folder / f"{mode}.json") as path:
-        path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / f"{mode}.json", numbers)
     for name, measured in numbers["sounds"].items():
         values = "  ".join(f"{key} {value}" for key, value in measured.items())
         log.info("%s.wav: %s", name, values)

@@ -14,7 +14,7 @@ from deepgenre.synthesis.channels import Channel, Excerpt
 from deepgenre.synthesis.experiment import Result
 from deepgenre.weights.spec import Spec
 
-RANGE_DB = 80.0
+LIMITS_DB = (-80.0, 0.0)
 
 
 def change(result: Result, spec: Spec, title: str) -> Figure:
@@ -26,13 +26,13 @@ def change(result: Result, spec: Spec, title: str) -> Figure:
         (before, "before", result.before_db),
         (after, "after (measured of the sound)", result.after_db),
     ):
-        drawn = spectrogram(axes, decibels - loudest, spec.frontend, -RANGE_DB, 0, style.DECIBELS)
-        figure.colorbar(drawn, ax=axes, label="level (dB)", pad=0.01)
+        drawn = _draw(axes, decibels - loudest, spec.frontend, LIMITS_DB, style.DECIBELS)
+        over_time.scale(axes, drawn, "level (dB re maximum)")
         axes.set_title(name)
     difference = result.wanted_db - result.before_db
     limit = float(np.percentile(np.abs(difference), 99.5)) or 1.0
-    drawn = spectrogram(gain, difference, spec.frontend, -limit, limit, "RdBu_r")
-    figure.colorbar(drawn, ax=gain, label="gain (dB)", pad=0.01)
+    drawn = _draw(gain, difference, spec.frontend, (-limit, limit), "RdBu_r")
+    over_time.scale(gain, drawn, "gain (dB)")
     gain.set_title("gain, as optimised")
     loss.plot(np.arange(1, len(result.losses) + 1), result.losses)
     loss.set(xlabel="step", ylabel="loss with prior", ylim=(0, None), title="optimisation")
@@ -62,7 +62,7 @@ def channels(examined: Sequence[Channel], spec: Spec, title: str) -> Figure:
 
 def _excerpt(axes: Axes, excerpt: Excerpt, frontend: FrontEnd) -> None:
     loudest = float(excerpt.decibels.max())
-    spectrogram(axes, excerpt.decibels - loudest, frontend, -RANGE_DB, 0, style.DECIBELS)
+    _draw(axes, excerpt.decibels - loudest, frontend, LIMITS_DB, style.DECIBELS)
     axes.set(xlabel="", ylabel="")
     axes.tick_params(labelsize=6)
     first, last, low, high = excerpt.used
@@ -71,15 +71,10 @@ def _excerpt(axes: Axes, excerpt: Excerpt, frontend: FrontEnd) -> None:
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=style.SKY, linewidth=1.5))
 
 
-def spectrogram(
-    axes: Axes, decibels: np.ndarray, frontend: FrontEnd, low: float, high: float, colours: str
+def _draw(
+    axes: Axes, values: np.ndarray, frontend: FrontEnd, limits: over_time.Limits, colours: str
 ) -> AxesImage:
     """Draws values (frames, n_mels) over seconds and frequency."""
-    num_frames, num_bands = decibels.shape
-    extent = (0, num_frames / frontend.frames_per_second, -0.5, num_bands - 0.5)
-    drawn = axes.imshow(
-        decibels.T, cmap=colours, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high
-    )
-    over_time.set_mel_ticks(axes, num_bands, frontend.fmin_hz, frontend.top_hz)
-    axes.set_xlabel("time (s)")
-    return drawn
+    times = (0.0, len(values) / frontend.frames_per_second)
+    centres = over_time.centres_hz(frontend)
+    return over_time.draw_mel(axes, values, times, centres, colours=colours, limits=limits)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepgenre import log, summary
+from deepgenre.audio import sounds
 from deepgenre.audio.discover import Found
 from deepgenre.audio.mel import band_edges_hz
 from deepgenre.errors import UserError, unknown_name
@@ -20,8 +21,9 @@ from deepgenre.evaluation.clips import own_clips
 from deepgenre.files import write_json_lines
 from deepgenre.inference import windows
 from deepgenre.log import escape_controls
-from deepgenre.synthesis import clips, differentiable, inversion, responses, sounds
+from deepgenre.synthesis import clips, differentiable, inversion, responses
 from deepgenre.synthesis.channels import Channel, Excerpt, examine
+from deepgenre.synthesis.experiment import new_folder
 from deepgenre.synthesis.responses import Top
 from deepgenre.weights.spec import Spec, Weights
 
@@ -70,7 +72,10 @@ def run_on_dataset(weights: Weights, data_dir: Path, part: str, options: Options
     items = responses.windows_of_store(chosen.store, chosen.rows, spec)
     top = responses.strongest(weights, layer, items, options.num_excerpts)
     _write(folder, weights, layer, top, options)
-    log.info("examined %d windows of %d clips; wrote %s", top.count, len(chosen.rows), folder)
+    log.info(
+        "examined %s of %s; wrote %s",
+        *(log.counted(top.count, "window"), log.counted(len(chosen.rows), "clip"), folder),
+    )
     return 0
 
 
@@ -79,7 +84,7 @@ def _checked(weights: Weights, options: Options) -> tuple[Path, str]:
     if not 1 <= options.num_excerpts <= MAX_KEPT:
         raise UserError(f"--top_k: must be 1 to {MAX_KEPT}, is {options.num_excerpts}")
     differentiable.network_of(weights.spec, 0.0)
-    return sounds.new_folder(options.output), choose_layer(weights, options.layer)
+    return new_folder(options.output), choose_layer(weights, options.layer)
 
 
 def choose_layer(weights: Weights, name: str) -> str:

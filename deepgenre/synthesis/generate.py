@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepgenre.errors import UserError
 from deepgenre.synthesis import clips, experiment, objectives
-from deepgenre.synthesis.experiment import Network, Options
+from deepgenre.synthesis.experiment import Options, Scorer
 from deepgenre.synthesis.optimisation import Prior
 from deepgenre.weights.spec import Weights
 
@@ -25,7 +25,7 @@ def run(weights: Weights, name: str, files: Sequence[Path], options: Options) ->
     from deepgenre.evaluation.figures import style as figure_style  # matplotlib: slow to import
     from deepgenre.synthesis import figures
 
-    networks = [Network("optimised", name, weights), *options.check]
+    networks = [Scorer("optimised", name, weights), *options.check]
     if not options.target:
         raise UserError(f"--target: give a class: {', '.join(weights.spec.classes)}")
     folder = experiment.check_options(options, networks)

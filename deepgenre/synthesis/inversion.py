@@ -8,12 +8,12 @@ of a frame. Two ways, `from_mel_power` without and `changed` with a waveform to 
 import numpy as np
 
 from deepgenre.audio.frontend import FrontEnd, window_and_filters
-from deepgenre.synthesis.spectrum import istft, stft
+from deepgenre.audio.mel import SMALLEST_POWER, power_to_db
+from deepgenre.audio.spectrum import istft, stft
 
 FIT_STEPS = 200
 PHASE_STEPS = 60
 MOMENTUM = 0.99  # of fast Griffin-Lim, as recommended by its authors
-SMALLEST_POWER = 1e-10  # as in the front end's logarithm
 MAX_GAIN_DB = 40.0  # of a band relative to the waveform that is changed
 CORRECTIONS = 3  # rounds in which the gains follow what the front end measures
 
@@ -55,7 +55,7 @@ def from_mel_power(
     """
     num_samples = (len(power) - 1) * frontend.hop_length
     hop = synthesis_hop(frontend)
-    decibels = 10 * np.log10(np.maximum(linear_power(power, frontend), SMALLEST_POWER))
+    decibels = power_to_db(linear_power(power, frontend))
     fine = _interpolated(decibels, frontend, 1 + num_samples // hop)
     magnitudes = 10 ** (fine / 20)
     phases = np.random.default_rng(seed).uniform(-np.pi, np.pi, magnitudes.shape)
@@ -73,7 +73,7 @@ def changed(waveform: np.ndarray, power: np.ndarray, frontend: FrontEnd) -> np.n
     spectrum = stft(waveform, window, hop)
     gains_db, result = np.zeros(power.shape, np.float32), waveform
     for _ in range(1 + CORRECTIONS):
-        gains_db += _decibels(power) - _decibels(mel_power(result, frontend))
+        gains_db += power_to_db(power) - power_to_db(mel_power(result, frontend))
         gains_db = np.clip(gains_db, -MAX_GAIN_DB, MAX_GAIN_DB)
         fine_db = _interpolated(_per_bin(gains_db, frontend), frontend, len(spectrum))
         result = istft(spectrum * 10 ** (fine_db / 20), window, hop, waveform.size)
@@ -110,10 +110,6 @@ def spectral_convergence(waveform: np.ndarray, power: np.ndarray, frontend: Fron
 def _with(magnitudes: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     """Returns the magnitudes with the phases of a spectrum."""
     return magnitudes * spectrum / np.maximum(np.abs(spectrum), 1e-12)
-
-
-def _decibels(power: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(np.maximum(power, SMALLEST_POWER))
 
 
 def _per_bin(gains_db: np.ndarray, frontend: FrontEnd) -> np.ndarray:

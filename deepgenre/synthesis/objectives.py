@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deepgenre.synthesis.differentiable import Network
+from deepgenre.synthesis.differentiable import Forward
 from deepgenre.synthesis.optimisation import Loss
 
 Textures = Mapping[str, jax.Array]  # by layer: (bands, channels, channels)
@@ -15,7 +15,7 @@ JITTER_BANDS = 2
 NOISE_DB = 2.0
 
 
-def textures(network: Network, variables: Any, decibels: jax.Array) -> Textures:
+def textures(network: Forward, variables: Any, decibels: jax.Array) -> Textures:
     """Returns the Gram matrices of each layer's maps after ReLU: means over time of products.
 
     As in L. Gatys, A. Ecker and M. Bethge, "A neural algorithm of artistic style", 2015, but for
@@ -34,7 +34,7 @@ def _gram(map_: jax.Array) -> jax.Array:
     return jnp.einsum("wtbc,wtbd->bcd", active, active) / count
 
 
-def style_loss(network: Network, wanted: Textures) -> Loss:
+def style_loss(network: Forward, wanted: Textures) -> Loss:
     """Returns the mean over layers of the squared difference of textures, 1 for none at all.
 
     Each layer's is relative to the mean square of the wanted texture.
@@ -52,7 +52,7 @@ def style_loss(network: Network, wanted: Textures) -> Loss:
     return loss
 
 
-def class_loss(network: Network, index: int, *, multi_label: bool) -> Loss:
+def class_loss(network: Forward, index: int, *, multi_label: bool) -> Loss:
     """Returns the cross-entropy of a class, over a clip that is moved and disturbed at random.
 
     At each step anew: by up to JITTER_FRAMES frames and JITTER_BANDS bands, circularly, and by

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepgenre.errors import UserError
 from deepgenre.synthesis import clips, differentiable, experiment, objectives
-from deepgenre.synthesis.experiment import Network, Options
+from deepgenre.synthesis.experiment import Options, Scorer
 from deepgenre.synthesis.optimisation import Prior
 from deepgenre.weights.spec import Spec, Weights
 
@@ -26,7 +26,7 @@ def run(weights: Weights, name: str, files: Sequence[Path], style: Path, options
 
     name: of the weights.
     """
-    networks = [Network("optimised", name, weights), *options.check]
+    networks = [Scorer("optimised", name, weights), *options.check]
     folder = experiment.check_options(options, networks)
     if len(files) != 1:
         raise UserError(f"style: give one song to change, not {len(files)}")

@@ -27,7 +27,7 @@ from deepgenre.evaluation import evaluation_files, metrics
 from deepgenre.evaluation.evaluate import spread
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.metrics import Metrics
-from deepgenre.files import replacing, strict_json
+from deepgenre.files import replacing, strict_json, write_json
 from deepgenre.training.members import Member, run_all
 
 PART = "held_out"
@@ -74,8 +74,7 @@ def _report(workdir: Path, results: Sequence[Metrics]) -> dict[str, Any]:
     arrays = {field.name: getattr(scored, field.name) for field in dataclasses.fields(Scored)}
     with replacing(workdir / "scores.npz") as path, path.open("wb") as stream:
         np.savez_compressed(stream, fold=folds, **arrays)
-    with replacing(workdir / "cross_validation.json") as path:
-        path.write_text(strict_json(report, indent=1) + "\n", encoding="utf-8")
+    write_json(workdir / "cross_validation.json", report)
     evaluation_files.draw(workdir, scored)
     for line in table(results):
         log.info("%s", line)

@@ -12,7 +12,7 @@ import tiny
 
 from deepgenre.errors import UserError
 from deepgenre.evaluation.evaluation_files import Scored
-from deepgenre.evaluation.report import alignment, compare
+from deepgenre.evaluation.report import alignment, compare, evaluations
 
 NAMES = ("a", "b")
 
@@ -42,6 +42,44 @@ def test_the_same_clips_in_another_order_are_aligned(multi_label):
     assert back.classes == one.classes
     for field in ("key", "scores", "labels", "group"):
         np.testing.assert_array_equal(getattr(back, field), getattr(one, field))
+
+
+def test_songs_are_compared_where_clips_are_cut_from_them(tmp_path, capsys):
+    """By their mean scores, as the scores of tracks in an evaluation are."""
+    track = np.array([f"song {number // 2}" for number in range(40)])
+    runs, scored = [], []
+    for seed in (0, 1):
+        one = dataclasses.replace(evaluated.scored(40, multi_label=True, seed=seed), track=track)
+        scored.append(one)
+        runs.append(evaluated.write_run(tmp_path / f"run{seed}", one))
+    assert compare.run(runs, "", tmp_path / "compare.html") == 0
+    result = json.loads(capsys.readouterr().out)["paired"]["run1"]
+    assert (result["clips"], result["tracks"]["clips"]) == (40, 20)
+    songs = [evaluations.read(run / "eval-test").details["tracks"] for run in runs]
+    for metric, one in result["tracks"]["metrics"].items():
+        if not metric.startswith("f1"):  # of thresholds, which the comparison does not tune
+            values = [song[metric]["value"] for song in songs]
+            assert [one["b"], one["a"]] == pytest.approx(values), metric
+    page = (tmp_path / "compare.html").read_text()
+    assert "Resamples of 20 tracks, each the mean of its clips" in page
+    assert "McNemar test of the tracks" in page
+    flat = [tmp_path / f"flat{seed}" for seed in (0, 1)]
+    for seed, run in enumerate(flat):
+        evaluated.write_run(run, evaluated.scored(9, seed=seed))
+    assert compare.run(flat, "", None) == 0
+    assert json.loads(capsys.readouterr().out)["paired"]["flat1"]["tracks"] == {}
+
+
+def test_one_is_singular(tmp_path, capsys):
+    runs = []
+    for seed in (0, 1):
+        one = evaluated.scored(2, seed=seed)
+        two = dataclasses.replace(one, group=one.key, track=np.array(["song", "song"]))
+        runs.append(evaluated.write_run(tmp_path / f"run{seed}", two))
+    compare.run(runs, "", tmp_path / "compare.html")
+    page = (tmp_path / "compare.html").read_text()
+    assert "Resamples of 1 track, each" in page
+    assert not re.search(r"\b1 (tracks|groups|clips)\b", page)
 
 
 def test_runs_that_differ_are_refused():

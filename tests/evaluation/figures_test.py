@@ -17,8 +17,10 @@ from deepgenre.audio.overview import Picture
 from deepgenre.evaluation.figures import (
     confusion,
     curves,
+    explanation,
     network,
     over_time,
+    reliability,
     style,
     tags,
     timeline,
@@ -30,6 +32,12 @@ LINES = [
     for epoch in (1, 2, 3)
     for split in ("train", "valid")
 ]
+
+FALLING, RISING = np.linspace(1, 0, 17), np.linspace(0, 1, 17)
+CURVES = {
+    "deletion": FALLING, "random_deletion": FALLING, "insertion": RISING,
+    "random_insertion": RISING,
+}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -60,6 +68,12 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
             names[1],
         ),
         "network": network.network(names[0], [layer], 10, 4),
+        "calibration": reliability.reliability_diagram(
+            of_tags.scores, of_tags.labels, multi_label=True
+        ),
+        "explanation": explanation.explanation(
+            levels, frontend, 59.0, np.ones((100, 8)), CURVES, names[0]
+        ),
     }
 
 
@@ -158,3 +172,57 @@ def test_band_centres_are_where_the_filters_peak():
     filters = mel_filters(22_050, 1 << 14, 40, 0.0, 11_025)
     peaks_hz = filters.argmax(axis=1) * 22_050 / (1 << 14)
     np.testing.assert_allclose(band_centres_hz(40, 0.0, 11_025), peaks_hz, atol=1.5)
+
+
+def test_times_and_frequencies_have_the_same_form_in_every_figure():
+    """In s before a minute, else in min:s, with tenths in short windows; in kHz."""
+    levels, frontend = np.zeros((60, 16), np.uint8), FrontEnd(n_mels=16, n_mfcc=8)
+    seconds = 60 / frontend.frames_per_second  # 2.8
+    for start, label, first in ((10.0, "time (s)", "10"), (100.0, "time (min:s)", "1:40.0")):
+        figure = explanation.explanation(
+            levels, frontend, start, np.ones((60, 16)), CURVES, "a window"
+        )
+        by_title = {axes.get_title(loc="left"): axes for axes in figure.axes}
+        window, support = (
+            by_title["a window"],
+            by_title["orange: for the class; purple: against it"],
+        )
+        figure.draw_without_rendering()
+        assert support.get_xlabel() == label
+        assert support.get_xlim() == pytest.approx((start, start + seconds), abs=1e-6)
+        assert any(tick.get_text().startswith(first) for tick in support.get_xticklabels())
+        for axes in (window, support):
+            assert axes.get_ylabel() == "frequency (kHz)"
+            assert "1" in [tick.get_text() for tick in axes.get_yticklabels()]
+    scales = [axes.get_ylabel() for axes in figure.axes]
+    assert {"level (dB re maximum)", "relative support"} <= {*scales}
+
+
+def test_reliability_is_on_the_diagonal_of_calibrated_scores_only():
+    rng = np.random.default_rng(0)
+    true = rng.random((4000, 5))
+    labels = (rng.random(true.shape) < true).astype(np.uint8)
+    for scores, error in ((true, 0.0), (np.sqrt(true), 0.167)):
+        found = reliability.reliability(scores, labels, multi_label=True)
+        assert found.counts.sum() == labels.size
+        gaps = np.abs(found.share_right - found.mean_score)
+        assert np.average(gaps, weights=found.counts) == pytest.approx(error, abs=0.012)
+        figure = reliability.reliability_diagram(scores, labels, multi_label=True)
+        (title,) = re.findall(r"calibration error (\S+)", figure.axes[0].get_title(loc="left"))
+        assert float(title) == pytest.approx(error, abs=0.012)
+
+
+def test_reliability_of_genres_counts_the_highest_score_of_each_clip():
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    found = reliability.reliability(scores, np.array([0, 1, 1, 0]), multi_label=False)
+    filled = np.flatnonzero(found.counts)
+    assert found.counts[filled].tolist() == [1, 1, 2]
+    assert found.mean_score[filled] == pytest.approx([0.7, 0.8, 0.9])
+    assert found.share_right[filled] == pytest.approx([1, 1, 0.5])
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_no_figure_shows_the_source_of_a_formula(multi_label):
+    one = evaluated.scored(500, multi_label=multi_label)
+    figure = reliability.reliability_diagram(one.scores, one.labels, multi_label=multi_label)
+    assert not [text for text in texts(figure) if "$" in text or "\\" in text]

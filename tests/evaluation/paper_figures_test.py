@@ -21,9 +21,10 @@ def stems(folder: Path) -> set[str]:
 def test_of_a_run(trained, tones, tmp_path, monkeypatch, capfd):
     arguments = ("figures", f"--workdir={trained}", f"--data_dir={tones}", f"--output={tmp_path}")
     assert tiny.call(monkeypatch, *arguments) == 0
-    drawn = {"classes", "spectrogram", "network", "training", "confusion-valid", "confusion-test"}
-    assert stems(tmp_path) == drawn
-    assert f"wrote 6 figures, as .png and .svg, to {tmp_path}" in capfd.readouterr().err
+    kinds = ("confusion", "calibration")
+    of_parts = {f"{kind}-{part}" for kind in kinds for part in ("valid", "test")}
+    assert stems(tmp_path) == {"classes", "spectrogram", "network", "training"} | of_parts
+    assert f"wrote 8 figures, as .png and .svg, to {tmp_path}" in capfd.readouterr().err
 
 
 def test_of_annotations_without_audio(tmp_path, monkeypatch, capfd):

@@ -53,7 +53,7 @@ def test_page_of_a_run(tmp_path, multi_label):
     assert "num_epochs" in page.text  # the config
     value = evaluations.read(tmp_path / "run/eval-test").values[metric.replace(" ", "_")]["value"]
     assert f"{value:.3f}" in page.text
-    assert page.tags.count("figure") == 3  # curves, the evaluation's, the network
+    assert page.tags.count("figure") == 4  # curves, two of the evaluation, the network
     assert page.tags.count("audio") == 0
     assert "Spectrograms and audio are left out" in page.text
 

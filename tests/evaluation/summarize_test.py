@@ -107,14 +107,16 @@ def test_mapping_takes_precedence_and_may_drop_a_label():
 
 
 def test_damaged_files_of_an_evaluation_are_reported(tmp_path):
-    for read in (evaluation_files.read_evaluation, evaluation_files.read_scores):
-        with pytest.raises(UserError, match="run deepgenre eval first"):
-            read(tmp_path)
-    (tmp_path / "evaluation.json").write_text('{"dataset": ')
+    details = tmp_path / "evaluation.json"
+    assert evaluation_files.read_details(details) == {}  # an earlier version evaluated
+    with pytest.raises(UserError, match=r"contains no scores\.npz; run deepgenre eval"):
+        evaluation_files.read_scores(tmp_path)
+    details.write_text('{"dataset": ')
+    with pytest.raises(UserError, match="is damaged"):
+        evaluation_files.read_details(details)
     (tmp_path / "scores.npz").write_bytes(b"PK no zip")
-    for read in (evaluation_files.read_evaluation, evaluation_files.read_scores):
-        with pytest.raises(UserError, match="is damaged"):
-            read(tmp_path)
-    np.savez(tmp_path / "scores.npz", key=np.array(["a"]))  # of an earlier version
-    with pytest.raises(UserError, match="earlier version"):
+    with pytest.raises(UserError, match="cannot be read"):
+        evaluation_files.read_scores(tmp_path)
+    np.savez(tmp_path / "scores.npz", key=np.array(["a"]))
+    with pytest.raises(UserError, match="has no array 'classes'"):
         evaluation_files.read_scores(tmp_path)

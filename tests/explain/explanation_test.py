@@ -105,11 +105,11 @@ def test_without_a_target_the_best_class_is_explained(network):
 def test_a_network_is_compiled_once_per_method(network):
     levels, _ = clips(7, 3)
     explain(network, levels[0], "patch", "gradient")
-    compiled = explanation._network(json.dumps(specs.to_json(SPEC)))
+    compiled = explanation._compiled(json.dumps(specs.to_json(SPEC)))
     sizes = [function._cache_size() for function in dataclasses.astuple(compiled)]
     for clip in levels:
         explain(network, clip, "none", "gradient")
-    assert compiled is explanation._network(json.dumps(specs.to_json(SPEC)))
+    assert compiled is explanation._compiled(json.dumps(specs.to_json(SPEC)))
     assert sizes == [function._cache_size() for function in dataclasses.astuple(compiled)]
 
 

@@ -8,6 +8,7 @@ import soundfile
 import tiny
 
 from deepgenre.audio.frontend import FrontEnd
+from deepgenre.explain import run
 from deepgenre.explain.explanation import default_method
 from deepgenre.inference.infer import infer_files
 from deepgenre.weights import weight_file
@@ -109,6 +110,44 @@ def test_a_batch_continues_after_files_that_fail(weights, tmp_path, monkeypatch,
     fields = json.loads(summary.read_text())
     assert (fields["files"], fields["processed"], fields["failed"]) == (3, 3, 1)
     assert "NaN" in capsys.readouterr().err
+
+
+def test_a_class_that_is_not_found_is_warned_of(weights, tmp_path, monkeypatch, capsys):
+    path = song(tmp_path / "song.wav", 3.0)
+    (outputs,) = infer_files(weight_file.read(weights), [path])
+    low, high = (SPEC.classes[int(i)] for i in np.argsort(outputs.scores[0])[[0, -1]])
+    score = float(outputs.scores[0].min())
+    for limit, is_warned in ((score + 0.01, True), (score - 0.01, False)):
+        monkeypatch.setattr(run, "LOW_SCORE", limit)
+        assert explain(monkeypatch, weights, tmp_path / "out", path, f"--target={low}") == 0
+        warning = f"the score of {low} is {score:.3f} in this window, the best is {high} with "
+        assert (warning in capsys.readouterr().err) == is_warned
+
+
+def test_resume_keeps_what_the_same_command_explained(weights, tmp_path, monkeypatch, capsys):
+    songs = [song(tmp_path / f"{name}.wav", 3.0) for name in "abc"]
+    out, calls = tmp_path / "out", []
+    assert explain(monkeypatch, weights, out, *songs[:2], "--target=jazz") == 0
+    explain_song = run._explain_song
+
+    def recording(weights, outputs, *others):
+        calls.append(outputs.path.name)
+        return explain_song(weights, outputs, *others)
+
+    monkeypatch.setattr(run, "_explain_song", recording)
+
+    def explained(*flags) -> list[str]:
+        calls.clear()
+        assert explain(monkeypatch, weights, out, *songs, "--target=jazz", "--resume", *flags) == 0
+        return calls[:]
+
+    assert explained() == ["c.wav"]
+    assert "resumed: 2 of 3 songs are explained" in capsys.readouterr().err
+    assert explained() == []
+    song(songs[0], 3.0, hz=880)  # another file of this name
+    (out / "b.json").write_text('{"file": ')  # half of one
+    assert explained() == ["a.wav", "b.wav"]
+    assert explained("--method=smoothgrad") == ["a.wav", "b.wav", "c.wav"]  # the last one counts
 
 
 @pytest.mark.parametrize(

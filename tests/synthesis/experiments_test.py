@@ -10,6 +10,7 @@ import soundfile
 import tiny
 
 from deepgenre.audio import frontend as front_end
+from deepgenre.audio import sounds
 from deepgenre.audio.discover import expand
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.errors import UserError
@@ -20,10 +21,9 @@ from deepgenre.synthesis import (
     filters,
     generate,
     objectives,
-    sounds,
     style,
 )
-from deepgenre.synthesis.experiment import Network, Options
+from deepgenre.synthesis.experiment import Options, Scorer
 from deepgenre.synthesis.optimisation import Prior, compile_descent, waves
 from deepgenre.weights import loading
 from deepgenre.weights import spec as specs
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_is_reported():
 def test_generation_raises_the_score_of_the_network(trained, songs, tmp_path, capsys):
     weights = loading.load(str(trained))  # tells low tones from high ones
     options = Options(
-        tmp_path / "out", [Network("second", "other", weights)], target="high", seconds=2, steps=60
+        tmp_path / "out", [Scorer("second", "other", weights)], target="high", seconds=2, steps=60
     )
     assert generate.run(weights, "mine", [songs[0]], options) == 0
     numbers = json.loads((tmp_path / "out/generate.json").read_text())

@@ -8,8 +8,8 @@ import tiny
 
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import FrontEnd, window_and_filters
+from deepgenre.audio.spectrum import istft, stft
 from deepgenre.synthesis import inversion
-from deepgenre.synthesis.spectrum import istft, stft
 
 MUSICNN = FrontEnd(kind="musicnn", sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=96)
 FRONT_ENDS = [FrontEnd(hop_length=1712), FrontEnd(n_mels=64), MUSICNN]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deepgenre.audio.frontend import quantise
+from deepgenre.audio.mel import power_to_db
 from deepgenre.errors import UserError, look_up
 
 LEAST_RANGE_DB = 15.0  # of a clip: compressed or standardised values cover less
 MOST_DB = 250.0  # above a floor of 0: power is larger
 LEAST_MEDIAN = 0.02  # of the maximum: power is far more skewed than dB above a floor of 0
-FLOOR = 1e-10  # of power, before its logarithm, as in librosa
 
 
 def as_decibels(values: np.ndarray) -> np.ndarray:
@@ -31,8 +31,7 @@ def from_power(values: np.ndarray) -> np.ndarray:
     """Returns float32 dB of power; raises ValueError where a value is negative."""
     if values.min() < 0:
         raise ValueError("contains negative power")
-    decibels = 10.0 * np.log10(np.maximum(values.astype(np.float64), FLOOR))
-    return decibels.astype(np.float32)
+    return power_to_db(values.astype(np.float64)).astype(np.float32)
 
 
 def detect(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Mode `audit`: looks for what makes scores false, in a dataset, feature files or a run."""
 
 import dataclasses
-import json
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from deepgenre.evaluation.audit import nuisances
 from deepgenre.evaluation.audit.checks import CHECKS
 from deepgenre.evaluation.audit.feature_files import read_features
 from deepgenre.evaluation.audit.subject import STATUSES, Finding, Subject
-from deepgenre.files import replacing
+from deepgenre.files import write_json
 from deepgenre.log import escape_controls
 
 WIDTH = 100
@@ -62,11 +61,8 @@ def run(files: Sequence[Path], data: Data | None, output: Path | None) -> int:
     for name, findings in audits.items():
         print("\n".join(table(name, findings)))
     if output:
-        with replacing(output) as temporary:
-            report = {
-                name: [dataclasses.asdict(f) for f in found] for name, found in audits.items()
-            }
-            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        found = {name: [dataclasses.asdict(one) for one in audits[name]] for name in audits}
+        write_json(output, found)
         log.info("wrote %s", output)
     for failure in failures:
         log.warning("%s", failure)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from deepgenre import log
 from deepgenre.evaluation.figures import style
 
 MAX_COUNTED = 30  # classes: counts in smaller cells are not legible
@@ -33,7 +34,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     axes.set(
         xlabel="predicted class",
         ylabel="true class",
-        title=f"{np.trace(counts)} of {counts.sum()} clips correct",
+        title=f"{np.trace(counts)} of {log.counted(counts.sum(), 'clip')} correct",
         aspect="equal",
     )
     axes.invert_yaxis()

@@ -6,65 +6,59 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from deepgenre.evaluation.figures import style
+from deepgenre.audio.frontend import FrontEnd
+from deepgenre.evaluation.figures import over_time, style
 
 SUPPORT = "PuOr_r"  # orange for the class, purple against it
-SHORT_SECONDS = 10  # times of shorter windows have tenths of a second
 
 
 def explanation(
-    plane: np.ndarray,
+    levels: np.ndarray,
+    frontend: FrontEnd,
+    start_seconds: float,
     support: np.ndarray,
-    times: tuple[float, float],
-    band_hz: np.ndarray,
     curves: Mapping[str, np.ndarray],
     title: str,
 ) -> Figure:
-    """Draws a window's plane, the support of a class on it, and deletion and insertion curves.
+    """Draws a window in dB, the support of a class on it, and deletion and insertion curves.
 
-    plane, support: (frames, bands); support is drawn over the plane in orange, and in purple where
-    it is negative. times: start and end of the window in the song, in seconds. curves: scores by
-    name; those whose names begin with random are dashed.
+    levels: as stored, (frames, stored_bands), from `start_seconds` of the song. support: (frames,
+    bands) over the same time and frequencies, not always of the same number of frames and bands;
+    drawn over the levels in orange, and in purple where it is negative. curves: scores by name;
+    those whose names begin with random are dashed.
     """
     figure = style.new(12, 6.4)
-    layout: Any = [["plane", "deletion"], ["support", "insertion"]]
+    layout: Any = [["levels", "deletion"], ["support", "insertion"]]
     panels = figure.subplot_mosaic(layout, width_ratios=[3, 1])
-    drawing: Any = {
-        "origin": "lower",
-        "aspect": "auto",
-        "extent": (*times, -0.5, len(band_hz) - 0.5),
-    }
-    panels["plane"].imshow(plane.T, cmap=style.DECIBELS, **drawing)
-    panels["plane"].set(title=style.label(title, 100))
-    panels["support"].imshow(plane.T, cmap="gray", **drawing)
-    panels["support"].imshow(_colours(support), **drawing)
-    panels["support"].set(title="orange: for the class; purple: against it", xlabel="time (min:s)")
-    for name in ("plane", "support"):
-        _set_scales(panels[name], times, band_hz)
+    decibels, shown_as = over_time.decibels_of(levels, frontend)
+    image = over_time.draw_levels(panels["levels"], decibels, shown_as, start_seconds)
+    panels["levels"].set(title=style.label(title, 100), xlabel="")
+    left, right, low, high = image.get_extent()
+    over_time.draw_mel(
+        panels["support"], decibels, (left, right), over_time.centres_hz(shown_as),
+        colours="gray", limits=over_time.range_of(shown_as),
+    )  # fmt: skip
+    limit = float(np.quantile(np.abs(support), 0.98)) or 1.0
+    panels["support"].imshow(
+        _colours(support / limit), origin="lower", aspect="auto", extent=(left, right, low, high)
+    )
+    panels["support"].set(title="orange: for the class; purple: against it")
+    signed = ScalarMappable(Normalize(-1, 1), SUPPORT)
+    figure.colorbar(signed, ax=panels["support"], label="relative support", pad=0.01)
     for name, heading in (("deletion", "most important removed"), ("insertion", "... added")):
         _draw_curves(panels[name], name, curves, heading)
     return figure
 
 
 def _colours(support: np.ndarray) -> np.ndarray:
-    """Returns red, green, blue and opacity, (bands, frames, 4)."""
-    limit = float(np.quantile(np.abs(support), 0.98)) or 1.0
-    colours = matplotlib.colormaps[SUPPORT](np.clip(0.5 + 0.5 * support.T / limit, 0, 1))
-    colours[..., 3] = 0.85 * np.clip(np.abs(support) / limit, 0, 1).T
+    """Returns red, green, blue and opacity, (bands, frames, 4), of support in -1..1."""
+    colours = matplotlib.colormaps[SUPPORT](np.clip(0.5 + 0.5 * support.T, 0, 1))
+    colours[..., 3] = 0.85 * np.clip(np.abs(support), 0, 1).T
     return colours
-
-
-def _set_scales(axes: Axes, times: tuple[float, float], band_hz: np.ndarray) -> None:
-    rows = np.linspace(0, len(band_hz) - 1, 6).round().astype(int)
-    axes.set_yticks(rows, [f"{band_hz[row]:.0f}" for row in rows])
-    axes.set(ylabel="frequency (Hz)")
-    tenths = 1 if times[1] - times[0] < SHORT_SECONDS else 0
-    width = 4 if tenths else 2
-    axes.xaxis.set_major_formatter(
-        lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:0{width}.{tenths}f}"
-    )
 
 
 def _draw_curves(axes: Axes, name: str, curves: Mapping[str, np.ndarray], heading: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from deepgenre import log
 from deepgenre.evaluation.figures import style
 
 
@@ -30,6 +31,6 @@ def robustness(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.set(
         xlim=(0, 1),
         xlabel=first["metric"].replace("_", " "),
-        title=f"{first['metrics']['clips']} clips, unchanged (dashed) and perturbed",
+        title=f"{log.counted(first['metrics']['clips'], 'clip')}, unchanged (dashed) and perturbed",
     )
     return figure

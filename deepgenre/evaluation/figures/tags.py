@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from deepgenre import log
 from deepgenre.evaluation import tag_metrics
 from deepgenre.evaluation.figures import style
 
@@ -45,7 +46,10 @@ def distribution(counts: Mapping[str, int], num_clips: int, top: int = 0) -> Fig
         axes.set_xlabel("clips (logarithmic)" if logarithmic else "clips")
     note = f", the {top} most frequent in blue" if 0 < top < len(names) else ""
     figure.suptitle(
-        f"{len(names)} classes of {num_clips:,} clips{note}", x=0.01, ha="left", fontsize=10
+        f"{len(names)} classes of {log.counted(num_clips, 'clip')}{note}",
+        x=0.01,
+        ha="left",
+        fontsize=10,
     )
     return figure
 
@@ -66,7 +70,7 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, classes: Sequence[
     axes.barh(range(len(names)), chance, color=style.ORANGE, height=0.35, label="chance")
     _name_rows(axes, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set(xlim=(0, 1), xlabel="average precision", title=f"{len(labels):,} clips")
+    axes.set(xlim=(0, 1), xlabel="average precision", title=log.counted(len(labels), "clip"))
     axes.legend(loc="lower right")
     return figure
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
-from deepgenre.audio.overview import Picture
+from deepgenre import log
+from deepgenre.audio.mel import band_centres_hz
+from deepgenre.audio.overview import RANGE_DB, Picture
 from deepgenre.evaluation.figures import over_time, style
 
 MAX_ROWS = 20  # of classes: more are not legible
@@ -34,7 +35,12 @@ def timeline(
     panels = figure.subplots(3, 1, height_ratios=(1, 1.6, max(1.2, rows_inches)), sharex=True)
     top, middle, bottom = panels
     _waveform(top, picture)
-    figure.colorbar(_spectrogram(middle, picture), ax=middle, label="level (dB)", pad=0.01)
+    num_columns, num_bands = picture.decibels.shape
+    times = (0.0, num_columns * picture.column_seconds)
+    centres = band_centres_hz(num_bands, 0.0, picture.top_hz)
+    image = over_time.draw_mel(middle, picture.decibels, times, centres, limits=(-RANGE_DB, 0.0))
+    over_time.scale(middle, image, "level (dB re maximum)")
+    middle.set_xlabel("")
     edges, columns = cells(start_seconds, length_seconds)
     values = np.full((len(shown), len(edges) - 1), np.nan)
     values[:, columns] = scores[:, shown].T
@@ -44,11 +50,11 @@ def timeline(
     figure.colorbar(drawn, ax=bottom, label="score", pad=0.01)
     bottom.set_yticks(np.arange(len(shown)) + 0.5, style.labels([classes[int(i)] for i in shown]))
     bottom.invert_yaxis()
-    over_time.set_time(bottom, edges[-1])
+    over_time.set_time(bottom, 0.0, max(times[1], float(edges[-1])))
     for axes, colour in ((top, style.VERMILION), (middle, "white"), (bottom, "white")):
         for second in change_seconds:
             axes.axvline(second, color=colour, linestyle="--", linewidth=1.2)
-    top.set_title(f"{style.label(title, 90)}  ({len(change_seconds)} changes)")
+    top.set_title(f"{style.label(title, 90)}  ({log.counted(len(change_seconds), 'change')})")
     return figure
 
 
@@ -56,16 +62,6 @@ def _waveform(axes: Axes, picture: Picture) -> None:
     seconds = np.arange(len(picture.lowest)) * picture.column_seconds
     axes.fill_between(seconds, picture.lowest, picture.highest, color=style.BLUE, linewidth=0.3)
     axes.set(ylabel="amplitude", ylim=(-1.05, 1.05))
-
-
-def _spectrogram(axes: Axes, picture: Picture) -> AxesImage:
-    num_columns, num_bands = picture.decibels.shape
-    extent = (0, num_columns * picture.column_seconds, -0.5, num_bands - 0.5)
-    drawn = axes.imshow(
-        picture.decibels.T, cmap=style.DECIBELS, origin="lower", aspect="auto", extent=extent
-    )
-    over_time.set_mel_ticks(axes, num_bands, 0.0, picture.top_hz)
-    return drawn
 
 
 def cells(starts: np.ndarray, length: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:

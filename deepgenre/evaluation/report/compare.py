@@ -17,6 +17,7 @@ from deepgenre.evaluation.paired import compare_paired, top_hits
 from deepgenre.evaluation.report import alignment, evaluations, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
 from deepgenre.evaluation.report.report import COUNTS
+from deepgenre.evaluation.tracks import per_track
 from deepgenre.files import strict_json
 from deepgenre.weights import run_record
 from deepgenre.weights import spec as specs
@@ -58,30 +59,47 @@ def _names(runs: Sequence[Path]) -> list[str]:
     repeated = next((path for path in resolved if resolved.count(path) > 1), None)
     if repeated:
         raise UserError(f"compare: {repeated} is given twice; give different runs")
-    names = [path.name for path in resolved]
-    return names if len({*names}) == len(names) else [str(path) for path in runs]
+    for parts in (1, 2):
+        names = [str(Path(*path.parts[-parts:])) for path in resolved]
+        if len({*names}) == len(names):
+            return names
+    return [str(path) for path in runs]
+
+
+def _workdir(run: Path) -> Path:
+    """Returns the workdir of a run that is given by the folder of one of its evaluations."""
+    is_evaluation = (run / "scores.npz").exists() and not (run / "config.json").exists()
+    return run.resolve().parent if is_evaluation else run
 
 
 def _paired(scored: Mapping[str, Scored]) -> dict[str, dict[str, Any]]:
     """Returns the comparison of each run but the first with the first, by name."""
     (_, first), *others = scored.items()
     with log.progress(others, total=len(others), unit="pair", title="compare") as bar:
-        return {
-            name: compare_paired(
-                other.scores,
-                first.scores,
-                first.labels,
-                first.group,
-                multi_label=first.multi_label,
-                num_draws=bootstrap.DRAWS,
-                seed=SEED,
-            )
-            for name, other in bar
-        }
+        return {name: _of_clips_and_tracks(other, first) for name, other in bar}
+
+
+def _of_clips_and_tracks(other: Scored, first: Scored) -> dict[str, Any]:
+    """Returns `compare_paired` of clips; as 'tracks' that of songs, {} if each clip is a song."""
+    songs, first_songs = per_track(other), per_track(first)
+    tracks = _differences(songs, first_songs) if songs and first_songs else {}
+    return {**_differences(other, first), "tracks": tracks}
+
+
+def _differences(other: Scored, first: Scored) -> dict[str, Any]:
+    return compare_paired(
+        other.scores,
+        first.scores,
+        first.labels,
+        first.group,
+        multi_label=first.multi_label,
+        num_draws=bootstrap.DRAWS,
+        seed=SEED,
+    )
 
 
 def _log(name: str, first: str, result: Mapping[str, Any]) -> None:
-    log.info("%s minus %s, on %d clips:", name, first, result["clips"])
+    log.info("%s minus %s, on %s:", name, first, log.counted(result["clips"], "clip"))
     for metric, one in result["metrics"].items():
         log.info(
             "  %s %+.4f (%+.4f to %+.4f), p = %s",
@@ -97,18 +115,18 @@ def _write(
     scored: Mapping[str, Scored],
     paired: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    names, (first, *_) = list(found), found.values()
+    names = list(found)
     every = dict.fromkeys(name for one in found.values() for name in one.values)
     metrics = [name for name in every if name not in COUNTS]
-    drawn = _curves(runs, names)
+    workdirs = [_workdir(run) for run in runs]
+    drawn = _curves(workdirs, names)
     sections = [("scores", "Scores"), ("differences", "Paired differences"), ("classes", "Classes")]
     sections += [("training", "Training")] if drawn else []
     pages.write(
         "compare.html.j2",
         path,
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
-        subtitle=f"{len(first.scored.key):,} clips, {len(first.scored.classes)} classes; "
-        + "; ".join(str(one.folder) for one in found.values()),
+        subtitle=_subtitle(list(found.values())),
         sections=[*sections, ("settings", "Settings")],
         names=names,
         metrics={name: [one.values.get(name, {}) for one in found.values()] for name in metrics},
@@ -118,9 +136,16 @@ def _write(
         **_classes(found),
         curves=drawn,
         changes={
-            name: _changes(runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)
+            name: _changes(workdirs[0], other)
+            for name, other in zip(names[1:], workdirs[1:], strict=True)
         },
     )
+
+
+def _subtitle(found: Sequence[Evaluation]) -> str:
+    scored = found[0].scored
+    clips, classes = log.counted(len(scored.key), "clip"), len(scored.classes)
+    return f"{clips}, {classes} classes; {'; '.join(str(one.folder) for one in found)}"
 
 
 @dataclasses.dataclass(frozen=True)

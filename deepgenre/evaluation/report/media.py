@@ -26,7 +26,7 @@ MAX_FRAMES = 500  # columns of a small spectrogram
 
 
 @dataclasses.dataclass(frozen=True)
-class Excerpt:
+class EmbeddedAudio:
     """Audio for a page, and the part of the clip that it is."""
 
     uri: str
@@ -51,7 +51,7 @@ def spectrogram(clip: Clip, spec: Spec, prefix: str) -> str:
     return style.svg_element(figure, prefix)
 
 
-def audio(clip: Clip) -> Excerpt | None:
+def audio(clip: Clip) -> EmbeddedAudio | None:
     """Returns the middle of the clip's audio; None of a precomputed spectrogram.
 
     Raises UserError if the file cannot be read.
@@ -66,7 +66,7 @@ def audio(clip: Clip) -> Excerpt | None:
     soundfile.write(stream, excerpt, AUDIO_HZ, format="MP3", bitrate_mode="VARIABLE",
                     compression_level=MP3_COMPRESSION)  # fmt: skip
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Excerpt(
+    return EmbeddedAudio(
         uri=f"data:audio/mpeg;base64,{encoded}",
         start_seconds=start / AUDIO_HZ,
         end_seconds=(start + length) / AUDIO_HZ,

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 import deepgenre
+from deepgenre import log
 from deepgenre.errors import UserError
 from deepgenre.evaluation.figures.style import visible
 from deepgenre.files import replacing
@@ -55,6 +56,7 @@ def _environment() -> jinja2.Environment:
         "visible": visible,
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
+        "counted": log.counted,
         "interval": interval,
         "signed": lambda value: "–" if _is_undefined(value) else f"{value:+.3f}",
         "p_value": p_value,

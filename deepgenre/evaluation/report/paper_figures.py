@@ -15,7 +15,15 @@ from deepgenre.config import Config
 from deepgenre.data.datasets import dataset_kind, read_dataset, read_labels
 from deepgenre.data.prepare import clip_levels
 from deepgenre.errors import UserError
-from deepgenre.evaluation.figures import confusion, curves, network, over_time, style, tags
+from deepgenre.evaluation.figures import (
+    confusion,
+    curves,
+    network,
+    over_time,
+    reliability,
+    style,
+    tags,
+)
 from deepgenre.evaluation.report import evaluations
 from deepgenre.models import build
 from deepgenre.models import network as network_row
@@ -61,7 +69,8 @@ def run(
         log.warning("skipped: %s", failure)
     if not names:
         raise UserError("figures: nothing could be drawn; the lines above tell why")
-    log.info("wrote %d figures, as .png and .svg, to %s", names.total(), folder)
+    drawn = log.counted(names.total(), "figure")
+    log.info("wrote %s, as .png and .svg, to %s", drawn, folder)
     return 1 if failures else 0
 
 
@@ -164,3 +173,9 @@ def _run(workdir: Path, spec: Spec | None) -> Figures:
             yield f"tags-{one.name}", figure
         else:
             yield f"confusion-{one.name}", confusion.confusion_matrix(confused, scored.classes)
+        yield (
+            f"calibration-{one.name}",
+            reliability.reliability_diagram(
+                scored.scores, scored.labels, multi_label=scored.multi_label
+            ),
+        )

@@ -14,7 +14,7 @@ from deepgenre.data.clip import Clip
 from deepgenre.errors import UserError
 from deepgenre.evaluation import run_commands
 from deepgenre.evaluation.evaluation_files import Scored
-from deepgenre.evaluation.figures import confusion, curves, network, style, tags
+from deepgenre.evaluation.figures import confusion, curves, network, reliability, style, tags
 from deepgenre.evaluation.report import clips, evaluations, media, pages
 from deepgenre.evaluation.report.evaluations import Evaluation
 from deepgenre.models.layer_table import layers
@@ -24,6 +24,7 @@ from deepgenre.weights.spec import Spec
 
 TOP_SCORES = 4  # shown of a clip
 COUNTS = ("clips", "tags_evaluated", "untagged_clips")  # of evaluation, not how good
+OWN = ("num_tracks", "num_groups")  # equal to the clips where each is one of its own
 PARTS = {"train": 0, "valid": 1, "test": 2}  # in this order, others after them
 
 
@@ -156,6 +157,9 @@ def _part(
     else:
         figure = confusion.confusion_matrix(confused, scored.classes)
         caption = "Confusion matrix: clips by true and predicted class."
+    calibration = reliability.reliability_diagram(
+        scored.scores, scored.labels, multi_label=scored.multi_label
+    )
     lists, with_audio = [], set()
     for place, chosen in enumerate(clips.clip_lists(scored)):
         cards = [
@@ -174,6 +178,7 @@ def _part(
         "num_tracks": details.get("num_tracks"),
         "figure": Markup(style.svg_element(figure, anchor)),
         "caption": caption,
+        "calibration": Markup(style.svg_element(calibration, f"{anchor}-calibration")),
         "columns": columns_of(evaluation.per_class),
         "per_class": evaluation.per_class,
         "lists": lists,
@@ -185,10 +190,13 @@ def _part_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Returns what makes the scores comparable."""
     details = evaluation.details
     facts = [("clips", f"{len(evaluation.scored.key):,}")]
-    for name in ("dataset", "split", "part", "num_tracks", "num_groups", "untagged_clips"):
-        if details.get(name) not in (None, ""):
+    of_tags = evaluation.scored.multi_label  # genres have no untagged clips and no thresholds
+    names = ("dataset", "split", "part", "num_tracks", "num_groups")
+    for name in (*names, "untagged_clips") if of_tags else names:
+        told = name not in OWN or details.get(name) != details.get("clips")
+        if told and details.get(name) not in (None, ""):
             facts.append((name.replace("_", " ").removeprefix("num "), str(details[name])))
-    for name in ("excluded_clips", "f1_thresholds", "weights"):
+    for name in ("excluded_clips", *(("f1_thresholds",) if of_tags else ()), "weights"):
         facts += _flat(details.get(name) or {}, f"{name.replace('_', ' ')}, ")
     return facts
 

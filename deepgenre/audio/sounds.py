@@ -7,22 +7,12 @@ import numpy as np
 
 from deepgenre.audio import loudness
 from deepgenre.audio.mel import hann_window
-from deepgenre.errors import UserError
+from deepgenre.audio.spectrum import stft
 from deepgenre.files import for_soundfile, replacing
-from deepgenre.synthesis.spectrum import stft
 
 LARGEST_PEAK = 0.99  # of full scale
 FRAME_SAMPLES = 2048
 AUDIBLE_DB = 60.0  # frames this far below the loudest are left out of the flatness
-
-
-def new_folder(folder: Path | None) -> Path:
-    """Returns the folder for results; raises UserError unless it is new or empty."""
-    if folder is None:
-        raise UserError("--output: give a folder for sounds, figure and numbers")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--output: {folder} exists; give a new or an empty folder")
-    return folder
 
 
 def limited(waveform: np.ndarray) -> np.ndarray:
@@ -36,11 +26,12 @@ def at_peak(waveform: np.ndarray, peak: float = 0.5) -> np.ndarray:
 
 
 def write(path: Path, waveform: np.ndarray, rate_hz: int) -> None:
-    """Writes a waveform, float32 (samples,) in -1..1, as 16-bit wav."""
+    """Writes a waveform, float32 (samples,), clipped to -1..1, as 16-bit .wav or .flac."""
     import soundfile
 
+    clipped, kind = np.clip(waveform, -1, 1), path.suffix[1:].upper()
     with replacing(path) as temporary:
-        soundfile.write(for_soundfile(temporary), waveform, rate_hz, "PCM_16", format="WAV")
+        soundfile.write(for_soundfile(temporary), clipped, rate_hz, "PCM_16", format=kind)
 
 
 def measure(waveform: np.ndarray, rate_hz: int) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from deepgenre.inference.infer import FileOutputs
 from deepgenre.weights.spec import Spec
 
 
-class Excerpt(NamedTuple):
+class SongWindow(NamedTuple):
     """One window of a song."""
 
     start_seconds: float
@@ -35,7 +35,7 @@ def window_index(outputs: FileOutputs, target: int, start_seconds: float | None)
     return int(np.argmin(np.abs(outputs.start_seconds - start_seconds)))
 
 
-def read(path: Path, spec: Spec, start_seconds: float) -> Excerpt:
+def read(path: Path, spec: Spec, start_seconds: float) -> SongWindow:
     """Returns the window that starts at `start_seconds`, one of those that inference scores.
 
     Decodes the song only so far. Raises UserError where it cannot be read.
@@ -50,6 +50,6 @@ def read(path: Path, spec: Spec, start_seconds: float) -> Excerpt:
             first = round(starts[nearest] * frontend.sample_rate_hz)
             count = round(spec.window_frames / frontend.frames_per_second * frontend.sample_rate_hz)
             samples = piece[first : first + count]
-            return Excerpt(float(in_song[nearest]), levels[nearest], samples)
+            return SongWindow(float(in_song[nearest]), levels[nearest], samples)
         offset += piece.size
     raise UserError(f"{path}: changed while it was read; wait until it is complete")
