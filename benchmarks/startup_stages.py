@@ -54,6 +54,7 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     from deepgenre import devices, main
     from deepgenre.cli import values
     from deepgenre.data import prepare
+    from deepgenre.data.store import Records
     from deepgenre.training import initialization, loop, optimizer, plan, train
     from deepgenre.training.step import compile_train_step
     from deepgenre.weights.checkpoint import Checkpoints
@@ -75,7 +76,8 @@ def train(arguments: list[str]) -> Iterator[Stage]:
         )
     jax.block_until_ready(state)
     yield "initial weights", time.time()
-    batches = loop._batches(planned, config, 0)
+    records = Records(planned.store, planned.parts["train"], planned.spec.frontend.stored_dtype)
+    batches = loop._batches(planned, config, 0, records, None)
     batch = next(batches)
     yield "first batch", time.time()
     step = compile_train_step(planned.spec, tx, loop.recipe_of(config), num_devices=1)

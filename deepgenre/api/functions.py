@@ -162,7 +162,7 @@ def evaluate(
         output=None if output is None else expand_home(output),
     )
     metrics, folder = evaluation.evaluate(loading.load(*sources), sources, options)
-    about = evaluation_files.read_evaluation(folder)
+    about = evaluation_files.read_details(folder / "evaluation.json")
     return EvaluationResult(
         **_scored(evaluation_files.read_scores(folder)),
         folder=folder,

@@ -60,7 +60,7 @@ class Wandb:
 
     def __init__(self, about: About) -> None:
         """Starts or continues the run."""
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
@@ -88,8 +88,8 @@ class MLflow:
 
     def __init__(self, about: About) -> None:
         """Starts or continues the run."""
-        from mlflow import MlflowClient
-        from mlflow.entities import Param
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
+        from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
 
         self._client = MlflowClient()
         if about.run_id:
@@ -106,7 +106,7 @@ class MLflow:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Sends values of one step."""
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         now = round(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value in values.items()]

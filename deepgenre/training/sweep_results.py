@@ -195,5 +195,5 @@ def _clips(folder: Path) -> tuple[str, int] | None:
     place = folder / "eval-valid"
     if not (place / "evaluation.json").exists():
         return None
-    evaluation = evaluation_files.read_evaluation(place)
+    evaluation = evaluation_files.read_details(place / "evaluation.json")
     return evaluation["clips_digest"], evaluation["clips"]

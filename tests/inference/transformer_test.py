@@ -63,7 +63,10 @@ def test_rows_are_the_embeddings_and_scores_of_single_calls(tagger, songs, train
 def test_pipeline_learns_and_is_searched_and_pickled(tagger, songs, tmp_path):
     pipeline = make_pipeline(tagger, StandardScaler(), LogisticRegression(C=0.1))
     search = GridSearchCV(
-        pipeline, {"tagger__output": ["scores", "embeddings"]}, cv=2, error_score="raise"
+        pipeline,
+        {"tagger__output": ["scores", "embeddings"]},
+        cv=2,
+        error_score="raise",  # pyright: ignore[reportArgumentType]
     )
     search.fit(songs, genres(songs))
     assert search.best_score_ > 0.8  # the weights are of these classes
@@ -94,6 +97,7 @@ def test_all_checks_that_apply_to_paths_pass():
 
 def test_clone_and_parameters(tagger, trained):
     copy = clone(tagger.set_params(on_error="nan"))
+    assert isinstance(copy, deepgenre.Tagger)
     assert copy.get_params() == {"weights": str(trained), "output": "embeddings", "on_error": "nan"}
     tagger.set_params(on_error="raise")
     assert tagger.classes == ("high", "low", "mid")
