@@ -27,6 +27,7 @@ ORDER = [
     "explain",
     "synthesis",
     "library",
+    "server",
     "cli",
     "main",
 ]

@@ -187,6 +187,13 @@ def watch(files: Sequence[str]) -> int:
     return watch.run(weights, files, options)
 
 
+def serve(files: Sequence[str]) -> int:
+    """Runs mode `serve`; returns the exit code."""
+    from deepgenre.server import run
+
+    return run.run(values.server_settings(files))
+
+
 def duplicates(files: Sequence[str]) -> int:
     """Runs mode `duplicates`; returns the exit code."""
     from deepgenre.audio.discover import expand
