@@ -13,6 +13,7 @@ from deepgenre.errors import UserError
 from deepgenre.library import playlists
 from deepgenre.library.neighbours import UNKNOWN_SECONDS
 from deepgenre.server import retagging
+from deepgenre.server.job import Job
 from deepgenre.server.jobs import Progress, RefusedError, sentence
 from deepgenre.server.responses import (
     as_json,
@@ -25,7 +26,6 @@ from deepgenre.server.responses import (
 from deepgenre.server.settings import MEBIBYTE
 from deepgenre.server.songs import Song
 from deepgenre.server.state import State
-from deepgenre.server.worker import Job
 
 Value = dict[str, Any]
 MAX_PLAYLIST = 10_000

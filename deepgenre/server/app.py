@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from deepgenre import log
 from deepgenre.audio.discover import expand
-from deepgenre.server import endpoints, neighbours
+from deepgenre.server import endpoints, neighbours, worker
 from deepgenre.server.guard import Guard
 from deepgenre.server.jobs import Jobs, RefusedError
 from deepgenre.server.responses import as_json, refusal
@@ -36,7 +36,7 @@ async def started(settings: Settings) -> AsyncIterator[State]:
     for path, reason in found.failures.items():
         log.warning("%s: left out (%s)", path, reason)
     files = [path for path in found.files if path not in found.failures]
-    jobs = Jobs(settings)
+    jobs = Jobs(settings, worker.run)
     with uploads_folder() as folder:
         songs = Songs(folder, settings.limits)
         songs.add_library(files)

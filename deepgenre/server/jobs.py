@@ -11,13 +11,13 @@ from typing import Any
 
 from deepgenre import interrupt, log
 from deepgenre.errors import UserError
-from deepgenre.server import worker
+from deepgenre.server.job import LASTING, Job
 from deepgenre.server.settings import Settings
-from deepgenre.server.worker import Job
 
 CANCEL_SECONDS = 10.0  # after which a worker that does not end a cancelled job is killed
 START_SECONDS = 300.0  # weights are compiled the first time
 Progress = Callable[[dict[str, Any]], None]
+Target = Callable[[Connection, Any, Settings], None]  # what a worker process runs: `worker.run`
 
 
 class RefusedError(Exception):
@@ -32,12 +32,12 @@ class RefusedError(Exception):
 class _Process:
     """One worker process; its messages arrive in a queue of the event loop, None at its end."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, target: Target) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self.cancelled = context.Event()
         arguments = (other, self.cancelled, settings)
-        self._process = context.Process(target=worker.run, args=arguments, name="deepgenre-worker")
+        self._process = context.Process(target=target, args=arguments, name="deepgenre-worker")
         with interrupt.unseen_by_children():
             self._process.start()
         other.close()
@@ -80,9 +80,9 @@ def _forward(
 class Jobs:
     """Gives one job at a time to the worker, in the order in which they came."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, target: Target) -> None:
         """Starts nothing yet, see `start`."""
-        self._settings = settings
+        self._settings, self._target = settings, target
         self._turn = asyncio.Lock()
         self._process: _Process | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class Jobs:
 
         Raises UserError where they cannot be loaded.
         """
-        self._process = _Process(self._settings)
+        self._process = _Process(self._settings, self._target)
         try:
             async with asyncio.timeout(START_SECONDS):
                 message = await self._process.messages.get()
@@ -118,7 +118,7 @@ class Jobs:
         """
         if self.waiting >= self._settings.limits.waiting_jobs:
             raise RefusedError(503, "The server is busy; try again in a minute.")
-        if job.kind in worker.LASTING:
+        if job.kind in LASTING:
             return await asyncio.shield(asyncio.ensure_future(self._queued(job, progress)))
         return await self._queued(job, progress)
 

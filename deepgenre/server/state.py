@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from deepgenre.server import neighbours
+from deepgenre.server.job import Job
 from deepgenre.server.jobs import Jobs, Progress, RefusedError
 from deepgenre.server.neighbours import Neighbours
 from deepgenre.server.settings import Settings
 from deepgenre.server.songs import Song, Songs
-from deepgenre.server.worker import Job
 
 ANALYSES = 64  # kept, of the songs that were asked for last
 

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,18 +19,10 @@ from deepgenre.inference.infer import BATCH_WINDOWS
 from deepgenre.library import policies
 from deepgenre.server import explaining, retagging
 from deepgenre.server.analysis import Json, Network, Watch, analyse
+from deepgenre.server.job import Job
 from deepgenre.server.settings import Settings
 from deepgenre.weights import loading
 from deepgenre.weights.digest import model_digest
-
-
-class Job(NamedTuple):
-    """What the worker is to do for a request."""
-
-    kind: str  # of JOBS
-    path: Path
-    weights: str
-    options: Mapping[str, Any] = {}
 
 
 class Worker(NamedTuple):
@@ -140,4 +131,3 @@ JOBS: Mapping[str, Callable[[Worker, Job], Json]] = {
     "change_tags": _change_tags,
     "take_back": _take_back,
 }
-LASTING = ("change_tags", "take_back")  # not cancelled where the client closes the connection

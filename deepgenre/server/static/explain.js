@@ -55,7 +55,7 @@ function paint(found) {
       const grey = isDark ? plane[from] * 0.8 : 255 - plane[from] * 0.8;
       const strength = (map[from] - 128) / 127;
       const tint = strength > 0 ? support : against;
-      const share = Math.min(1, 1.6 * Math.abs(strength));
+      const share = Math.min(1, 1.5 * Math.abs(strength) ** 0.75);
       for (let part = 0; part < 3; part++) {
         image.data[to + part] = grey * (1 - share) + tint[part] * share;
       }
