@@ -5,6 +5,7 @@ import dataclasses
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import tiny
 
@@ -77,10 +79,11 @@ def serving(weights: Path, folder: Path) -> Iterator[Server]:
     samples = np.concatenate([tiny.tone(880, 6.0, 1), tiny.tone(110, 6.0, 2)])
     soundfile.write(song, samples, tiny.RATE_HZ)
     index = folder / "songs.npz"
-    embedded = tiny.start("embed", library, f"--weights={weights}", f"--output={index}", cwd=folder)
-    assert tiny.finish(embedded)[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        assert tiny.call(patch, "embed", library, f"--weights={weights}", f"--output={index}") == 0
+    other = shutil.copytree(weights, folder / "other")
     arguments = [
-        *("serve", library, f"--weights={weights},gtzan", f"--index={index}"),
+        *("serve", library, f"--weights={weights},{other}", f"--index={index}"),
         *("--write", f"--output={folder / 'organized'}", "--port=0", "--upload_mb=4"),
         "--song_minutes=2",
     ]

@@ -42,6 +42,7 @@ def _bound(settings: Settings) -> socket.socket:
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(BACKLOG)  # who connects while weights are loaded waits
     except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(
             f"--port: {settings.host} port {settings.port} cannot be used ({error}); give another"
