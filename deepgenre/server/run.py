@@ -15,6 +15,7 @@ from deepgenre.server.settings import Settings
 BACKLOG = 128
 CONCURRENT = 256  # requests; further ones get 503
 STOP_SECONDS = 3
+REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # addresses that stand for all: one of them
 
 
 def run(settings: Settings) -> int:
@@ -73,7 +74,8 @@ async def _serve(
             timeout_graceful_shutdown=STOP_SECONDS,
             lifespan="off",
         )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        host = REACHED.get(settings.host, settings.host)
+        host = f"[{host}]" if ":" in host else host
         query = f"?token={token}" if token else ""
         log.result(f"http://{host}:{settings.port}/{query}")
         sys.stdout.flush()
