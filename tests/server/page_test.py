@@ -136,6 +136,15 @@ def test_a_dropped_song_is_shown_played_and_explained(open_page, server):
     page.locator("#parts").evaluate(ready)
     assert page.evaluate("document.getElementById('parts').duration") == pytest.approx(1.7, abs=0.1)
     assert page.locator("#edit").is_hidden()  # no file to write into
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_timeout(300)
+    progress, regions = page.evaluate("""() => {
+      const wave = document.querySelector("#wave > div").shadowRoot;
+      const regions = wave.querySelectorAll("[part*='region ']").length;
+      return [parseFloat(wave.querySelector(".progress").style.width), regions];
+    }""")
+    assert progress == pytest.approx(25, abs=3)
+    assert regions == 1
 
     page.wait_for_selector("#similar li")
     name = page.locator("#similar .open").first.inner_text()

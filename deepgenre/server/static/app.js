@@ -104,15 +104,8 @@ async function show(song, found, fields, signal) {
   current.found = found;
   const [waveform, overTime] = await Promise.all([
     api.post("/v1/waveform", fields, signal), api.post("/v1/taggram", fields, signal)]);
-  current.waveform = waveform;
-  current.overTime = overTime;
-  drawOverTime();
-}
-
-function drawOverTime() {
-  if (!current?.overTime) return;
-  player.draw(current.waveform, current.waveform.seconds);
-  taggram.draw(current.overTime, (name) => {
+  player.draw(waveform, waveform.seconds);
+  taggram.draw(overTime, (name) => {
     find("target").value = name;
     explainTag(name);
   });
@@ -156,12 +149,15 @@ let drawing = 0;
 function redraw() {
   cancelAnimationFrame(drawing);
   drawing = requestAnimationFrame(() => {
-    drawOverTime();
+    taggram.paint();
     map.draw();
   });
 }
 addEventListener("resize", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  player.recolour();
+  redraw();
+});
 
 await attempt(async () => {
   status = await api.get("/v1/status");

@@ -18,7 +18,15 @@ export function open(source) {
   wave = null;
 }
 
-// Draws a waveform, or draws it again in other colours.
+const colours = () => ({
+  waveColor: colour("wave"), progressColor: colour("accent"), cursorColor: colour("ink"),
+});
+
+// Follows a change of the page's colours.
+export function recolour() {
+  wave?.setOptions(colours());
+}
+
 export function draw(waveform, length) {
   seconds = length || waveform.column_seconds * waveform.highest.length;
   wave?.destroy();
@@ -30,9 +38,7 @@ export function draw(waveform, length) {
     duration: seconds,
     height: 96,
     normalize: true,
-    waveColor: colour("wave"),
-    progressColor: colour("accent"),
-    cursorColor: colour("ink"),
+    ...colours(),
     cursorWidth: 2,
     dragToSeek: true,
     hideScrollbar: true,

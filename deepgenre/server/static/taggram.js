@@ -14,8 +14,11 @@ function highest(taggram) {
     .map(([, tag]) => tag);
 }
 
+let shown = null; // the taggram and its rows
+
 export function draw(taggram, choose) {
   const rows = highest(taggram);
+  shown = { taggram, rows };
   const names = rows.map((tag) => taggram.tags[tag]);
   find("rows").replaceChildren(...names.map((name) => {
     const button = element("button", { type: "button", textContent: name, title: name });
@@ -23,7 +26,7 @@ export function draw(taggram, choose) {
     button.addEventListener("click", () => choose(name));
     return button;
   }));
-  paint(taggram, rows);
+  paint();
   const summary = taggram.segments
     .map((part) => `${clock(part.start)} ${part.tag}`).join(", ");
   find("taggram").setAttribute("aria-label", `Scores of ${names.join(", ")} over time. ${summary}`);
@@ -36,7 +39,10 @@ export function draw(taggram, choose) {
   }));
 }
 
-function paint(taggram, rows) {
+// Draws the picture, again where the size or the colours of the page have changed.
+export function paint() {
+  if (!shown) return;
+  const { taggram, rows } = shown;
   const { context, width } = sized(find("taggram"), rows.length * ROW_HEIGHT);
   const scale = width / taggram.seconds;
   const heat = colour("heat");
