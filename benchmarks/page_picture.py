@@ -12,7 +12,7 @@ import shutil
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-COLOURS = 128  # a third of the size
+COLOURS = 256  # a third of the size
 
 
 def main() -> None:
