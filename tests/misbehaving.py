@@ -11,16 +11,17 @@ def run(connection: Any, cancelled: Any, settings: Any) -> None:
     os.setpgid(0, 0)
     connection.send(("ready", {"tiny": os.getpid()}))
     while True:
-        number, job = connection.recv()
+        job = connection.recv()
         if job.kind == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         while job.kind == "hang" or (job.kind == "wait" and not cancelled.is_set()):
             time.sleep(0.01)
         if job.kind == "change_tags":
             time.sleep(0.3)
-            job.path.touch()
+            if not cancelled.is_set():
+                job.path.touch()
         if job.kind == "mistake":
-            connection.send((number, "error", "is wrong"))
+            connection.send(("error", "is wrong"))
         else:
-            connection.send((number, "progress", {"stage": "decoding"}))
-            connection.send((number, "result", {"process": os.getpid(), **job.options}))
+            connection.send(("progress", {"stage": "decoding"}))
+            connection.send(("result", {"process": os.getpid(), **job.options}))

@@ -46,9 +46,9 @@ class _Process:
         arguments = (self._connection, loop, self.messages)
         threading.Thread(target=_forward, args=arguments, daemon=True).start()
 
-    def send(self, number: int, job: Job) -> None:
+    def send(self, job: Job) -> None:
         self.cancelled.clear()
-        self._connection.send((number, job))
+        self._connection.send(job)
 
     def kill(self) -> None:
         assert self._process.pid
@@ -86,7 +86,6 @@ class Jobs:
         self._turn = asyncio.Lock()
         self._process: _Process | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._number = 0
         self.waiting = 0
 
     async def start(self) -> dict[str, Any]:
@@ -140,11 +139,10 @@ class Jobs:
             except UserError as error:
                 raise RefusedError(500, f"The worker does not start: {error}") from error
         assert self._process
-        self._number += 1
         try:
-            self._process.send(self._number, job)
+            self._process.send(job)
             async with asyncio.timeout(self._settings.limits.job_seconds):
-                return await self._result(self._process, self._number, progress)
+                return await self._result(self._process, progress)
         except TimeoutError as error:
             self.stop()
             limit = self._settings.limits.job_seconds
@@ -158,17 +156,15 @@ class Jobs:
                 422, "The decoder failed on this file; export it again in another format."
             ) from error
         except asyncio.CancelledError:
-            self._ending = asyncio.create_task(self._cancel(self._process, self._number))
+            self._ending = asyncio.create_task(self._cancel(self._process))
             raise
 
-    async def _result(self, process: _Process, number: int, progress: Progress) -> dict[str, Any]:
+    async def _result(self, process: _Process, progress: Progress) -> dict[str, Any]:
         while True:
             message = await process.messages.get()
             if message is None:
                 raise EOFError
-            of, kind, value = message
-            if of != number:  # of a job that was cancelled
-                continue
+            kind, value = message
             if kind == "progress":
                 progress(value)
             elif kind == "result":
@@ -178,12 +174,12 @@ class Jobs:
             else:
                 raise RefusedError(500, "An error of the program; its terminal shows the details.")
 
-    async def _cancel(self, process: _Process, number: int) -> None:
+    async def _cancel(self, process: _Process) -> None:
         """Waits until the worker has ended a job, or kills it."""
         process.cancelled.set()
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
-                await self._result(process, number, lambda value: None)
+                await self._result(process, lambda value: None)
         except RefusedError:
             pass
         except (TimeoutError, EOFError):

@@ -36,8 +36,8 @@ class Worker(NamedTuple):
 def run(connection: Connection, cancelled: Any, settings: Settings) -> None:
     """Runs the worker until the server ends.
 
-    Sends ('ready', what `describe` returns) or ('failed', message), then per job, as (number, kind,
-    value): 'progress', and last 'result', 'error' (a sentence) or 'bug' (a traceback).
+    Sends ('ready', what `describe` returns) or ('failed', message), then per job, as (kind, value):
+    'progress', and last 'result', 'error' (a sentence) or 'bug' (a traceback).
     cancelled: an event that is set to end the job in progress.
     """
     os.setpgid(0, 0)  # killed together with the programs that it starts
@@ -54,15 +54,15 @@ def run(connection: Connection, cancelled: Any, settings: Settings) -> None:
     for network in networks.values():
         _warm_up(network)
     connection.send(("ready", {name: describe(one, settings) for name, one in networks.items()}))
+
+    def report(value: Json) -> None:
+        connection.send(("progress", value))
+
     with log.without_library_notes():
         while True:
-            number, job = connection.recv()
-
-            def report(value: Json, number: int = number) -> None:
-                connection.send((number, "progress", value))
-
+            job = connection.recv()
             watch = Watch(report, cancelled.is_set, settings.limits.song_seconds)
-            connection.send((number, *_outcome(Worker(settings, networks, watch), job)))
+            connection.send(_outcome(Worker(settings, networks, watch), job))
 
 
 def describe(network: Network, settings: Settings) -> Json:
