@@ -1,10 +1,12 @@
 """Set-up of all tests: four fake CPU devices, a cache of compiled code, and shared fixtures."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+import serving
 import tiny
 from absl import flags
 
@@ -51,6 +53,15 @@ def trained(tones: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         assert tiny.call(patch, *tiny.settings(tones), f"--workdir={workdir}") == 0
     return workdir
+
+
+@pytest.fixture(scope="session")
+def server(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
+    """A running server with the weights of `trained`, a small library and its index."""
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason="pip install 'deepgenre[serve]'")
+    with serving.serving(trained, tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture

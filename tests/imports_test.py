@@ -29,6 +29,7 @@ ORDER = [
     "library",
     "fewshot",
     "doctor",
+    "server",
     "cli",
     "api",
     "main",

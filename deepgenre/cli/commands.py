@@ -224,6 +224,13 @@ def fewshot(files: Sequence[str]) -> int:
     return run.run(loading.load(source), source, options)
 
 
+def serve(files: Sequence[str]) -> int:
+    """Runs mode `serve`; returns the exit code."""
+    from deepgenre.server import run
+
+    return run.run(values.server_settings(files))
+
+
 def duplicates(files: Sequence[str]) -> int:
     """Runs mode `duplicates`; returns the exit code."""
     from deepgenre.audio.discover import expand

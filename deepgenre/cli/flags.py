@@ -237,6 +237,16 @@ MIRROR = flags.DEFINE_string(
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
+HOST = flags.DEFINE_string(
+    "host",
+    "127.0.0.1",
+    "Address to serve at; others than this machine's own require a token, which is printed",
+)
+PORT = flags.DEFINE_integer("port", 8000, "Port to serve at; 0: any free one", 0, 65535)
+TOKEN = flags.DEFINE_string("token", "", "Token that clients must know; default none, or random")
+UPLOAD_MB = flags.DEFINE_integer("upload_mb", 200, "Largest upload in megabytes", 1)
+SONG_MINUTES = flags.DEFINE_float("song_minutes", 60.0, "Longest song to analyse", 0.01)
+JOB_SECONDS = flags.DEFINE_float("job_seconds", 120.0, "Longest analysis, which then ends", 1.0)
 SUMMARY = _define_path(
     "summary",
     "File to write (.json): counts, hours of audio, rate, failures by kind, results",

@@ -97,6 +97,21 @@ MODES: Mapping[str, Mode] = {
         files=True,
         arguments="EXAMPLES",
     ),
+    "serve": Mode(
+        commands.serve,
+        "Serves a local web page and a JSON API: tags over time, similar songs, explanations.",
+        (
+            *("host", "port", "token", "index", "output", "write", "field", "policy"),
+            *("upload_mb", "song_minutes", "job_seconds", *_WEIGHTS),
+        ),
+        (
+            "serve",
+            "serve songs/ --weights=gtzan,mtt_musicnn --index=songs.npz",
+            "serve songs/ --weights=mtt_musicnn --write --output=organized/",
+        ),
+        files=True,
+        arguments="LIBRARY",
+    ),
     "duplicates": Mode(
         commands.duplicates,
         "Finds files that hold the same recording, also in other formats, levels and lengths.",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deepgenre.inference.predict import Options
     from deepgenre.inference.tags import Choice
     from deepgenre.library.policies import Tagging
+    from deepgenre.server.settings import Settings
     from deepgenre.synthesis import experiment
     from deepgenre.training.grid import Value
 
@@ -191,6 +192,31 @@ def experiment_options() -> "experiment.Options":
         seconds=flags.SECONDS.value,
         steps=flags.STEPS.value,
         seed=flags.SEED.value,
+    )
+
+
+def server_settings(files: Sequence[str]) -> "Settings":
+    """Returns what a server serves; files: its library."""
+    from deepgenre.server.settings import MEBIBYTE, Limits, Settings
+
+    if any(character.isspace() or not character.isprintable() for character in flags.TOKEN.value):
+        raise UserError("--token: must not contain spaces or control characters")
+    limits = Limits(
+        upload_bytes=flags.UPLOAD_MB.value * MEBIBYTE,
+        song_seconds=flags.SONG_MINUTES.value * 60,
+        job_seconds=flags.JOB_SECONDS.value,
+    )
+    return Settings(
+        weights={name or sources[0]: sources for name, sources in weights_side_by_side().items()},
+        library=files,
+        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        output=output(),
+        write=flags.WRITE.value,
+        tagging=tagging(),
+        host=flags.HOST.value,
+        port=flags.PORT.value,
+        token=flags.TOKEN.value,
+        limits=limits,
     )
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,26 @@ from deepgenre.weights.spec import Spec
 
 SHORTEST_SECONDS = 8.0  # between changes
 MAX_NAME_BYTES = 180  # file systems allow 255, of which number and suffix take some
+
+
+class OverTime(NamedTuple):
+    """The scores of the parts of a song, and where they change."""
+
+    starts: np.ndarray  # float64 (parts,), in seconds
+    length_seconds: np.ndarray  # float64 (parts,)
+    scores: np.ndarray  # float32 (parts, classes), not calibrated
+    changes: np.ndarray  # float64 (changes,), in seconds
+
+
+def over_time(outputs: FileOutputs, spec: Spec) -> OverTime:
+    """Returns the scores of a song's windows; of a recurrent network, those of `steps`."""
+    window_seconds = spec.window_frames / spec.frontend.frames_per_second
+    starts, scores = outputs.start_seconds, outputs.scores
+    length_seconds = np.full(len(starts), window_seconds)
+    if outputs.step_scores is not None:
+        starts, ends, scores = steps(starts, outputs.step_scores, window_seconds)
+        length_seconds = ends - starts
+    return OverTime(starts, length_seconds, scores, change_times(starts, length_seconds, scores))
 
 
 def names(files: Sequence[Path]) -> dict[Path, str]:
@@ -48,31 +68,27 @@ def write(
     """
     from deepgenre.evaluation.figures import style, timeline  # matplotlib: a second to import
 
-    window_seconds = spec.window_frames / spec.frontend.frames_per_second
-    times, scores = outputs.start_seconds, outputs.scores
-    length_seconds = np.full(len(times), window_seconds)
+    found = over_time(outputs, spec)
     recurrent: dict[str, Any] = {}
     if outputs.step_scores is not None:
-        times, ends, scores = steps(outputs.start_seconds, outputs.step_scores, window_seconds)
-        length_seconds = ends - times
-        recurrent = {"step_times": ends, "step_scores": scores}
-    changes = change_times(times, length_seconds, scores)
+        ends = found.starts + found.length_seconds
+        recurrent = {"step_times": ends, "step_scores": found.scores}
     with replacing(folder / f"{name}.npz") as path, path.open("wb") as stream:
         np.savez_compressed(
             stream,
             times=outputs.start_seconds,
             scores=outputs.scores,
             classes=np.array(spec.classes),
-            window_seconds=window_seconds,
-            changes=changes,
+            window_seconds=spec.window_frames / spec.frontend.frames_per_second,
+            changes=found.changes,
             **recurrent,
         )
     figure = timeline.timeline(
         picture,
-        times,
-        length_seconds,
-        scores,
-        changes,
+        found.starts,
+        found.length_seconds,
+        found.scores,
+        found.changes,
         spec.classes,
         title=outputs.path.name,
     )

@@ -120,16 +120,19 @@ def _by_path(song: tuple[Path, float]) -> list[list[tuple[int, str]]]:
     ]
 
 
-def to_text(label: str, songs: Iterable[tuple[Path, float]], folder: Path) -> str:
-    """Returns the text of a playlist in `folder`. songs: (path, length in seconds)."""
+def to_text(label: str, songs: Iterable[tuple[Path, float]], folder: Path | None) -> str:
+    """Returns the text of a playlist in `folder`; None: for any place, with absolute paths.
+
+    songs: (path, length in seconds).
+    """
     lines = ["#EXTM3U", f"#PLAYLIST:{_single_line(label)}"]
-    base = os.path.realpath(folder)
+    base = os.path.realpath(folder) if folder else ""
     for path, seconds in songs:
         # Links are resolved, because '..' after a link leads to the parent of its target.
         resolved = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
-        relative = os.path.relpath(resolved, base)
+        relative = os.path.relpath(resolved, base) if folder else resolved
         lines.append(f"#EXTINF:{round(seconds)},{_single_line(path.stem)}")
-        lines.append(relative if relative.startswith("..") else f"./{relative}")
+        lines.append(relative if relative.startswith(("..", "/")) else f"./{relative}")
     return "\n".join(lines) + "\n"
 
 

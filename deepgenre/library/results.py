@@ -124,16 +124,23 @@ def change_tags(
     taken back. earlier: what deepgenre wrote, by field, see `journal.history`; record: of the
     journal. Raises UserError where the file cannot be written.
     """
-    requested = {
-        field: policies.combine(_policy(field, tagging), values, earlier.get(field))
-        for field, values in fields.items()
-    }
-    changes = tag_writer.changes(path, requested)
+    changes = planned_changes(path, fields, tagging, earlier)
     if changes and record:
         tag_writer.rewrite(path, changes, record)
     for change in changes:
         print(_change_line(path, change, taken_back=not fields[change.field]))
     return changes
+
+
+def planned_changes(
+    path: Path, fields: Mapping[str, Values], tagging: Tagging, earlier: Mapping[str, Change]
+) -> list[Change]:
+    """Returns the changes that give a file these values, see `change_tags`."""
+    requested = {
+        field: policies.combine(_policy(field, tagging), values, earlier.get(field))
+        for field, values in fields.items()
+    }
+    return tag_writer.changes(path, requested)
 
 
 def _policy(field: str, tagging: Tagging) -> str:

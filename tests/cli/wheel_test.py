@@ -57,7 +57,8 @@ def test_wheel_contains_code_configs_and_weights_only(wheel: Path):
     assert "deepgenre/weights/pretrained/gtzan.safetensors" in names
     sources = {str(path.relative_to(tiny.ROOT)) for path in tiny.ROOT.glob("deepgenre/**/*.py")}
     assert sources <= set(names)
-    found = tiny.ROOT.glob("deepgenre/**/templates/*")
+    assets = (tiny.ROOT / "deepgenre/server/static").rglob("*.*")
+    found = [*tiny.ROOT.glob("deepgenre/**/templates/*"), *assets]
     templates = {str(path.relative_to(tiny.ROOT)) for path in found}
     assert templates
     assert templates <= set(names)

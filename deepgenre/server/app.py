@@ -1,0 +1,97 @@
+"""The application: routes of the page and of the API, behind the guard."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from deepgenre import log
+from deepgenre.audio.discover import expand
+from deepgenre.server import endpoints, neighbours, worker
+from deepgenre.server.guard import Guard
+from deepgenre.server.jobs import Jobs, RefusedError
+from deepgenre.server.responses import as_json, refusal
+from deepgenre.server.settings import Settings
+from deepgenre.server.songs import Songs
+from deepgenre.server.state import State
+from deepgenre.server.uploads_folder import uploads_folder
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+PAGES = {"/": "index.html", "/docs": "docs.html"}
+
+
+@contextlib.asynccontextmanager
+async def started(settings: Settings) -> AsyncIterator[State]:
+    """Yields what the server holds, with the worker ready; ends it at the end of the block.
+
+    Raises UserError where weights, library or index cannot be used.
+    """
+    found = expand(settings.library)
+    for path, reason in found.failures.items():
+        log.warning("%s: left out (%s)", path, reason)
+    files = [path for path in found.files if path not in found.failures]
+    jobs = Jobs(settings, worker.run)
+    with uploads_folder() as folder:
+        songs = Songs(folder, settings.limits)
+        songs.add_library(files)
+        try:
+            weights = await jobs.start()
+            index = neighbours.load(settings.index, weights, songs) if settings.index else None
+            yield State(settings, songs, jobs, weights, index)
+        finally:
+            jobs.stop()
+
+
+def application(state: State, token: str) -> ASGIApp:
+    """Returns the ASGI application."""
+    assets = {f"/static/{path.relative_to(STATIC)}": path for path in STATIC.rglob("*")
+              if path.suffix in TYPES}  # fmt: skip
+    routes = [Route(row.path, row.run, methods=[row.method]) for row in endpoints.ENDPOINTS]
+    routes += [Route(path, _asset(file)) for path, file in assets.items()]
+    routes += [Route(path, _page(STATIC / name)) for path, name in PAGES.items()]
+    routes.append(Route("/openapi.json", _document))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            RefusedError: _refused,
+            ClientDisconnect: lambda request, error: Response(status_code=499),
+            404: lambda request, error: JSONResponse({"error": "There is no such page."}, 404),
+            405: lambda request, error: JSONResponse({"error": "Not with this method."}, 405),
+            500: lambda request, error: JSONResponse({"error": "An error of the program."}, 500),
+        },
+    )
+    app.state.of_server = state
+    return Guard(app, host=state.settings.host, token=token)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return refusal(error)
+
+
+def _page(file: Path):
+    text = file.read_text(encoding="utf-8")
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(text.replace("{{nonce}}", request.scope["nonce"]))
+
+    return page
+
+
+def _asset(file: Path):
+    content, kind = file.read_bytes(), TYPES[file.suffix]
+
+    async def asset(request: Request) -> Response:
+        return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    return asset
+
+
+async def _document(request: Request) -> Response:
+    return as_json(endpoints.openapi())
