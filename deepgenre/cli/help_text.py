@@ -33,6 +33,7 @@ METAVARS = {
     "layer": "NAME",
     "channels": "N,N",
     "seconds": "SECONDS",
+    "similarity": "TERM:WEIGHT,...",
     "int": "N",
     "float": "SCORE",
 }

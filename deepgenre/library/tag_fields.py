@@ -8,6 +8,7 @@
     tags       TXXX:DEEPGENRE_TAGS  DEEPGENRE_TAGS    ----:deepgenre:tags           DEEPGENRE_TAGS
     tempo      TBPM                 BPM               tmpo (a whole number)         BPM, ...
     key        TKEY                 INITIALKEY        ----:...:initialkey           INITIALKEY, ...
+    artist     TPE1                 ARTIST            ©ART                          Artist, Author
     gain, peak TXXX:REPLAYGAIN_TRACK_GAIN and ..._PEAK, the same names in all formats
 
 Matroska has names like those of Vorbis comments. These are the keys of Picard and of most players
@@ -26,6 +27,7 @@ SEPARATOR = "; "  # in texts that hold several values, on the terminal and in co
 LABEL_FIELDS = ("genre", "grouping", "mood", "comment", "tags")
 DESCRIPTOR_FIELDS = ("tempo", "key", "gain", "peak")  # see `descriptor_fields`
 FIELDS = (*LABEL_FIELDS, *DESCRIPTOR_FIELDS)
+ARTIST = "artist"  # is read only
 MP4_TEMPO = "tmpo"  # holds numbers, all other keys texts
 Keys = Mapping[str, tuple[str, ...]]  # by field: the key to write, then others that mean the same
 
@@ -39,6 +41,7 @@ ID3_KEYS: Keys = {
     "key": ("TKEY",),
     "gain": ("TXXX:REPLAYGAIN_TRACK_GAIN",),
     "peak": ("TXXX:REPLAYGAIN_TRACK_PEAK",),
+    "artist": ("TPE1",),
 }
 VORBIS_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -50,6 +53,7 @@ VORBIS_KEYS: Keys = {
     "key": ("INITIALKEY", "KEY"),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "artist": ("ARTIST",),
 }
 MP4_KEYS: Keys = {
     "genre": ("\xa9gen",),
@@ -61,6 +65,7 @@ MP4_KEYS: Keys = {
     "key": ("----:com.apple.iTunes:initialkey", "----:com.apple.iTunes:KEY"),
     "gain": ("----:com.apple.iTunes:replaygain_track_gain",),
     "peak": ("----:com.apple.iTunes:replaygain_track_peak",),
+    "artist": ("\xa9ART",),
 }
 APE_KEYS: Keys = {
     "genre": ("Genre",),
@@ -72,6 +77,7 @@ APE_KEYS: Keys = {
     "key": ("INITIALKEY",),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "artist": ("Artist",),
 }
 ASF_KEYS: Keys = {
     "genre": ("WM/Genre",),
@@ -83,6 +89,7 @@ ASF_KEYS: Keys = {
     "key": ("WM/InitialKey",),
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
+    "artist": ("Author",),
 }
 MATROSKA_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -94,6 +101,7 @@ MATROSKA_KEYS: Keys = {
     "key": ("INITIAL_KEY",),
     "gain": ("REPLAYGAIN_GAIN",),
     "peak": ("REPLAYGAIN_PEAK",),
+    "artist": ("ARTIST",),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from deepgenre.errors import look_up, unknown_name
+from deepgenre.models import feature_groups, kernel_ridge
 from deepgenre.models.attention import SelfAttention
 from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact
 from deepgenre.models.crnn import CRNN, LSTM
@@ -41,6 +42,9 @@ class Network:
     # Trained by one solve, not by steps; has an option `num_clips`, and sows
     # intermediates/familiarity: how a clip ranks among training clips, 0 to 1, float32 (batch,).
     solved: bool = False
+    embedding_groups: tuple[
+        str, ...
+    ] = ()  # of `feature_groups`, in order, where it consists of them
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -202,6 +206,7 @@ MODELS: Mapping[str, Network] = {
         "Multiscale spherical k-means, after Dieleman and Schrauwen (2013)",
         min_frames=8,
         input="3 s to 30 s: mel spectrograms; pretrain with config.pretrain_epochs",
+        embedding_groups=feature_groups.EMBEDDING,
     ),
     "kernel_ridge": Network(
         KernelRidge,
@@ -209,6 +214,7 @@ MODELS: Mapping[str, Network] = {
         min_frames=8,
         input="30 s: log-mel 128, a frame every 78 ms; set config.pretrain_epochs",
         solved=True,
+        embedding_groups=kernel_ridge.EMBEDDING,
     ),
     "dbn": Network(
         Dbn,
