@@ -140,7 +140,9 @@ def _read(path: Path, table: Any) -> SongIndex:
     for row, values in enumerate(zip(*columns, strict=True)):
         tempo, key, loudness = _checked(*values)
         frames = prints[row].values if "fingerprint" in computed else None
-        sound = None if frames is None else np.asarray(frames.to_numpy(), np.uint32)
+        sound = (
+            np.asarray(frames.to_numpy(), np.uint32) if frames is not None and len(frames) else None
+        )
         details = Details(computed, tempo, key, loudness, scores[row], sound)
         songs.append(Song(names[row], None, vectors[row], details))
     return SongIndex(metadata["deepgenre.model"], tuple(songs), classes=classes)

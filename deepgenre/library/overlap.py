@@ -7,7 +7,8 @@ by their cosine to the nearest song of the first.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from deepgenre.library.similar import COPY_COSINE
 from deepgenre.log import escape_controls
 
 CANDIDATES = 10
-CANDIDATE_COSINE = 0.8  # fingerprints of songs that are less similar are not compared
+KEPT = 10_000  # fingerprints that are kept sorted, of 10 kB each
 QUERIES = 1000  # that are searched at once
 LIST = ".jsonl"
 
@@ -91,19 +92,37 @@ def _check_mergeable(libraries: Sequence[Path], first: SongIndex, second: SongIn
 
 def same_recordings(first: Sequence[Song], second: Sequence[Song]) -> list[Pair]:
     """Returns the pairs of songs that are the same recording, in the order of the first."""
-    pairs = []
-    for pair in _near(first, second, CANDIDATES):
-        if pair.cosine < CANDIDATE_COSINE:
-            continue
-        prints = [song.details.fingerprint for song in (first[pair.first], second[pair.second])]
-        known = [each for each in prints if each is not None]
-        if len(known) == 2:
-            by = "fingerprint" if acoustic_fingerprint.matches(known) else ""
-        else:
-            by = "embedding" if pair.cosine >= COPY_COSINE else ""
-        if by:
-            pairs.append(dataclasses.replace(pair, by=by))
-    return pairs
+    frames = [_frames_of(songs) for songs in (first, second)]
+    near, same = _near(first, second, CANDIDATES), []
+    with log.progress(None, total=len(near), unit="pair", title="overlap") as bar:
+        for pair in near:
+            bar.update()
+            prints = [song.details.fingerprint for song in (first[pair.first], second[pair.second])]
+            known = [each for each in prints if each is not None]
+            if len(known) < 2:
+                by = "embedding" if pair.cosine >= COPY_COSINE else ""
+            else:
+                # Copies have equal frames; most other pairs have none, which is soon found out.
+                may_match = _have_common(frames[0](pair.first), frames[1](pair.second))
+                by = "fingerprint" if may_match and acoustic_fingerprint.matches(known) else ""
+            same += [dataclasses.replace(pair, by=by)] if by else []
+    return same
+
+
+def _frames_of(songs: Sequence[Song]) -> Callable[[int], np.ndarray]:
+    """Returns the function of a row to the distinct frames of its fingerprint, sorted."""
+
+    @functools.lru_cache(maxsize=KEPT)
+    def frames(row: int) -> np.ndarray:
+        return np.unique(np.asarray(songs[row].details.fingerprint))
+
+    return frames
+
+
+def _have_common(first: np.ndarray, second: np.ndarray) -> bool:
+    """Returns whether sorted arrays, not empty, have a common value."""
+    positions = np.searchsorted(second, first)
+    return bool((second[np.minimum(positions, second.size - 1)] == first).any())
 
 
 def only_second(first: Sequence[Song], second: Sequence[Song], same: Sequence[Pair]) -> list[Pair]:
@@ -122,7 +141,7 @@ def _near(queries: Sequence[Song], songs: Sequence[Song], count: int) -> list[Pa
     """Returns a pair for each of the `count` songs nearest to each query, by cosine, exactly."""
     search = song_search.exact_search(np.stack([song.vector for song in songs]))
     pairs = []
-    with log.progress(None, total=len(queries), unit="song", title="overlap") as bar:
+    with log.progress(None, total=len(queries), unit="song", title="search") as bar:
         for start in range(0, len(queries), QUERIES):
             part = np.stack([song.vector for song in queries[start : start + QUERIES]])
             cosines, rows = song_search.nearest_songs(search, part, count)
@@ -140,10 +159,10 @@ def _print(
     top_k: int,
 ) -> None:
     in_both = len({pair.first for pair in same}), len({pair.second for pair in same})
-    print(f"both have  {in_both[0]} of {len(first.songs)} and {in_both[1]} of {len(second.songs)}")
-    for pair in same:
+    print(f"both have  {in_both[0]} of {len(first.songs)} and {in_both[1]} of {len(second.songs)}:")
+    for pair in same[:top_k]:
         print(f"  {_names(first, second, pair, ' = ')}")
-    print(f"only the second has  {len(nearest)}, the nearest:")
+    print(f"only the second has  {len(nearest)}, of these the nearest:")
     for pair in nearest[:top_k]:
         print(f"  {pair.cosine:.3f}  {_names(first, second, pair, '  near ', reverse=True)}")
 
