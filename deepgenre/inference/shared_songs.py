@@ -136,6 +136,8 @@ def _read(path: Path, table: Any) -> SongIndex:
     columns = [table.column(name).to_pylist() for name in ("tempo_bpm", "key", "loudness_lufs")]
     names = _paths(path, table.column("path").to_pylist())
     prints = table.column("acoustic_fingerprint").combine_chunks()
+    if getattr(prints.type, "value_type", None) != "uint32":
+        raise ValueError("acoustic_fingerprint: is not a column of lists of uint32")
     songs = []
     for row, values in enumerate(zip(*columns, strict=True)):
         tempo, key, loudness = _checked(*values)

@@ -56,7 +56,7 @@ def _matches(pattern: re.Pattern[str], path: Path) -> bool:
 def artist(path: Path) -> str:
     """Returns the artist of a file's tags in lower case; '' where it has none that can be read."""
     try:
-        return "; ".join(file_tags.artists(path)).casefold().strip()
+        return "; ".join(dict.fromkeys(file_tags.artists(path))).casefold().strip()
     except (UserError, OSError):  # a format without tags, or damaged tags: not known, not an error
         return ""
 
