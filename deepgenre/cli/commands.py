@@ -125,18 +125,24 @@ def embed(files: Sequence[str]) -> int:
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    weights = loading.load(*values.weights())
-    return embed.run(
-        weights, expand(files), values.output(), values.summary(), prune=flags.PRUNE.value
+    options = embed.Options(
+        output=values.output(),
+        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        describe=flags.DESCRIBE.value,
+        paths=flags.PATHS.value,
+        summary=values.summary(),
+        prune=flags.PRUNE.value,
     )
+    return embed.run(loading.load(*values.weights()), expand(files), options)
 
 
 def similar(files: Sequence[str]) -> int:
     """Runs mode `similar`; returns the exit code."""
     from deepgenre.library import similar
+    from deepgenre.library.similar_options import Options
     from deepgenre.weights import loading
 
-    options = similar.Options(
+    options = Options(
         library=flags.LIBRARY.value,
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
@@ -144,8 +150,21 @@ def similar(files: Sequence[str]) -> int:
         summary=values.summary(),
         copies=flags.COPIES.value,
         prune=flags.PRUNE.value,
+        similarity=flags.SIMILARITY.value,
+        exclude=flags.EXCLUDE.value,
+        artist_gap=flags.ARTIST_GAP.value,
+        path_to=Path(flags.PATH_TO.value) if flags.PATH_TO.value else None,
+        explain=Path(flags.EXPLAIN.value) if flags.EXPLAIN.value else None,
     )
     return similar.run(loading.load(*values.weights()), [*flags.QUERY.value, *files], options)
+
+
+def overlap(files: Sequence[str]) -> int:
+    """Runs mode `overlap`; returns the exit code."""
+    from deepgenre.library import overlap
+
+    top_k = 10 if flags.TOP_K.value is None else flags.TOP_K.value
+    return overlap.run([*map(Path, files)], values.output(), flags.PATHS.value, top_k)
 
 
 def explain(files: Sequence[str]) -> int:

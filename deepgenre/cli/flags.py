@@ -86,15 +86,18 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "copies (.jsonl), embeddings (.npz), weights (.safetensors), page (.html; default in the "
-    "workdir), findings of audit (.json). For eval, organize, watch, figures, explain, style, "
-    "generate and filters: a folder",
+    "copies (.jsonl), embeddings (.npz; .parquet to share), weights (.safetensors), page (.html; "
+    "default in the workdir), findings of audit (.json). For eval, organize, watch, figures, "
+    "explain, style, generate and filters: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
 )
 DESCRIBE = flags.DEFINE_list(
-    "describe", [], "Of each song also: tempo, key, loudness, fingerprint; separated by commas"
+    "describe",
+    [],
+    "Of each song also: tempo, key, loudness, fingerprint, for embed also tags; separated by "
+    "commas",
 )
 TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 TARGET = flags.DEFINE_string(
@@ -170,13 +173,39 @@ LIBRARY = _define_paths(
     "library", "Songs to index and search in: files, folders, globs or lists; repeatable"
 )
 INDEX = _define_path(
-    "index", "Embeddings of songs (.npz); --library is added to it; default in data/index/"
+    "index",
+    "Embeddings of songs (.npz, or .parquet of others); --library is added to it; default in "
+    "data/index/, for embed with an --output that ends in .parquet the same name with .npz",
 )
 PRUNE = flags.DEFINE_bool(
     "prune", False, "Remove from the index, or --output, the songs that are not among those given"
 )
 COPIES = flags.DEFINE_bool(
     "copies", False, "List copies of the query too: re-encodings, the same audio with other tags"
+)
+SIMILARITY = flags.DEFINE_list(
+    "similarity",
+    [],
+    "Weights of what makes songs similar: embedding, tags, tempo, key, loudness, each with its "
+    "weight, as embedding:1,tempo:0.5; default embedding:1",
+)
+EXPLAIN = _define_path(
+    "explain", "Another song: show what it shares with the given one, and what not"
+)
+PATH_TO = _define_path(
+    "path_to", "Another song: list --top_k songs from the given one to it, in small steps"
+)
+EXCLUDE = _define_paths(
+    "exclude", "Songs to leave out: files, folders, lists, or patterns with *; repeatable"
+)
+ARTIST_GAP = flags.DEFINE_integer(
+    "artist_gap", 0, "At least this many other songs between two of one artist, by the files' tags"
+)
+PATHS = flags.DEFINE_enum(
+    "paths",
+    "none",
+    ["none", "names", "full"],
+    "What a .parquet tells of the files: nothing, their names, or their whole paths",
 )
 WRITE = flags.DEFINE_bool(
     "write", False, "Write genre or tags into the files; without it, print what would change"

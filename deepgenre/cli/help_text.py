@@ -35,6 +35,7 @@ METAVARS = {
     "sweep": "FIELD:V,V",
     "channels": "N,N",
     "seconds": "SECONDS",
+    "similarity": "TERM:WEIGHT,...",
     "int": "N",
     "float": "SCORE",
 }

@@ -51,10 +51,16 @@ MODES: Mapping[str, Mode] = {
     "similar": Mode(
         commands.similar,
         "Finds the songs of a library that are most similar to given songs.",
-        ("query", "library", "index", "prune", "copies", "top_k", "output", *_WEIGHTS, "summary"),
+        (
+            *("query", "library", "index", "prune", "copies", "top_k", "similarity", "explain"),
+            *("path_to", "exclude", "artist_gap", "output", *_WEIGHTS, "summary"),
+        ),
         (
             "similar song.mp3 --library=songs/",
             "similar song.mp3 --index=songs.npz --top_k=20 --output=s.m3u8",
+            "similar song.mp3 --library=songs/ --similarity=embedding:1,tempo:0.5,key:0.2",
+            "similar song.mp3 --explain=other.mp3",
+            "similar song.mp3 --path_to=other.mp3 --library=songs/ --top_k=15 --output=path.m3u8",
         ),
         files=True,
     ),
@@ -135,9 +141,26 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         commands.embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", *_WEIGHTS, "summary"),
-        ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
+        ("files", "output", "prune", "describe", "index", "paths", *_WEIGHTS, "summary"),
+        (
+            "embed songs/ --output=songs.npz",
+            "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz",
+            "embed songs/ --output=songs.npz --describe=tempo,key,loudness,tags",
+            "embed --index=songs.npz --output=shared.parquet --describe=fingerprint",
+        ),
         files=True,
+    ),
+    "overlap": Mode(
+        commands.overlap,
+        "Finds the songs that two libraries share, from embeddings, without their audio.",
+        ("output", "top_k", "paths"),
+        (
+            "overlap mine.npz theirs.parquet",
+            "overlap mine.npz theirs.parquet --output=overlap.jsonl",
+            "overlap a.parquet b.parquet --output=both.parquet",
+        ),
+        files=True,
+        arguments="LIBRARY LIBRARY",
     ),
     "style": Mode(
         commands.style,

@@ -20,7 +20,7 @@ from deepgenre.files import expand_home, fingerprint, real_paths, updating
 from deepgenre.inference import embed, song_index
 from deepgenre.inference.infer import infer_files
 from deepgenre.interrupt import stop_requests
-from deepgenre.library import similar
+from deepgenre.library import indexed_songs
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
 from deepgenre.training import logistic
@@ -191,7 +191,7 @@ def _questions(
 ) -> list[Question]:
     """Returns the songs of the library whose classes help most; its embeddings are in an index."""
     library = expand(options.library)
-    path = options.index or similar.default_index(body, options.library)
+    path = options.index or indexed_songs.default_index(body, options.library)
     embed.update(body, library, path, counts)
     wanted = {*real_paths(library.files)} - {*real_paths(clip.path for clip in known)}
     index = song_index.read_index(path).songs

@@ -11,6 +11,8 @@ cells     float32 (cells, features): centroids of the search (`song_search.Cells
 cell_of   int32 (songs,): the cell of each song
 probe     float64 (2,): number of probed cells, recall
 
+Where songs have descriptors or tag scores, also the arrays of `song_details`.
+
 A file comes from elsewhere or may be damaged: the declared size of every array is compared with
 the bytes that are there before memory is allocated, and every value is checked.
 """
@@ -23,14 +25,17 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from deepgenre.errors import UserError
-from deepgenre.files import Fingerprint, fingerprint, parse_json, replacing
+from deepgenre.files import Fingerprint, fingerprint, parse_json, real_paths, replacing
+from deepgenre.inference import song_details
+from deepgenre.inference.song_details import NO_DETAILS, Details
 from deepgenre.inference.song_search import Cells
 
 # What a damaged file raises in `zipfile`, in numpy's header parser and in `json`.
@@ -45,8 +50,9 @@ class Song:
     """A song's embedding, float32 (features,), and the fingerprint of its file at that time."""
 
     path: Path
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None  # None: of a shared file, without the audio
     vector: np.ndarray
+    details: Details = NO_DETAILS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +62,7 @@ class SongIndex:
     model: str
     songs: tuple[Song, ...]
     cells: Cells | None = None
+    classes: tuple[str, ...] = ()  # of the songs' scores; () where no song has scores
 
     def matrix(self) -> np.ndarray:
         """Returns the embeddings, float32 (songs, features)."""
@@ -90,14 +97,27 @@ def _read(archive: zipfile.ZipFile, file_bytes: int) -> SongIndex:
         raise ValueError("vectors: have no features")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors: contain NaN or infinity")
-    rows = zip(names, stamps.tolist(), vectors, strict=True)
-    songs = tuple(Song(Path(name), (size, time), vector) for name, (size, time), vector in rows)
-    if "cells.npy" not in archive.namelist():  # an older index, whose search is built again
-        return SongIndex(model, songs)
+    details, classes = [NO_DETAILS] * len(names), ()
+    if "described.npy" in archive.namelist():
+        details, classes = song_details.from_arrays(
+            lambda name, dtype, shape: _array(archive, name, dtype, shape, file_bytes), len(names)
+        )
+    rows = zip(names, stamps.tolist(), vectors, details, strict=True)
+    songs = tuple(
+        Song(Path(name), (size, time), vector, each) for name, (size, time), vector, each in rows
+    )
+    cells = _read_cells(archive, vectors, file_bytes)
+    return SongIndex(model, songs, cells, classes)
+
+
+def _read_cells(archive: zipfile.ZipFile, vectors: np.ndarray, file_bytes: int) -> Cells | None:
+    """Returns the cells; None where there are none, as in older indices."""
+    if "cells.npy" not in archive.namelist():
+        return None
     cells = _array(archive, "cells", np.float32, (None, vectors.shape[1]), file_bytes)
     if not len(cells):
-        return SongIndex(model, songs)
-    cell_of = _array(archive, "cell_of", np.int32, (len(names),), file_bytes)
+        return None
+    cell_of = _array(archive, "cell_of", np.int32, (len(vectors),), file_bytes)
     num_probed, recall = _array(archive, "probe", np.float64, (2,), file_bytes).tolist()
     if not (
         np.isfinite(cells).all()
@@ -107,7 +127,7 @@ def _read(archive: zipfile.ZipFile, file_bytes: int) -> SongIndex:
         and 0 <= recall <= 1
     ):
         raise ValueError("cells: values are out of range")
-    return SongIndex(model, songs, Cells(cells, cell_of, int(num_probed), recall))
+    return Cells(cells, cell_of, int(num_probed), recall)
 
 
 def _array(
@@ -146,6 +166,9 @@ def write_index(path: Path, index: SongIndex) -> None:
     names = json.dumps([str(song.path) for song in index.songs])  # ASCII
     fingerprints = np.array([song.fingerprint for song in index.songs], np.int64).reshape(-1, 2)
     vectors = index.matrix()
+    details: dict[str, Any] = song_details.to_arrays(
+        [song.details for song in index.songs], index.classes
+    )
     cells = index.cells or Cells(vectors[:0], np.zeros(len(vectors), np.int32), 0, 0.0)
     with (
         replacing(Path(os.path.realpath(path))) as temporary,
@@ -160,6 +183,7 @@ def write_index(path: Path, index: SongIndex) -> None:
             cells=cells.centroids,
             cell_of=cells.cell_of,
             probe=np.array([cells.num_probed, cells.recall]),
+            **details,
         )
 
 
@@ -181,6 +205,46 @@ def check_width(path: Path, index: SongIndex, vector: np.ndarray) -> None:
         )
 
 
+def check_details(path: Path, index: SongIndex, names: Collection[str]) -> None:
+    """Raises UserError unless every song has the named details, see `song_details.NAMES`."""
+    needed = frozenset(names)
+    lacking = [song for song in index.songs if not needed <= song.details.computed]
+    if lacking:
+        missing = needed - lacking[0].details.computed.intersection(
+            *(song.details.computed for song in lacking)
+        )
+        wanted = ",".join(name for name in song_details.NAMES if name in needed)
+        whom = f"deepgenre embed FOLDERS --output={path} --describe={wanted}"
+        advice = f"refresh it with: {whom}" if path.suffix == ".npz" else "ask for a file with them"
+        raise UserError(
+            f"{path}: has no {' and '.join(sorted(missing))} of {len(lacking)} of "
+            f"{len(index.songs)} songs; {advice}"
+        )
+
+
+def common_classes(path: Path, index: SongIndex, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the classes of the scores; raises UserError where the index has scores of others.
+
+    Weights whose classes were only renamed compute the same embeddings.
+    """
+    if index.classes and index.classes != classes:
+        raise UserError(
+            f"{path}: has scores of classes with other names than these weights; give another name "
+            "for a new index"
+        )
+    return classes
+
+
+def only(index: SongIndex, files: Iterable[Path]) -> SongIndex:
+    """Returns the songs of an index that are among the files, whichever path leads to them."""
+    requested = {*real_paths(files)}
+    reals = real_paths(song.path for song in index.songs)
+    songs = (song for song, real in zip(index.songs, reals, strict=True) if real in requested)
+    return SongIndex(index.model, tuple(songs), classes=index.classes)
+
+
 def unchanged(songs: Iterable[Song]) -> list[Song]:
     """Returns the songs whose file still has the same fingerprint."""
-    return [song for song in songs if song.fingerprint == fingerprint(song.path)]
+    return [
+        song for song in songs if song.fingerprint and song.fingerprint == fingerprint(song.path)
+    ]

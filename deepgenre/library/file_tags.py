@@ -34,6 +34,7 @@ from deepgenre.errors import UserError
 from deepgenre.library import tag_blocks
 from deepgenre.library.matroska import Matroska
 from deepgenre.library.tag_fields import (
+    ARTIST,
     ASF_KEYS,
     FIELDS,
     ID3_KEYS,
@@ -80,6 +81,12 @@ def read(path: Path) -> dict[str, Values]:
     with _user_errors(path):
         song = _open(path)
         return {field: _read_field(path, song, field) for field in FIELDS}
+
+
+def artists(path: Path) -> Values:
+    """Returns the artists in a file's tags, () where it names none; raises UserError as `read`."""
+    with _user_errors(path):
+        return _read_field(path, _open(path), ARTIST)
 
 
 def changes(path: Path, requested: Mapping[str, Combine]) -> list[Change]:

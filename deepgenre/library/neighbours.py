@@ -24,19 +24,24 @@ class Neighbour:
     cosine: float
     path: Path
     changed: bool = False  # its file changed since it was indexed
+    similarity: float | None = None  # weighted, see `similarity`; None: the cosine decides
 
 
-Format = Callable[[Sequence[Neighbour], Path], str]  # text of the file; its folder
+# Text of the file; of its folder, and the title of a playlist.
+Format = Callable[[Sequence[Neighbour], Path, str], str]
 
 
-def write(path: Path, neighbours: Sequence[Neighbour]) -> None:
-    """Writes neighbours in the format of the path's suffix, one of FORMATS."""
-    text = FORMATS[path.suffix](neighbours, path.parent)
+def write(path: Path, neighbours: Sequence[Neighbour], title: str = "") -> None:
+    """Writes neighbours in the format of the path's suffix, one of FORMATS.
+
+    title: of a playlist; by default it names the queries.
+    """
+    text = FORMATS[path.suffix](neighbours, path.parent, title)
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-def _json_lines(neighbours: Sequence[Neighbour], folder: Path) -> str:
+def _json_lines(neighbours: Sequence[Neighbour], folder: Path, title: str) -> str:
     lines = [
         {
             "query": str(neighbour.query),
@@ -45,27 +50,31 @@ def _json_lines(neighbours: Sequence[Neighbour], folder: Path) -> str:
             "path": str(neighbour.path),
             "changed": neighbour.changed,
         }
+        | ({} if neighbour.similarity is None else {"similarity": round(neighbour.similarity, 6)})
         for neighbour in neighbours
     ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def _csv(neighbours: Sequence[Neighbour], folder: Path) -> str:
+def _csv(neighbours: Sequence[Neighbour], folder: Path, title: str) -> str:
     text = io.StringIO(newline="")
     rows = csv.writer(text)
-    rows.writerow(["query", "rank", "cosine", "path", "changed"])
+    weighted = any(neighbour.similarity is not None for neighbour in neighbours)
+    rows.writerow(["query", "rank", "cosine", "path", "changed", *["similarity"] * weighted])
     for neighbour in neighbours:
         query, path = (csv_cell(encodable(str(p))) for p in (neighbour.query, neighbour.path))
         changed = "changed" if neighbour.changed else ""
-        rows.writerow([query, neighbour.rank, f"{neighbour.cosine:.6f}", path, changed])
+        similarity = [f"{neighbour.similarity:.6f}"] if weighted else []
+        row = [query, neighbour.rank, f"{neighbour.cosine:.6f}", path, changed, *similarity]
+        rows.writerow(row)
     return text.getvalue()
 
 
-def _playlist(neighbours: Sequence[Neighbour], folder: Path) -> str:
+def _playlist(neighbours: Sequence[Neighbour], folder: Path, title: str) -> str:
     """Returns the playlist of the songs, in their order, each once."""
     queries = dict.fromkeys(neighbour.query.stem for neighbour in neighbours)
     songs = dict.fromkeys(neighbour.path for neighbour in neighbours)
-    label = f"Similar to {', '.join(queries)}"
+    label = title or f"Similar to {', '.join(queries)}"
     return playlists.to_text(label, [(path, UNKNOWN_SECONDS) for path in songs], folder)
 
 

@@ -1,47 +1,44 @@
-"""Mode `similar`: the songs of a library that are most similar to query songs, by embedding."""
+"""Mode `similar`: the songs of a library that are most similar to query songs.
+
+By the cosine of embeddings, or by several terms (`similarity`). Also a path of songs between two
+(`song_path`), and what two songs share (`comparison`).
+"""
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deepgenre import log, summary
 from deepgenre.audio.discover import Found, expand
-from deepgenre.errors import UserError, look_up
-from deepgenre.files import fingerprint, real_paths, stamp, updating
-from deepgenre.inference import embed, song_index, song_search, windows
-from deepgenre.inference.infer import infer_files
-from deepgenre.inference.song_index import Song, SongIndex
-from deepgenre.inference.song_search import Search
-from deepgenre.library import neighbours, playlists
+from deepgenre.errors import UserError
+from deepgenre.files import fingerprint, real_paths, updating, write_json_lines
+from deepgenre.inference import song_index, song_search
+from deepgenre.inference.song_index import Song
+from deepgenre.library import (
+    comparison,
+    indexed_songs,
+    neighbours,
+    playlists,
+    selection,
+    similar_options,
+    similarity,
+    song_path,
+)
+from deepgenre.library.indexed_songs import Indexed
 from deepgenre.library.neighbours import Neighbour
+from deepgenre.library.similar_options import Options
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
-from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
-NAME_BYTES = 120  # of the library's name in that of its index; file systems allow 255 in all
 # Songs from this cosine on are copies of the query: re-encodings, or the same audio with other
 # tags (cosine 1). BUILD_NOTES.md has the measurements: what it recognises, and what it does not.
 COPY_COSINE = 0.995
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Options of a search; `cli.flags` describes each."""
-
-    library: Sequence[str] = ()
-    index: Path | None = None
-    top_k: int = 10
-    output: Path | None = None
-    summary: Path | None = None
-    copies: bool = False
-    prune: bool = False
+Ranking = Callable[[Song], Iterator[tuple[float, float, int]]]  # similarity, cosine, row of a song
 
 
 @dataclasses.dataclass
@@ -57,176 +54,228 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     """Prints and writes the nearest songs of each query; returns 1 if a file failed, else 0.
 
     With a library, its songs are added to the index or updated first, and only they are searched.
+    With `path_to` a path of songs, with `explain` a comparison of two, is printed and written
+    instead.
     """
-    queries = _check(arguments, options)
+    queries = similar_options.check(arguments, options)
     with updating(options.output), summary.batch("similar", options.summary) as counts:
-        _search(weights, queries, options, counts)
+        if options.explain:
+            _explain(weights, queries, options, counts)
+        elif options.path_to:
+            _find_path(weights, queries, options, counts)
+        else:
+            _search(weights, queries, options, counts)
     return 1 if counts.failures else 0
 
 
+def _load(weights: Weights, options: Options, counts: Batch, names: Sequence[str] = ()) -> Indexed:
+    """Returns the index to search; its songs have the details of `names`."""
+    return indexed_songs.load(
+        weights, options.library, options.index, counts, prune=options.prune, names=names
+    )
+
+
 def _search(weights: Weights, queries: Found, options: Options, counts: Batch) -> None:
-    index_path = options.index or default_index(weights, options.library)
-    library = None
-    if options.library:
-        library = expand(options.library)
-        embed.update(weights, library, index_path, counts, prune=options.prune)
-    index, search = _load(weights, index_path, library.files if library else None)
-    vectors = _query_vectors(weights, queries, index, counts)
+    of_terms = options.weights
+    names = similarity.needed(of_terms)
+    indexed = _load(weights, options, counts, names)
+    songs = indexed_songs.query_songs(weights, queries, indexed, counts, names)
+    rank = _by_terms(indexed, of_terms) if of_terms else _by_cosine(indexed)
+    excluded = selection.excluded(options.exclude, [song.path for song in indexed.songs])
     left_out = _LeftOut()
     nearest = []
-    for path, vector in vectors.items():
-        song_index.check_width(index_path, index, vector)
-        songs = _neighbours(path, vector, index.songs, search, options, left_out)
-        nearest += itertools.islice(songs, options.top_k)
+    for path, song in songs.items():
+        found = _neighbours(path, rank(song), indexed.songs, excluded, options, left_out)
+        if options.artist_gap:
+            found = selection.spaced(found, _artist_of, options.artist_gap)
+        listed = [*itertools.islice(found, options.top_k)]
+        if options.artist_gap and len(listed) < options.top_k:
+            log.info("%s: only %d songs fit --artist_gap", escape_controls(path.name), len(listed))
+        nearest += [
+            dataclasses.replace(neighbour, rank=number)
+            for number, neighbour in enumerate(listed, 1)
+        ]
         print(escape_controls(path))
-        for neighbour in nearest:
-            if neighbour.query == path:
-                changed = "  (changed since it was indexed)" if neighbour.changed else ""
-                print(f"  {neighbour.cosine:.3f}  {escape_controls(neighbour.path)}{changed}")
+        for neighbour in listed:
+            print(_line(neighbour))
     _report(left_out)
+    _write(options, nearest, counts, left_out.unlistable)
+
+
+def _find_path(weights: Weights, queries: Found, options: Options, counts: Batch) -> None:
+    """Prints and writes songs from the query to another song in small steps, both included."""
+    of_terms = options.weights or similarity.DEFAULT
+    names = similarity.needed(of_terms)
+    indexed = _load(weights, options, counts, names)
+    both = expand([*map(str, queries.files), str(options.path_to)])
+    ends = indexed_songs.query_songs(weights, both, indexed, counts, names)
+    if len(ends) < 2:
+        return
+    excluded = selection.excluded(options.exclude, [song.path for song in indexed.songs])
+    given = {*real_paths(ends)}
+    reals = real_paths(song.path for song in indexed.songs)
+    pairs = zip(indexed.songs, reals, strict=True)
+    songs = [song for song, real in pairs if song.path not in excluded and real not in given]
+    left_out = _LeftOut()
+
+    def is_usable(song: Song) -> bool:
+        if song.fingerprint and fingerprint(song.path) is None:
+            left_out.gone.add(song.path)
+        elif reason := _unlistable(song.path, options):
+            left_out.unlistable[song.path] = reason
+        else:
+            return True
+        return False
+
+    if not all(is_usable(song) for song in ends.values()):
+        raise UserError(f"--output: {options.output} cannot contain both ends of the path")
+    copy_cosine = None if options.copies else COPY_COSINE
+    rules = song_path.Rules(options.top_k, options.artist_gap, copy_cosine)
+    path = song_path.find([*ends.values()], songs, of_terms, rules, is_usable)
+    listed = _along(path, options)
+    for neighbour in listed:
+        print(_line(neighbour))
+    _report(left_out)
+    first, last = (song.path.stem for song in ends.values())
+    _write(options, listed, counts, left_out.unlistable, f"From {first} to {last}")
+
+
+def _along(path: Sequence[Song], options: Options) -> list[Neighbour]:
+    """Returns the songs of a path, each with its similarity to the one before; 1 for the first."""
+    table, weights = similarity.table(path), options.weights or similarity.DEFAULT
+    cosines = [1.0, *np.sum(table.units[1:] * table.units[:-1], axis=1).tolist()]
+    steps = [1.0, *np.diagonal(similarity.similarities(table, table, weights), 1).tolist()]
+    return [
+        Neighbour(
+            path[0].path, rank, cosine, song.path, _has_changed(song),
+            step if options.similarity else None,
+        )
+        for rank, (song, cosine, step) in enumerate(zip(path, cosines, steps, strict=True), 1)
+    ]  # fmt: skip
+
+
+def _explain(weights: Weights, queries: Found, options: Options, counts: Batch) -> None:
+    """Prints and writes what the query and another song share, and what they do not."""
+    has_index = options.index or options.library
+    indexed = _load(weights, options, counts) if has_index else None
+    both = expand([*map(str, queries.files), str(options.explain)])
+    songs = indexed_songs.query_songs(weights, both, indexed, counts, comparison.NAMES)
+    if len(songs) < 2:
+        return
+    first, second = songs.values()
+    rank = _place(first, second, indexed) if indexed else None
+    found = comparison.compare(first, second, weights, options.weights, rank)
+    for line in comparison.to_lines(found):
+        print(escape_controls(line))
     if options.output:
-        neighbours.write(options.output, nearest)
+        write_json_lines(options.output, [comparison.to_json(found)])
         counts.results.append(options.output)
-    for path, reason in left_out.unlistable.items():
+
+
+def _place(first: Song, second: Song, indexed: Indexed) -> tuple[int, int]:
+    """Returns the rank of a song among those nearest to another by cosine, and their number."""
+    others = [song for song in indexed.songs if song.path != first.path]
+    table = similarity.table([second, first, *others])
+    cosines = table.units[2:] @ table.units[1]
+    own = float(table.units[0] @ table.units[1])
+    nearer = sum(
+        cosine > own + 1e-6 and song.path != second.path
+        for cosine, song in zip(cosines.tolist(), others, strict=True)
+    )
+    return nearer + 1, len(others)
+
+
+def _write(
+    options: Options,
+    found: Sequence[Neighbour],
+    counts: Batch,
+    unlistable: dict[Path, str],
+    title: str = "",
+) -> None:
+    if options.output:
+        neighbours.write(options.output, found, title)
+        counts.results.append(options.output)
+    for path, reason in unlistable.items():
         counts.add_failure(reason, path)
 
 
-def _check(arguments: Sequence[str], options: Options) -> Found:
-    """Returns the queries; raises UserError where an option is wrong."""
-    if options.top_k < 1:
-        raise UserError(f"--top_k: must be 1 or more, is {options.top_k}")
-    if options.prune and not options.library:
-        raise UserError("--prune: needs --library; it removes the songs that are not among those")
-    if options.output:
-        look_up(neighbours.FORMATS, options.output.suffix, "--output suffix")
-    queries = expand(arguments)
-    if not queries.files:
-        raise UserError("--query: give songs to find similar ones of")
-    return queries
+def _line(neighbour: Neighbour) -> str:
+    """Returns the line of a song: similarity, path, and whether its file changed."""
+    changed = "  (changed since it was indexed)" if neighbour.changed else ""
+    shown = neighbour.cosine if neighbour.similarity is None else neighbour.similarity
+    return f"  {shown:.3f}  {escape_controls(neighbour.path)}{changed}"
 
 
-def default_index(weights: Weights, library: Sequence[str]) -> Path:
-    """Returns the path of a library's index, which is not inside the library."""
-    if not library:
-        raise UserError("--library: give the songs to search, or an --index that contains them")
-    sources = [str(Path(argument).absolute()) for argument in library]
-    key = json.dumps([model_digest(weights), *sources])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    name = os.fsdecode(os.fsencode(Path(sources[0]).name)[:NAME_BYTES])
-    return Path("data/index") / f"{name}-{digest}.npz"
+def _artist_of(neighbour: Neighbour) -> str:
+    return selection.artist(neighbour.path)
 
 
-def _load(
-    weights: Weights, index_path: Path, library: Sequence[Path] | None
-) -> tuple[SongIndex, Search]:
-    """Returns an index, reduced to the songs of a library if one is given, and its search."""
-    version = stamp(index_path)
-    index = song_index.read_index(index_path)
-    song_index.check_model(index_path, index, model_digest(weights))
-    if library is not None:
-        part = _only(index, library)
-        if len(part.songs) < len(index.songs):
-            _check_songs(index_path, part)
-            return part, song_search.exact_search(part.matrix())
-    _check_songs(index_path, index)
-    vectors = index.matrix()
-    if len(vectors) <= song_search.EXACT_SONGS:
-        return index, song_search.exact_search(vectors)
-    if not index.cells:
-        index = dataclasses.replace(index, cells=song_search.find_cells(vectors))
-        _store(index_path, index, version)
-    assert index.cells
-    log.info(
-        "%s: %d songs, approximate search: %.1f %% of the %d nearest are found",
-        index_path, len(index.songs), 100 * index.cells.recall, song_search.RECALL_NEIGHBOURS,
-    )  # fmt: skip
-    return index, song_search.cell_search(vectors, index.cells)
+def _by_cosine(indexed: Indexed) -> Ranking:
+    search = indexed_songs.build_search(indexed)
+
+    def rank(query: Song) -> Iterator[tuple[float, float, int]]:
+        return ((cosine, cosine, row) for cosine, row in song_search.ranking(search, query.vector))
+
+    return rank
 
 
-def _only(index: SongIndex, library: Sequence[Path]) -> SongIndex:
-    requested = {*real_paths(library)}
-    reals = real_paths(song.path for song in index.songs)
-    songs = (song for song, real in zip(index.songs, reals, strict=True) if real in requested)
-    return SongIndex(index.model, tuple(songs))
+def _by_terms(indexed: Indexed, weights: dict[str, float]) -> Ranking:
+    table = similarity.table(indexed.songs)
 
+    def rank(query: Song) -> Iterator[tuple[float, float, int]]:
+        one = similarity.table([query])
+        of_songs = similarity.similarities(one, table, weights)[0]
+        cosines = table.units @ one.units[0]
+        order = np.argsort(-of_songs, kind="stable")
+        columns = (of_songs[order].tolist(), cosines[order].tolist(), order.tolist())
+        return zip(*columns, strict=True)
 
-def _check_songs(index_path: Path, index: SongIndex) -> None:
-    if not index.songs:
-        raise UserError(
-            f"{index_path}: contains no songs; see the errors above, or give songs with --library"
-        )
-
-
-def _store(index_path: Path, index: SongIndex, version: object) -> None:
-    """Adds the cells of the search to an index file, unless it cannot be written or has changed."""
-    try:
-        with updating(index_path):
-            if stamp(index_path) == version:
-                song_index.write_index(index_path, index)
-    except (UserError, OSError) as error:
-        log.info("the search is not stored and will be built again (%s)", error)
-
-
-def _query_vectors(
-    weights: Weights, inputs: Found, index: SongIndex, counts: Batch
-) -> dict[Path, np.ndarray]:
-    """Returns the embedding of each query that did not fail, in their order.
-
-    Embeddings of files that are unchanged since they were indexed come from the index.
-    """
-    queries = [path.absolute() for path in inputs.files]
-    reasons = {path.absolute(): reason for path, reason in inputs.failures.items()}
-    indexed = {str(song.path): song for song in index.songs}
-    vectors = {}
-    for path, real in zip(queries, real_paths(queries), strict=True):
-        song = indexed.get(str(path)) or indexed.get(real)
-        if song and song_index.unchanged([song]):
-            vectors[path] = song.vector
-    todo = [path for path in queries if path not in vectors]
-    for outputs in infer_files(weights, todo, embed=True, read=windows.reader(reasons)):
-        try:
-            vectors[outputs.path] = embed.song_vector(outputs)
-        except UserError as error:
-            log.warning("failed: %s", escape_controls(error))
-            counts.add_failure(str(error), outputs.path)
-    return {path: vectors[path] for path in queries if path in vectors}
+    return rank
 
 
 def _neighbours(
     query: Path,
-    vector: np.ndarray,
+    ranking: Iterator[tuple[float, float, int]],
     songs: Sequence[Song],
-    search: Search,
+    excluded: set[Path],
     options: Options,
     left_out: _LeftOut,
 ) -> Iterator[Neighbour]:
     """Yields the nearest songs, nearest first; adds to `left_out` those that are not listed.
 
     The query itself is left out, however its path is written, and so are its copies, unless asked
-    for, and songs whose files are gone.
+    for, songs that are excluded, and songs whose files are gone; those of shared songs never were
+    here.
     """
-    query_file, rank = os.path.realpath(query), 0
-    is_playlist = options.output is not None and options.output.suffix == playlists.SUFFIX
-    for cosine, row in song_search.ranking(search, vector):
+    query_file = os.path.realpath(query)
+    for value, cosine, row in ranking:
         song = songs[row]
-        found = fingerprint(song.path)
+        if song.path in excluded:
+            continue
         if os.path.realpath(song.path) == query_file:
             continue
-        if found is None:
+        if song.fingerprint and fingerprint(song.path) is None:
             left_out.gone.add(song.path)
         elif cosine >= COPY_COSINE and not options.copies:
             left_out.copies.setdefault(query, []).append(song.path)
-        elif is_playlist and (reason := _unlistable(song)):
+        elif reason := _unlistable(song.path, options):
             left_out.unlistable[song.path] = reason
         else:
-            rank += 1
-            yield Neighbour(query, rank, cosine, song.path, found != song.fingerprint)
+            weighted = value if options.similarity else None
+            yield Neighbour(query, 0, cosine, song.path, _has_changed(song), weighted)
 
 
-def _unlistable(song: Song) -> str:
-    """Returns why a playlist cannot contain the song; '' where it can."""
+def _has_changed(song: Song) -> bool:
+    """Returns whether the song's file changed since it was indexed."""
+    return bool(song.fingerprint) and not song_index.unchanged([song])
+
+
+def _unlistable(path: Path, options: Options) -> str:
+    """Returns why the playlist cannot contain the song; '' where it can, or none is written."""
+    if not options.output or options.output.suffix != playlists.SUFFIX:
+        return ""
     try:
-        playlists.check_listable(song.path)
+        playlists.check_listable(path)
     except UserError as error:
         log.warning("failed: %s", escape_controls(error))
         return str(error)

@@ -20,7 +20,7 @@ from deepgenre.library.tag_fields import APE_KEYS, SEPARATOR, Values, join, spli
 ID3V1_BYTES = 128
 ID3V1_COMMENT, ID3V1_GENRE = slice(97, 127), 127  # the comment's last two bytes may be the track
 NO_GENRE = 255
-INFO_IDS = {"genre": b"IGNR", "comment": b"ICMT"}
+INFO_IDS = {"genre": b"IGNR", "comment": b"ICMT", "artist": b"IART"}
 
 
 class Block(Protocol):

@@ -8,6 +8,7 @@
     tags       TXXX:DEEPGENRE_TAGS  DEEPGENRE_TAGS    ----:deepgenre:tags           DEEPGENRE_TAGS
     tempo      TBPM                 BPM               tmpo (a whole number)         BPM, ...
     key        TKEY                 INITIALKEY        ----:...:initialkey           INITIALKEY, ...
+    artist     TPE1                 ARTIST            ©ART                          Artist, Author
     gain, peak TXXX:REPLAYGAIN_TRACK_GAIN and ..._PEAK, the same names in all formats
     energy     TXXX:ENERGYLEVEL     ENERGYLEVEL       ----:com.apple.iTunes:ENERGYLEVEL, ...
 
@@ -27,6 +28,7 @@ SEPARATOR = "; "  # in texts that hold several values, on the terminal and in co
 LABEL_FIELDS = ("genre", "grouping", "mood", "comment", "tags")
 DESCRIPTOR_FIELDS = ("tempo", "key", "gain", "peak", "energy")  # see `descriptor_fields`
 FIELDS = (*LABEL_FIELDS, *DESCRIPTOR_FIELDS)
+ARTIST = "artist"  # is read only
 MP4_TEMPO = "tmpo"  # holds numbers, all other keys texts
 Keys = Mapping[str, tuple[str, ...]]  # by field: the key to write, then others that mean the same
 
@@ -41,6 +43,7 @@ ID3_KEYS: Keys = {
     "gain": ("TXXX:REPLAYGAIN_TRACK_GAIN",),
     "peak": ("TXXX:REPLAYGAIN_TRACK_PEAK",),
     "energy": ("TXXX:ENERGYLEVEL",),
+    "artist": ("TPE1",),
 }
 VORBIS_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -53,6 +56,7 @@ VORBIS_KEYS: Keys = {
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
     "energy": ("ENERGYLEVEL",),
+    "artist": ("ARTIST",),
 }
 MP4_KEYS: Keys = {
     "genre": ("\xa9gen",),
@@ -65,6 +69,7 @@ MP4_KEYS: Keys = {
     "gain": ("----:com.apple.iTunes:replaygain_track_gain",),
     "peak": ("----:com.apple.iTunes:replaygain_track_peak",),
     "energy": ("----:com.apple.iTunes:ENERGYLEVEL",),
+    "artist": ("\xa9ART",),
 }
 APE_KEYS: Keys = {
     "genre": ("Genre",),
@@ -77,6 +82,7 @@ APE_KEYS: Keys = {
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
     "energy": ("ENERGYLEVEL",),
+    "artist": ("Artist",),
 }
 ASF_KEYS: Keys = {
     "genre": ("WM/Genre",),
@@ -89,6 +95,7 @@ ASF_KEYS: Keys = {
     "gain": ("REPLAYGAIN_TRACK_GAIN",),
     "peak": ("REPLAYGAIN_TRACK_PEAK",),
     "energy": ("ENERGYLEVEL",),
+    "artist": ("Author",),
 }
 MATROSKA_KEYS: Keys = {
     "genre": ("GENRE",),
@@ -101,6 +108,7 @@ MATROSKA_KEYS: Keys = {
     "gain": ("REPLAYGAIN_GAIN",),
     "peak": ("REPLAYGAIN_PEAK",),
     "energy": ("ENERGYLEVEL",),
+    "artist": ("ARTIST",),
 }
 
 

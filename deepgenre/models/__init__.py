@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from deepgenre.errors import look_up, unknown_name
+from deepgenre.models import feature_groups, kernel_ridge
 from deepgenre.models.attention import SelfAttention
 from deepgenre.models.choi import FCN3, FCN4, FCN5, CompactCNN, FCNCompact, NarrowCNN
 from deepgenre.models.choi_features import CompactFeatures
@@ -49,6 +50,9 @@ class Network:
     # Sows intermediates/features, float32 (batch, features), which no parameter changes, and takes
     # them as input too: training computes them once, where the input of a clip does not change.
     fixed_features: bool = False
+    embedding_groups: tuple[
+        str, ...
+    ] = ()  # of `feature_groups`, where the embedding is made of them
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
@@ -236,6 +240,7 @@ MODELS: Mapping[str, Network] = {
         min_frames=8,
         input="3 s to 30 s: mel spectrograms; pretrain with config.pretrain_epochs",
         fixed_features=True,
+        embedding_groups=feature_groups.EMBEDDING,
     ),
     "kernel_ridge": Network(
         KernelRidge,
@@ -243,6 +248,7 @@ MODELS: Mapping[str, Network] = {
         min_frames=8,
         input="30 s: log-mel 128, a frame every 78 ms; set config.pretrain_epochs",
         solved=True,
+        embedding_groups=kernel_ridge.EMBEDDING,
     ),
     "dbn": Network(
         Dbn,

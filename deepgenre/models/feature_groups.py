@@ -6,7 +6,7 @@ mean and deviation of each feature.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -73,6 +73,15 @@ FEATURE_SETS = {
 def group_names(feature_set: str) -> tuple[str, ...]:
     """Returns the names of the groups of a set; UserError with the closest name if unknown."""
     return look_up(FEATURE_SETS, feature_set, "config.network.feature_set")
+
+
+def group_sizes(batch_stats: Mapping[str, jax.Array], names: Sequence[str]) -> dict[str, int]:
+    """Returns the number of features of the named groups that a network has, in their order.
+
+    batch_stats: its variables, see `standardised`.
+    """
+    means = {name: batch_stats.get(f"mean_of_{name}") for name in names}
+    return {name: mean.shape[-1] for name, mean in means.items() if mean is not None}
 
 
 def banks_of(feature_set: str) -> tuple[Bank, ...]:

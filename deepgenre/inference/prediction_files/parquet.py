@@ -33,7 +33,7 @@ def writing(
     path: Path, layout: Layout, old: Path | None = None, key: Key = lambda row: row.name
 ) -> Iterator[Write]:
     """Yields the function that adds a row to a new file, after the last of each key of `old`."""
-    arrow, parquet = _pyarrow()
+    arrow, parquet = load_pyarrow()
     schema = _schema(layout)
     pending: list[list[Any]] = []
 
@@ -62,7 +62,7 @@ def writing(
 
 def _kept_batches(path: Path, schema: Any, key: Key) -> Iterator[Any]:
     """Yields the last row of each key of a file, in batches."""
-    arrow, parquet = _pyarrow()
+    arrow, parquet = load_pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
@@ -90,7 +90,7 @@ def _row(row: dict[str, Any]) -> Row:
 
 
 def _schema(layout: Layout) -> Any:
-    arrow, _ = _pyarrow()
+    arrow, _ = load_pyarrow()
     integers = dict.fromkeys(("bytes", "mtime_ns"), arrow.int64())
     tags = [rows.prefixed(network, rows.TAGS) for network in layout.networks]
     described = TEXT_COLUMNS.intersection(layout.described)
@@ -101,12 +101,13 @@ def _schema(layout: Layout) -> Any:
     )
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def load_pyarrow(what: str = "--output", advice: str = "; or use .csv") -> tuple[Any, Any]:
+    """Returns pyarrow and pyarrow.parquet; raises UserError where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise UserError(
-            "--output: .parquet needs pyarrow, pip install 'deepgenre[parquet]'; or use .csv"
+            f"{what}: .parquet needs pyarrow, pip install 'deepgenre[parquet]'{advice}"
         ) from error
     return pyarrow, pyarrow.parquet
