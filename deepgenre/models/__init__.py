@@ -50,9 +50,8 @@ class Network:
     # Sows intermediates/features, float32 (batch, features), which no parameter changes, and takes
     # them as input too: training computes them once, where the input of a clip does not change.
     fixed_features: bool = False
-    embedding_groups: tuple[
-        str, ...
-    ] = ()  # of `feature_groups`, where the embedding is made of them
+    # Of `feature_groups`, in order, where the embedding consists of them.
+    embedding_groups: tuple[str, ...] = ()
 
 
 MUSICNN_INPUT = "3 s: kind 'musicnn', 96 bands, 16 kHz, n_fft 512, hop 256"
