@@ -16,6 +16,7 @@ ORDER = [
     "summary",
     "interrupt",
     "devices",
+    "processes",
     "audio",
     "models",
     "data",

@@ -25,7 +25,7 @@ class Mode:
 
 
 _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its workdir or config
-_PROCESSES = ("coordinator_address", "num_processes", "process_id")
+_PROCESSES = ("coordinator_address", "num_processes", "process_id", "heartbeat_seconds")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
 _EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
