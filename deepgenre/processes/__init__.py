@@ -31,9 +31,10 @@ def joined(given: Group, heartbeat_seconds: int) -> Iterator[None]:
 
     given: of the flags. heartbeat_seconds: silence after which a process counts as ended.
 
-    Raises UserError where flags contradict each other or the scheduler, the processes do not find
-    each other, or one of them ends while the block runs. A process that fails ends without waiting
-    for the others, which then end as well.
+    Raises UserError where flags contradict each other or the scheduler, or the processes do not
+    find each other. When another process ends while the block runs, this one ends with the line
+    `LOST` and exit code 1, or, from the C++ runtime, SIGABRT. A process that fails ends without
+    waiting for the others, which then end in this way.
     """
     group = schedulers.find(given, os.environ)
     if group is None:
@@ -52,9 +53,9 @@ def joined(given: Group, heartbeat_seconds: int) -> Iterator[None]:
         raise
     except BaseException as error:
         if is_of_others(error):
-            native_messages.drop_held()
-            atexit.register(_leave, 1, 0.0)
-            raise UserError(LOST) from error
+            native_messages.report()  # unless the runtime does so at this moment
+            _leave(1, 0.0)
+        native_messages.be_silent()
         stopped = isinstance(error, KeyboardInterrupt)
         atexit.register(_leave, interrupt.STOPPED if stopped else 1, GRACE_SECONDS)
         raise

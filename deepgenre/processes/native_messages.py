@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 
 HEAD = re.compile(rb"[IWEF]\d{4} [\d:.]+ +\d+ (\S+?):\d+\] ")  # of messages of the runtime
 OF_OTHERS = re.compile(rb"client\.h|coordination_service.*|preemption_.*|distributed_.*")
-DROP_HELD = b"deepgenre: drop what is held\n"
+# What this process asks of the script.
+REPORT = b"\0report\n"
+BE_SILENT = b"\0be silent\n"
 
 
 def filter_from_now(line: str) -> None:
@@ -34,34 +36,38 @@ def filter_from_now(line: str) -> None:
         sys.stderr = io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
 
 
-def drop_held() -> None:
-    """Drops the messages held so far and the line, as this process has reported the cause."""
-    os.write(2, DROP_HELD)
+def report() -> None:
+    """Prints the line, if it has not been printed, in place of the messages held so far."""
+    os.write(2, REPORT)
+
+
+def be_silent() -> None:
+    """Drops messages about other processes from now on, as this one has ended with an error."""
+    os.write(2, BE_SILENT)
 
 
 def filtered(lines: Iterable[bytes], line: bytes) -> Iterator[bytes]:
-    """Yields the lines without messages about other processes; `line` where they were fatal.
+    """Yields the lines without messages about other processes; `line` where one is fatal.
 
     Messages that are not fatal are held, and yielded at the end if none is: they may tell why.
     """
     held: list[bytes] = []
-    of_others = fatal = silent = False
+    of_others = reported = False
     for text in lines:
         if head := HEAD.match(text):
             of_others = bool(OF_OTHERS.fullmatch(head[1]))
-            if of_others and text.startswith(b"F"):
-                fatal = True
-                yield b"" if silent else line
-        if text == DROP_HELD:
-            silent, held = True, []
-        elif fatal:
-            continue
-        elif of_others and not text.startswith(b"["):
+        if text == REPORT or (head and of_others and text.startswith(b"F")):
+            if not reported:
+                yield line
+            reported = True
+        elif text == BE_SILENT:
+            reported = True
+        elif of_others and not text.startswith(b"["):  # with the lines that follow it
             held.append(text)
         else:
             of_others = False
             yield text
-    if not fatal and not silent:
+    if not reported:
         yield from held
 
 
