@@ -15,6 +15,7 @@ ORDER = [
     "log",
     "summary",
     "interrupt",
+    "executors",
     "devices",
     "processes",
     "audio",

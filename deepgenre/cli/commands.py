@@ -28,7 +28,8 @@ def prepare(files: Sequence[str]) -> int:
     from deepgenre.data import prepare
 
     config.check(values.config())
-    return prepare.run(values.config(), values.data_dir(values.config()), values.summary())
+    data_dir = values.data_dir(values.config())
+    return prepare.run(values.config(), data_dir, values.summary(), cluster=flags.CLUSTER.value)
 
 
 def download(files: Sequence[str]) -> int:

@@ -244,6 +244,9 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Index of this process, fr
 HEARTBEAT_SECONDS = flags.DEFINE_integer(
     "heartbeat_seconds", 60, "Silence after which another process counts as ended"
 )
+CLUSTER = flags.DEFINE_string(
+    "cluster", "", "Scheduler of a running cluster of Dask that does the work: dask://HOST:PORT"
+)
 SUMMARY = _define_path(
     "summary",
     "File to write (.json): counts, hours of audio, rate, failures by kind, results",

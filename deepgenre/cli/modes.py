@@ -231,7 +231,7 @@ MODES: Mapping[str, Mode] = {
     "prepare": Mode(
         commands.prepare,
         "Turns the clips of a dataset into stored spectrograms, once.",
-        ("config", "data_dir", "summary"),
+        ("config", "data_dir", "cluster", "summary"),
         (
             "prepare --config=mtat --data_dir=FOLDER",
             "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",

@@ -46,13 +46,15 @@ def joined(given: Group, heartbeat_seconds: int) -> Iterator[None]:
             f"{heartbeat_seconds}"
         )
     native_messages.filter_from_now(f"deepgenre: {LOST}")
+    started = False
     try:
         _join(group, heartbeat_seconds)
+        started = True
         yield
     except InterruptedRunError:  # all stop at the same step
         raise
     except BaseException as error:
-        if is_of_others(error):
+        if started and is_of_others(error):
             native_messages.report()  # unless the runtime does so at this moment
             _leave(1, 0.0)
         native_messages.be_silent()
