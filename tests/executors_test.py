@@ -7,14 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 
 from deepgenre import executors
 from deepgenre.data import prepare
 from deepgenre.errors import UserError
+from deepgenre.inference import on_cluster, song_index
 from deepgenre.processes.local import free_port
 
 CLIPS = 32
@@ -116,6 +119,36 @@ def test_a_store_is_the_same_when_a_worker_is_killed(cluster, music, tmp_path, m
     assert "cluster: 2 workers" in messages or "cluster: 1 workers" in messages
     assert content(tmp_path / "there") == content(tmp_path / "here")
     assert len(list((tmp_path / "here").rglob("*.jsonl"))) > 10  # shards, and the index
+
+
+def test_rows_and_embeddings_are_the_same_in_order(cluster, trained, music, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_cluster, "FILES_PER_SHARD", 5)
+    monkeypatch.chdir(music)
+    songs = [f"{pitch}/{n:03d}.wav" for n in range(4) for pitch in tiny.PITCHES_HZ]
+    (tmp_path / "list.txt").write_text("/nowhere/missing.wav\n")
+    inputs = ["low/bad.wav", tmp_path / "list.txt", *songs]
+    for name, more in {"here": [], "there": [f"--cluster={cluster.address}"]}.items():
+        for mode, suffix in (("predict", "csv"), ("embed", "npz")):
+            output = f"--output={tmp_path / name}.{suffix}"
+            arguments = (mode, *inputs, f"--weights={trained}", output, *more)
+            assert tiny.call(monkeypatch, *arguments) == 1
+    here, there = ((tmp_path / f"{name}.csv").read_text() for name in ("here", "there"))
+    assert there == here
+    assert len(there.splitlines()) == 1 + len(inputs)
+    one, other = (song_index.read_index(tmp_path / f"{name}.npz") for name in ("here", "there"))
+    assert [song.path for song in one.songs] == [song.path for song in other.songs]
+    for a, b in zip(one.songs, other.songs, strict=True):
+        np.testing.assert_allclose(a.vector, b.vector, rtol=1e-4, atol=1e-6)  # other batches
+
+
+def test_results_come_in_the_order_of_tasks(monkeypatch):
+    def slower_first(number: int) -> int:
+        time.sleep(0.02 * (3 - number % 3))
+        return number
+
+    monkeypatch.setattr(on_cluster, "SHARDS_AHEAD", 3)
+    with ThreadPoolExecutor(3) as pool:
+        assert [*on_cluster.in_order(pool, slower_first, ([n] for n in range(10)))] == [*range(10)]
 
 
 def test_what_a_cluster_lacks_is_named(cluster, tmp_path):

@@ -112,12 +112,15 @@ def predict(files: Sequence[str]) -> int:
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    networks = {
-        name: loading.load_tagger(*sources)
-        for name, sources in values.weights_side_by_side().items()
-    }
+    by_name = values.weights_side_by_side()
+    networks = {name: loading.load_tagger(*sources) for name, sources in by_name.items()}
     options = values.predict_options(predict.Options().choice)
-    return predict.run_side_by_side(networks, expand(files), options)
+    elsewhere = None
+    if flags.CLUSTER.value:
+        from deepgenre.inference import on_cluster
+
+        elsewhere = on_cluster.predictor(flags.CLUSTER.value, by_name)
+    return predict.run_side_by_side(networks, expand(files), options, elsewhere)
 
 
 def embed(files: Sequence[str]) -> int:
@@ -126,10 +129,17 @@ def embed(files: Sequence[str]) -> int:
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
-    weights = loading.load(*values.weights())
+    sources = values.weights()
+    weights = loading.load(*sources)
+    elsewhere = None
+    if flags.CLUSTER.value:
+        from deepgenre.inference import on_cluster
+
+        elsewhere = on_cluster.embedder(flags.CLUSTER.value, sources)
     return embed.run(
-        weights, expand(files), values.output(), values.summary(), prune=flags.PRUNE.value
-    )
+        weights, expand(files), values.output(), values.summary(),
+        prune=flags.PRUNE.value, embed=elsewhere,
+    )  # fmt: skip
 
 
 def similar(files: Sequence[str]) -> int:

@@ -38,7 +38,7 @@ MODES: Mapping[str, Mode] = {
         "Predicts genres or tags of audio files of any length.",
         (
             *("files", "output", "resume", "describe", "taggram"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "cluster", "summary"),
         ),
         (
             "predict song.mp3",
@@ -120,7 +120,7 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         commands.embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", *_WEIGHTS, "summary"),
+        ("files", "output", "prune", *_WEIGHTS, "cluster", "summary"),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
         files=True,
     ),

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,15 @@ from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint, real_paths, updating
 from deepgenre.inference import song_index, windows
-from deepgenre.inference.infer import FileOutputs, infer_files
+from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files
 from deepgenre.inference.song_index import Song, SongIndex
-from deepgenre.inference.windows import Reader
 from deepgenre.interrupt import stop_requests
 from deepgenre.summary import Batch
 from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
+Embedded = tuple[Path, float, np.ndarray | str]  # file, its seconds, its vector or an error
+EmbedFiles = Callable[[Weights, Sequence[Path], Mapping[Path, str]], Generator[Embedded]]
 SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
 
 
@@ -30,6 +31,7 @@ def run(
     summary_path: Path | None = None,
     *,
     prune: bool,
+    embed: EmbedFiles | None = None,
 ) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
@@ -40,26 +42,38 @@ def run(
     if not inputs.files:
         raise UserError("--files: give files, folders, globs or a list.txt to process")
     with summary.batch("embed", summary_path) as counts:
-        update(weights, inputs, output, counts, prune=prune)
+        update(weights, inputs, output, counts, prune=prune, embed=embed)
     return 1 if counts.failures else 0
 
 
 def update(
-    weights: Weights, inputs: Found, index_path: Path, counts: Batch, *, prune: bool = False
+    weights: Weights,
+    inputs: Found,
+    index_path: Path,
+    counts: Batch,
+    *,
+    prune: bool = False,
+    embed: EmbedFiles | None = None,
 ) -> None:
     """Adds files to an index or updates them, and counts them.
 
     Files that it contains and that are unchanged are not processed again, whichever path leads to
     them. Other songs of the index are kept, with `prune` removed. The index is saved every
     SAVE_EVERY_SECONDS, and when the run is asked to stop. Raises UserError where another process
-    is updating it.
+    is updating it. embed: in place of `embed_files`, elsewhere.
     """
     with updating(index_path):
-        _update(weights, inputs, index_path, counts, prune=prune)
+        _update(weights, inputs, index_path, counts, embed or embed_files, prune=prune)
 
 
 def _update(
-    weights: Weights, inputs: Found, index_path: Path, counts: Batch, *, prune: bool
+    weights: Weights,
+    inputs: Found,
+    index_path: Path,
+    counts: Batch,
+    embed: EmbedFiles,
+    *,
+    prune: bool,
 ) -> None:
     model = model_digest(weights)
     old = song_index.read_index(index_path) if index_path.exists() else SongIndex(model, ())
@@ -93,8 +107,9 @@ def _update(
         song_index.check_width(index_path, old, song.vector)
         added[todo[song.path]] = song
 
-    steps = _embed_files(weights, [*todo], windows.reader(reasons), add, counts)
-    with stop_requests() as stop_requested, contextlib.closing(steps):
+    embedded = embed(weights, [*todo], reasons)
+    steps = _add_songs(embedded, [*todo], add, counts)
+    with stop_requests() as stop_requested, contextlib.closing(embedded):
         _save_periodically(steps, save, stop_requested)
     counts.results.append(index_path)
     if counts.processed < len(todo):
@@ -104,26 +119,41 @@ def _update(
         )
 
 
-def _embed_files(
+def embed_files(
     weights: Weights,
-    todo: Sequence[Path],
-    read: Reader,
+    files: Sequence[Path],
+    failures: Mapping[Path, str],
+    infer_batch: InferBatch | None = None,
+) -> Generator[Embedded]:
+    """Yields the embedding of each file, in their order, or the error why it has none.
+
+    failures: by path, why a file cannot be used, where that is known already.
+    infer_batch: of `compile_infer_batch`, to reuse it between calls.
+    """
+    read = windows.reader(failures)
+    for outputs in infer_files(weights, files, embed=True, infer_batch=infer_batch, read=read):
+        try:
+            yield outputs.path, outputs.seconds, song_vector(outputs)
+        except UserError as error:
+            yield outputs.path, outputs.seconds, str(error)
+
+
+def _add_songs(
+    embedded: Iterator[Embedded],
+    files: Sequence[Path],
     add: Callable[[Song], None],
     counts: Batch,
-) -> Generator[None]:
+) -> Iterator[None]:
     """Adds the song of each file, or counts its failure; yields after each."""
-    fingerprints = {path: fingerprint(path) for path in todo}
-    with log.progress(None, total=len(todo), unit="song", title="embed") as bar:
-        for outputs in infer_files(weights, todo, embed=True, read=read):
-            bar.update()
-            try:
-                vector = song_vector(outputs)
-            except UserError as error:
-                counts.failed(str(error), outputs.path)
+    fingerprints = {path: fingerprint(path) for path in files}
+    with log.progress(embedded, total=len(files), unit="song", title="embed") as bar:
+        for path, seconds, found in bar:
+            if isinstance(found, str):
+                counts.failed(found, path)
             else:
-                counts.succeeded(outputs.seconds)
+                counts.succeeded(seconds)
                 # A file that was created during the run is processed again by the next one.
-                add(Song(outputs.path, fingerprints[outputs.path] or (0, 0), vector))
+                add(Song(path, fingerprints[path] or (0, 0), found))
             yield
 
 
