@@ -98,6 +98,7 @@ def cluster(address: str, places: Sequence[Path]) -> Iterator[concurrent.futures
         raise UserError(f"--cluster: must be {SCHEME}HOST:PORT of a scheduler, is {address!r}")
     try:
         import distributed
+        from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise UserError("--cluster: needs Dask; pip install 'deepgenre[dask]'") from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised as well
@@ -112,7 +113,7 @@ def cluster(address: str, places: Sequence[Path]) -> Iterator[concurrent.futures
         pool = client.get_executor(pure=False)
         try:
             yield pool
-        except (distributed.scheduler.KilledWorker, concurrent.futures.CancelledError) as error:
+        except (KilledWorker, concurrent.futures.CancelledError) as error:
             raise UserError(
                 f"--cluster: a task has ended several workers of {address}, or its scheduler is "
                 f"gone ({_one_line(error)}); what is finished is kept, the same command continues"
