@@ -149,8 +149,7 @@ def _loaded(
     source: Source, digest: str, window_seconds: float, hop_seconds: float
 ) -> tuple[Weights, InferBatch]:
     """Returns weights, and what scores windows with them, once per worker."""
-    weights = loading.load(*source)
+    weights = with_windows(loading.load(*source), window_seconds, hop_seconds)
     if model_digest(weights) != digest:
         raise UserError(f"--cluster: workers find other weights at {source[0]}; copy them there")
-    weights = with_windows(weights, window_seconds, hop_seconds)
     return weights, compile_infer_batch(weights)
