@@ -2,6 +2,8 @@
 # ./launch.sh            installs deepgenre into .venv, then runs the demo on synthetic music
 # ./launch.sh test       runs the tests
 # ./launch.sh ARGS...    deepgenre ARGS...
+# ./launch.sh --processes=N train ARGS...
+#                        N processes of this machine that train together
 #
 # DEEPGENRE_LOCKED=1 installs the exact versions of .ci/versions-PYTHON.txt, where it has any.
 set -euo pipefail
@@ -60,6 +62,8 @@ if [ $# -eq 0 ]; then
 elif [ "$1" = test ]; then
     cd "$here"
     exec "$python" -m pytest --numprocesses auto --dist loadfile "${@:2}"
+elif [[ "$1" = --processes=* ]]; then
+    exec "$python" -m deepgenre.processes.local "$@"
 else
     exec "$python" -m deepgenre.main "$@"
 fi

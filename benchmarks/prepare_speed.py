@@ -30,7 +30,7 @@ import soundfile
 from absl import app, flags
 from threadpoolctl import threadpool_limits
 
-from deepgenre import log
+from deepgenre import executors, log
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.discover import expand
@@ -116,7 +116,7 @@ def pool_seconds(paths: Sequence[Path], num_processes: int) -> dict[str, float]:
     size = -(-len(clips) // (4 * num_processes))  # four shards per process, to balance the load
     shards = [clips[start : start + size] for start in range(0, len(clips), size)]
     seconds = {}
-    with tempfile.TemporaryDirectory() as folder, prepare.executor(num_processes, 2) as pool:
+    with tempfile.TemporaryDirectory() as folder, executors.local(num_processes, 2) as pool:
         for name in ("first", "second"):
             store, start = Path(folder) / name, time.perf_counter()
             futures = [

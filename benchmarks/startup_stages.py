@@ -32,7 +32,7 @@ def predict(song: Path) -> Iterator[Stage]:
 
     assert predict  # imported because the mode imports it
     yield "imports", time.time()
-    devices.set_up(None, 1, 0)
+    devices.set_up()
     jax.devices()
     yield "backend", time.time()
     weights = loading.load(flags.SHIPPED)
@@ -63,7 +63,7 @@ def train(arguments: list[str]) -> Iterator[Stage]:
     yield "imports", time.time()
     main.parse_flags(["startup_stages", *arguments])
     config = values.config()
-    devices.set_up(None, 1, 0)
+    devices.set_up()
     jax.devices()
     yield "config and backend", time.time()
     planned = plan.make_plan(config, prepare.prepare(config, values.data_dir(config)))

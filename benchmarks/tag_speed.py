@@ -238,7 +238,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures, prints and writes --output."""
     del argv
     log.quieten_libraries()
-    devices.set_up(None, 1, 0)
+    devices.set_up()
     try:
         files = expand(_FILES.value).files[: _NUM_SONGS.value]
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Devices and processes: set-up, and how a batch is divided among them."""
+"""Devices: set-up, and how a batch is divided among them and among processes."""
 
 import importlib.util
 import os
@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from deepgenre import interrupt
 from deepgenre.errors import UserError
 
 PyTree = TypeVar("PyTree")
@@ -21,18 +20,8 @@ COUNT_GPUS = "import jax; print(jax.local_device_count() if jax.default_backend(
 AXIS = "devices"  # name of the mapped axis over which gradients and batch norm are averaged
 
 
-def set_up(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
-    """Joins the other processes, if any, and turns the persistent compile cache on.
-
-    Raises UserError where the flags of several processes contradict each other.
-    """
-    if num_processes < 1:
-        raise UserError(f"--num_processes: must be 1 or more, is {num_processes}")
-    if num_processes > 1 or process_id:
-        _check_flags(coordinator_address, num_processes, process_id)
-        jax.distributed.initialize(coordinator_address, num_processes, process_id)
-        interrupt.leave_termination_to_jax()
-        wait_for_all("started")  # the first barrier times out after 30 s
+def set_up() -> None:
+    """Turns the persistent compile cache on."""
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
@@ -41,17 +30,6 @@ def compile_cache() -> Path:
     """Returns the folder of compiled code that later runs reuse."""
     default = Path.home() / ".cache" / "deepgenre" / "compiled"
     return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
-
-
-def _check_flags(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
-    _, _, port = (coordinator_address or "").rpartition(":")
-    if not port.isdigit():
-        raise UserError(
-            f"--coordinator_address: {num_processes} processes need host:port of process 0, not "
-            f"{coordinator_address!r}"
-        )
-    if not 0 <= process_id < num_processes:
-        raise UserError(f"--process_id: must be 0 to {num_processes - 1}, is {process_id}")
 
 
 def check_batch_size(batch_size: int, batch_shares: int = 0) -> None:
@@ -131,3 +109,19 @@ def wait_for_all(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def gather_rows(rows: np.ndarray, total: int) -> np.ndarray:
+    """Returns the rows of all processes, (total, ...), in all of them.
+
+    rows: of n processes, each has every n-th row from its index on.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return rows
+    from jax.experimental import multihost_utils
+
+    missing = -(-total // count) - len(rows)  # 1 in the last processes, if count divides not
+    padded = np.pad(rows, ((0, missing), *[(0, 0)] * (rows.ndim - 1)))
+    gathered = np.asarray(multihost_utils.process_allgather(padded))
+    return gathered.swapaxes(0, 1).reshape(-1, *rows.shape[1:])[:total]

@@ -18,7 +18,7 @@ from absl import app
 
 from deepgenre import log
 from deepgenre.cli import arguments, flags
-from deepgenre.cli.modes import MODES
+from deepgenre.cli.modes import MODES, Mode
 from deepgenre.errors import InterruptedRunError, UserError, look_up
 
 
@@ -32,12 +32,12 @@ def main(argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        devices.set_up(flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value)
+        devices.set_up()
         mode = look_up(MODES, flags.MODE.value or "", "--mode")
         # Notes of decoders; in other modes, those of libraries for a device or network matter.
         hidden = mode.is_batch and not flags.VERBOSE.value
         notes = log.without_library_notes() if hidden else contextlib.nullcontext()
-        with notes, log.without_background_tracebacks():
+        with notes, log.without_background_tracebacks(), _processes(mode):
             return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
         return arguments.fail(str(stop), code=stop.code)
@@ -52,6 +52,18 @@ def main(argv: Sequence[str]) -> int:
         if error.filename is None and error.errno != errno.ENOSPC:  # not about a user's file
             raise
         return arguments.fail(f"{error.filename or 'a file of this run'}: {error.strerror}")
+
+
+def _processes(mode: Mode) -> contextlib.AbstractContextManager[None]:
+    """Returns the block in which a mode that can train with other processes joins them."""
+    if "num_processes" not in mode.flags:
+        return contextlib.nullcontext()
+    from deepgenre import processes
+
+    given = processes.Group(
+        flags.COORDINATOR.value, flags.NUM_PROCESSES.value, flags.PROCESS_ID.value
+    )
+    return processes.joined(given, flags.HEARTBEAT_SECONDS.value)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

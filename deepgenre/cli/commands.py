@@ -28,7 +28,8 @@ def prepare(files: Sequence[str]) -> int:
     from deepgenre.data import prepare
 
     config.check(values.config())
-    return prepare.run(values.config(), values.data_dir(values.config()), values.summary())
+    data_dir = values.data_dir(values.config())
+    return prepare.run(values.config(), data_dir, values.summary(), cluster=flags.CLUSTER.value)
 
 
 def download(files: Sequence[str]) -> int:
@@ -111,12 +112,15 @@ def predict(files: Sequence[str]) -> int:
     from deepgenre.inference import predict
     from deepgenre.weights import loading
 
-    networks = {
-        name: loading.load_tagger(*sources)
-        for name, sources in values.weights_side_by_side().items()
-    }
+    by_name = values.weights_side_by_side()
+    networks = {name: loading.load_tagger(*sources) for name, sources in by_name.items()}
     options = values.predict_options(predict.Options().choice)
-    return predict.run_side_by_side(networks, expand(files), options)
+    elsewhere = None
+    if flags.CLUSTER.value:
+        from deepgenre.inference import on_cluster
+
+        elsewhere = on_cluster.predictor(flags.CLUSTER.value, by_name)
+    return predict.run_side_by_side(networks, expand(files), options, elsewhere)
 
 
 def embed(files: Sequence[str]) -> int:
@@ -125,6 +129,8 @@ def embed(files: Sequence[str]) -> int:
     from deepgenre.inference import embed
     from deepgenre.weights import loading
 
+    sources = values.weights()
+    weights = loading.load(*sources)
     options = embed.Options(
         output=values.output(),
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
@@ -133,7 +139,12 @@ def embed(files: Sequence[str]) -> int:
         summary=values.summary(),
         prune=flags.PRUNE.value,
     )
-    return embed.run(loading.load(*values.weights()), expand(files), options)
+    if not flags.CLUSTER.value:
+        return embed.run(weights, expand(files), options)
+    from deepgenre.inference import on_cluster
+
+    elsewhere = on_cluster.embedder(flags.CLUSTER.value, sources)
+    return embed.run(weights, expand(files), options, elsewhere)
 
 
 def similar(files: Sequence[str]) -> int:

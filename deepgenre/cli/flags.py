@@ -264,8 +264,18 @@ MIRROR = flags.DEFINE_string(
     "mirror", "", "Address of a folder that has the dataset's files, instead of the published ones"
 )
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
-PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Number of processes that train together; of Slurm and Open MPI found by itself",
+)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Index of this process, from 0; likewise")
+HEARTBEAT_SECONDS = flags.DEFINE_integer(
+    "heartbeat_seconds", 60, "Silence after which another process counts as ended"
+)
+CLUSTER = flags.DEFINE_string(
+    "cluster", "", "Scheduler of a running cluster of Dask that does the work: dask://HOST:PORT"
+)
 HOST = flags.DEFINE_string(
     "host",
     "127.0.0.1",

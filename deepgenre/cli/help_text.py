@@ -21,6 +21,7 @@ METAVARS = {
     "weights": "NAME",
     "eval_split": "PART",
     "source": "NAME",
+    "cluster": "dask://HOST:PORT",
     "coordinator_address": "HOST:PORT",
     "target": "CLASS",
     "method": "NAME",

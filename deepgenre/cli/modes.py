@@ -25,7 +25,7 @@ class Mode:
 
 
 _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its workdir or config
-_PROCESSES = ("coordinator_address", "num_processes", "process_id")
+_PROCESSES = ("coordinator_address", "num_processes", "process_id", "heartbeat_seconds")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
 _EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
@@ -38,7 +38,7 @@ MODES: Mapping[str, Mode] = {
         "Predicts genres or tags of audio files of any length.",
         (
             *("files", "output", "resume", "describe", "taggram"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "cluster", "summary"),
         ),
         (
             "predict song.mp3",
@@ -141,7 +141,7 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         commands.embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", "describe", "index", "paths", *_WEIGHTS, "summary"),
+        ("files", "output", "prune", "describe", "index", "paths", *_WEIGHTS, "cluster", "summary"),
         (
             "embed songs/ --output=songs.npz",
             "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz",
@@ -269,7 +269,7 @@ MODES: Mapping[str, Mode] = {
     "prepare": Mode(
         commands.prepare,
         "Turns the clips of a dataset into stored spectrograms, once.",
-        ("config", "data_dir", "summary"),
+        ("config", "data_dir", "cluster", "summary"),
         (
             "prepare --config=mtat --data_dir=FOLDER",
             "prepare --config=gtzan --data_dir=FOLDER --config.prepare_workers=4",

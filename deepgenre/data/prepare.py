@@ -5,25 +5,20 @@ shards. Clips that cannot be read are reported and skipped; an interruption leav
 from which a rerun resumes. One process at a time changes a store.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-import multiprocessing
 import os
 import queue
 import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from deepgenre import log, summary
+from deepgenre import executors, log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
@@ -35,8 +30,8 @@ from deepgenre.data.settings import DataSettings
 from deepgenre.data.shards import Measured
 from deepgenre.data.store import Contents, Row
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import file_mode, updating
-from deepgenre.interrupt import STOPPED, end_with_parent, stop_requests, unseen_by_children
+from deepgenre.files import file_mode, remove_abandoned, updating
+from deepgenre.interrupt import STOPPED, stop_requests
 
 CLIPS_PER_SHARD = 64  # SIGKILL loses at most one shard per worker
 MOST_TRIED = 20  # missing files that are reported one by one
@@ -56,10 +51,13 @@ class Prepared:
     seconds: float  # length of the clips that it did not contain
 
 
-def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Prepared:
+def prepare(
+    config: DataSettings, data_dir: Path, *, verify: bool = False, cluster: str = ""
+) -> Prepared:
     """Prepares the clips that the store lacks, logs failures, and returns the prepared dataset.
 
     verify: all records of the store are compared with their checksums, not only sizes and rows.
+    cluster: that prepares them, of `executors.cluster`; '': processes of this machine.
 
     Raises:
       UserError: the dataset cannot be read, no clip could be prepared, or another process is
@@ -85,7 +83,9 @@ def prepare(config: DataSettings, data_dir: Path, *, verify: bool = False) -> Pr
             absent = _absent(missing)
             lost = {clip.key for clip in absent}
             tried = [clip for clip in missing if clip.key not in lost]
-            failures += _prepare_missing(tried, folder, frontend, scale, config.prepare_workers)
+            work = _Work(folder, frontend, scale, config.prepare_workers, cluster)
+            failures += _prepare_missing(tried, work)
+            remove_abandoned(folder / "shards")  # of workers that died
             rows = _rows(dataset, store.read_contents(folder))
             if rows:
                 store.write_index(folder, rows)
@@ -123,7 +123,7 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
     compose = dataset_kind(config.dataset).compose
     if compose is None:
         return
-    with executor(config.prepare_workers, num_tasks=2) as pool:
+    with executors.local(config.prepare_workers, num_tasks=2) as pool:
         compose(
             data_dir,
             executor=pool,
@@ -133,12 +133,17 @@ def _compose(config: DataSettings, data_dir: Path) -> None:
         )
 
 
-def run(config: DataSettings, data_dir: Path, summary_path: Path | None = None) -> int:
-    """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared."""
+def run(
+    config: DataSettings, data_dir: Path, summary_path: Path | None = None, *, cluster: str = ""
+) -> int:
+    """Prepares the dataset; returns the exit code: 1 if a clip could not be prepared.
+
+    cluster: see `prepare`.
+    """
     if source := dataset_kind(config.dataset).source:
         log.info("source: %s", source)
     with summary.batch("prepare", summary_path, unit="clip") as counts:
-        prepared = prepare(config, data_dir, verify=True)
+        prepared = prepare(config, data_dir, verify=True, cluster=cluster)
         dataset = prepared.dataset
         log.info("classes: %s", class_counts.counts_line(prepared.rows))
         for warning in class_counts.name_warnings({n for row in prepared.rows for n in row.labels}):
@@ -209,11 +214,33 @@ def _current(clip: Clip, contents: Contents) -> Measured | None:
     return next((row for row in reversed(rows) if is_current(clip, row)), None)
 
 
-def _prepare_missing(
-    missing: Sequence[Clip], folder: Path, frontend: FrontEnd, scale: str, num_workers: int
-) -> list[str]:
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """How clips are prepared, and where."""
+
+    folder: Path
+    frontend: FrontEnd
+    scale: str
+    num_workers: int
+    cluster: str
+
+    def executor(
+        self, tasks: Sequence[Sequence[Clip]]
+    ) -> contextlib.AbstractContextManager[Executor]:
+        """Returns the executor of the tasks."""
+        if not self.cluster:
+            return executors.local(self.num_workers, len(tasks))
+        places = [self.folder, next((c.path for t in tasks for c in t if c.path.exists()), Path())]
+        return executors.cluster(self.cluster, places)
+
+
+def _prepare_missing(missing: Sequence[Clip], work: _Work) -> list[str]:
     if not missing:
         return []
+    folder = work.folder
+    if work.cluster:  # workers have other current folders
+        folder = folder.absolute()
+        missing = [dataclasses.replace(clip, path=clip.path.absolute()) for clip in missing]
     tasks = [
         missing[start : start + CLIPS_PER_SHARD]
         for start in range(0, len(missing), CLIPS_PER_SHARD)
@@ -221,14 +248,14 @@ def _prepare_missing(
     failures: list[str] = []
     finished: queue.SimpleQueue[Future[list[str]]] = queue.SimpleQueue()
     with (
-        executor(num_workers, len(tasks)) as pool,
+        work.executor(tasks) as pool,
         log.progress(None, total=len(missing), unit="clip", title="prepare") as bar,
         stop_requests() as stop_requested,
     ):
         try:
             num_clips = {}
             for clips in tasks:
-                future = pool.submit(prepare_shard, folder, clips, frontend, scale)
+                future = pool.submit(prepare_shard, folder, clips, work.frontend, work.scale)
                 num_clips[future] = len(clips)
                 future.add_done_callback(finished.put)
             while num_clips:
@@ -262,7 +289,7 @@ def prepare_shard(
     """
     prepared, failures = [], []
     for clip in clips:
-        if _stopping.is_set():
+        if executors.stopping():
             break
         try:
             levels = clip_levels(clip, frontend, scale)
@@ -273,60 +300,6 @@ def prepare_shard(
         identity = repr([(entry.key, entry.source_mtime_ns) for entry, _ in prepared])
         shards.write(folder, hashlib.sha256(identity.encode()).hexdigest()[:16], prepared)
     return failures
-
-
-class _StopEvent(Protocol):
-    """An event of threads or of processes."""
-
-    def is_set(self) -> bool: ...
-
-    def set(self) -> None: ...
-
-
-_stopping: _StopEvent = threading.Event()  # of the pool in which this process is, see `executor`
-
-
-@contextlib.contextmanager
-def executor(num_workers: int, num_tasks: int) -> Iterator[concurrent.futures.Executor]:
-    """Yields a pool of processes, or of one thread if one process is enough.
-
-    num_workers: -1 means one per core. Workers are spawned, not forked: JAX is multithreaded.
-    """
-    num_processes = min(os.cpu_count() or 1, num_tasks) if num_workers < 0 else num_workers
-    if num_processes <= 1 or num_tasks <= 1:
-        stopping = threading.Event()
-        _set_stop_event(stopping)
-        pool = concurrent.futures.ThreadPoolExecutor(1)
-    else:
-        context = multiprocessing.get_context("spawn")
-        stopping = context.Event()
-        pool = _ProcessPool(num_processes, context, _start_worker, (stopping,))
-    with pool:
-        try:
-            yield pool
-        except BaseException:
-            stopping.set()  # tasks end early
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class _ProcessPool(concurrent.futures.ProcessPoolExecutor):
-    """A pool whose processes, which start when tasks are submitted, never receive Ctrl-C."""
-
-    def submit(self, *task: Any, **options: Any) -> Future[Any]:
-        with unseen_by_children():
-            return super().submit(*task, **options)
-
-
-def _start_worker(stopping: _StopEvent) -> None:
-    _set_stop_event(stopping)
-    end_with_parent()
-    threadpool_limits(1)  # with one process per core, more threads would compete for cores
-
-
-def _set_stop_event(stopping: _StopEvent) -> None:
-    global _stopping
-    _stopping = stopping
 
 
 def clip_levels(clip: Clip, frontend: FrontEnd, scale: str = "") -> np.ndarray:

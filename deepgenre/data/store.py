@@ -125,7 +125,8 @@ def write_index(store: Path, rows: Sequence[Row]) -> None:
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    lines = [dataclasses.asdict(row) for row in rows]
+    # `dataclasses.asdict` copies deeply, which takes minutes for a million rows.
+    lines = [{**vars(row), "measured": {**vars(row.measured)}} for row in rows]
     for line in lines:
         if not line["track"]:
             del line["track"]

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from deepgenre import devices
 from deepgenre.data import pipeline
 from deepgenre.data.store import Records, Row
 from deepgenre.evaluation.steps import ScoreStep, compile_score_step
@@ -48,6 +49,23 @@ def clip_scores(
     if pending:
         add(*pending)
     return (sums / windows).astype(np.float32)
+
+
+def shared_clip_scores(
+    score: ScoreStep,
+    variables: Any,
+    spec: Spec,
+    store: Path,
+    rows: Sequence[Row],
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """Returns `clip_scores` of all rows, in every process; each computes a share of them."""
+    share = rows[jax.process_index() :: jax.process_count()]
+    scores = np.zeros((0, len(spec.classes)), np.float32)
+    if share:
+        scores = clip_scores(score, variables, spec, store, share, batch_size=batch_size)
+    return devices.gather_rows(scores, len(rows))
 
 
 def score_rows(weights: Weights, store: Path, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import fingerprint, real_paths, updating
 from deepgenre.inference import aggregation, shared_songs, song_details, song_index, windows
-from deepgenre.inference.infer import FileOutputs, infer_files
+from deepgenre.inference.infer import FileOutputs, InferBatch, infer_files
 from deepgenre.inference.song_details import NO_DETAILS
 from deepgenre.inference.song_index import Song, SongIndex
 from deepgenre.interrupt import stop_requests
@@ -22,6 +22,11 @@ from deepgenre.summary import Batch
 from deepgenre.weights.digest import model_digest
 from deepgenre.weights.spec import Weights
 
+Embedded = tuple[Path, float, Song | str]  # file, its seconds, its song or why it has none
+# (weights, files, reasons why files cannot be used, names of details) -> songs, in order
+EmbedFiles = Callable[
+    [Weights, Sequence[Path], Mapping[Path, str], Collection[str]], Generator[Embedded]
+]
 SAVE_EVERY_SECONDS = 60.0  # the most work that a killed run loses
 
 
@@ -37,11 +42,12 @@ class Options:
     prune: bool = False
 
 
-def run(weights: Weights, inputs: Found, options: Options) -> int:
+def run(weights: Weights, inputs: Found, options: Options, embed: EmbedFiles | None = None) -> int:
     """Writes an embedding per file (see `song_index`); returns 1 if a file failed, else 0.
 
     An existing output is updated; see `update`. Where the output is a .parquet, the index is
-    updated, and then the given songs, or all of the index, are written as `shared_songs`.
+    updated, and then the given songs, or all of the index, are written as `shared_songs`. embed: in
+    place of `embed_files`, elsewhere.
     """
     output = options.output
     if output is None or output.suffix not in (".npz", shared_songs.SUFFIX):
@@ -59,7 +65,10 @@ def run(weights: Weights, inputs: Found, options: Options) -> int:
         shared_songs.check_available("--output")
     with updating(output if is_shared else None), summary.batch("embed", options.summary) as counts:
         if inputs.files:
-            update(weights, inputs, index_path, counts, prune=options.prune, names=names)
+            update(
+                weights, inputs, index_path, counts,
+                prune=options.prune, names=names, embed=embed,
+            )  # fmt: skip
         if is_shared:
             _share(weights, inputs, output, index_path, names, options.paths)
             counts.results.append(output)
@@ -93,6 +102,7 @@ def update(
     *,
     prune: bool = False,
     names: Sequence[str] = (),
+    embed: EmbedFiles | None = None,
 ) -> None:
     """Adds files to an index or updates them, and counts them.
 
@@ -103,7 +113,10 @@ def update(
     Raises UserError where another process is updating it.
     """
     with updating(index_path):
-        _update(weights, inputs, index_path, counts, prune=prune, needed=frozenset(names))
+        needed = frozenset(names)
+        _update(
+            weights, inputs, index_path, counts, embed or embed_files, prune=prune, needed=needed
+        )
 
 
 def _update(
@@ -111,6 +124,7 @@ def _update(
     inputs: Found,
     index_path: Path,
     counts: Batch,
+    embed: EmbedFiles,
     *,
     prune: bool,
     needed: frozenset[str],
@@ -151,8 +165,9 @@ def _update(
         song_index.check_width(index_path, old, song.vector)
         added[todo[song.path]] = song
 
-    steps = _embed_files(embedded(weights, [*todo], reasons, names), len(todo), add, counts)
-    with stop_requests() as stop_requested, contextlib.closing(steps):
+    embedded = embed(weights, [*todo], reasons, names)
+    steps = _add_songs(embedded, len(todo), add, counts)
+    with stop_requests() as stop_requested, contextlib.closing(embedded):
         _save_periodically(steps, save, stop_requested)
     counts.results.append(index_path)
     if counts.processed < len(todo):
@@ -162,34 +177,33 @@ def _update(
         )
 
 
-def _embed_files(
-    songs: Iterator[tuple[FileOutputs, Song | str]],
-    num_files: int,
-    add: Callable[[Song], None],
-    counts: Batch,
-) -> Generator[None]:
+def _add_songs(
+    embedded: Iterator[Embedded], num_files: int, add: Callable[[Song], None], counts: Batch
+) -> Iterator[None]:
     """Adds each song, or counts the failure of its file; yields after each."""
     with log.progress(None, total=num_files, unit="song", title="embed") as bar:
-        for outputs, song in songs:
+        for path, seconds, song in embedded:
             bar.update()
             if isinstance(song, str):
-                counts.failed(song, outputs.path)
+                counts.failed(song, path)
             else:
-                counts.succeeded(outputs.seconds)
+                counts.succeeded(seconds)
                 add(song)
             yield
 
 
-def embedded(
+def embed_files(
     weights: Weights,
     files: Sequence[Path],
     failures: Mapping[Path, str],
     names: Collection[str] = (),
-) -> Generator[tuple[FileOutputs, Song | str]]:
-    """Yields the outputs of each file with its song, or with the reason why it has none, in order.
+    infer_batch: InferBatch | None = None,
+) -> Generator[Embedded]:
+    """Yields the song of each file, or the reason why it has none, in order.
 
     failures: by path, why a file cannot be used, where that is known already. names: the details
     of the songs, of `song_details.NAMES`; those of the audio are computed from the same decoding.
+    infer_batch: of `compile_infer_batch`, to reuse it between calls.
     """
     fingerprints = {path: fingerprint(path) for path in files}
     of_audio = [name for name in song_details.OF_AUDIO if name in names]
@@ -200,19 +214,20 @@ def embedded(
         return describers[path].observe
 
     read = windows.reader(failures, observer if of_audio else None)
-    for outputs in infer_files(weights, files, embed=True, read=read):
-        describer = describers.pop(outputs.path, None)
+    for outputs in infer_files(weights, files, embed=True, infer_batch=infer_batch, read=read):
+        path, describer = outputs.path, describers.pop(outputs.path, None)
         try:
             vector = song_vector(outputs)
         except UserError as error:
-            yield outputs, str(error)
+            yield path, outputs.seconds, str(error)
             continue
         details = NO_DETAILS
         if names:
             scores = aggregation.song_scores(outputs, weights.spec, "mean")
             details = song_details.of_song(names, describer.values() if describer else {}, scores)
         # A file that was created during the run is processed again by the next one.
-        yield outputs, Song(outputs.path, fingerprints[outputs.path] or (0, 0), vector, details)
+        song = Song(path, fingerprints[path] or (0, 0), vector, details)
+        yield path, outputs.seconds, song
 
 
 def _save_periodically(

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +44,38 @@ class Options:
     summary: Path | None = None
 
 
+# Of `predictions`.
+Predict = Callable[..., Generator[tuple[float, Prediction]]]
+
+
 def run(weights: Weights, inputs: Found, options: Options) -> int:
     """Predicts every file with one network, see `run_side_by_side`."""
     return run_side_by_side({"": weights}, inputs, options)
 
 
-def run_side_by_side(networks: Mapping[str, Weights], inputs: Found, options: Options) -> int:
+def run_side_by_side(
+    networks: Mapping[str, Weights],
+    inputs: Found,
+    options: Options,
+    predict: Predict | None = None,
+) -> int:
     """Predicts every file; prints a table, writes the output; returns 1 if a file failed, else 0.
 
     networks: by the name that precedes their columns in the output; '' for the only one. When the
-    run is asked to stop, the output contains the predictions so far.
+    run is asked to stop, the output contains the predictions so far. predict: in place of
+    `predictions`, elsewhere.
     """
     with summary.batch("predict", options.summary) as counts:
-        process(networks, inputs, options, counts)
+        process(networks, inputs, options, counts, predict)
     return 1 if counts.failures else 0
 
 
 def process(
-    networks: Mapping[str, Weights], inputs: Found, options: Options, counts: Batch
+    networks: Mapping[str, Weights],
+    inputs: Found,
+    options: Options,
+    counts: Batch,
+    predict: Predict | None = None,
 ) -> None:
     """Predicts every file as `run_side_by_side`, and counts them."""
     describe.check(options.describe)
@@ -87,7 +101,8 @@ def process(
         counts.files, counts.kept = len(fingerprints), len(fingerprints) - len(todo)
         if counts.kept:
             log.info("%d of %d files are already in the output", counts.kept, counts.files)
-        predicted = predictions(networks, todo, fingerprints, inputs.failures, options)
+        predict = predict or predictions
+        predicted = predict(networks, todo, fingerprints, inputs.failures, options)
         progress = log.progress(None, total=len(todo), unit="song", title="predict")
         with contextlib.closing(predicted), progress as bar:
             for seconds, prediction in predicted:

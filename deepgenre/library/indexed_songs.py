@@ -132,12 +132,12 @@ def query_songs(
         if song and song_index.unchanged([song]) and song.details.computed.issuperset(names):
             songs[path] = song
     todo = [path for path in queries if path not in songs]
-    for outputs, song in embed.embedded(weights, todo, reasons, names):
+    for path, _, song in embed.embed_files(weights, todo, reasons, names):
         if isinstance(song, str):
             log.warning("failed: %s", escape_controls(song))
-            counts.add_failure(song, outputs.path)
+            counts.add_failure(song, path)
         else:
-            songs[outputs.path] = song
+            songs[path] = song
     for song in songs.values():
         if indexed:
             song_index.check_width(indexed.path, indexed.index, song.vector)

@@ -87,7 +87,7 @@ class Validation:
     def validate(self, step: int, state: State) -> None:
         """Scores the validation part, logs its metrics and saves a checkpoint with them."""
         spec = self.plan.spec
-        scores = scoring.clip_scores(
+        scores = scoring.shared_clip_scores(
             self._score,
             inference_variables(state),
             spec,

@@ -108,7 +108,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log.quieten_libraries()
     log.set_quiet(True)
-    devices.set_up(None, 1, 0)
+    devices.set_up()
     as_given = run_commands.from_python() if is_from_python else contextlib.nullcontext()
     try:
         with as_given:
