@@ -32,7 +32,7 @@ ORDER = [
 ]
 # Within a package, modules that import none of the others of it but these.
 LOWEST = {
-    "models": {"pooling", "convolution", "layers"},
+    "models": {"lowering", "pooling", "convolution", "layers"},
     "data": {"clip", "settings"},
     "data.datasets": set(),
 }

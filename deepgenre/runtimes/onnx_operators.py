@@ -1,0 +1,392 @@
+"""The operations of JAX that networks use, in ONNX."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepgenre.runtimes.onnx_graph import Graph, UnsupportedError, Value, stack
+
+# Of operations whose operands and result have one shape: the name of the result.
+Elementwise = Callable[[Graph, Any, list[Value]], str]
+
+
+def _same(operation: str) -> Elementwise:
+    return lambda graph, _, inputs: graph.add(operation, *inputs)
+
+
+def _then(*operations: str) -> Elementwise:
+    def apply(graph: Graph, _: Any, inputs: list[Value]) -> str:
+        name = graph.name_of(inputs[0])
+        for operation in operations:
+            name = graph.add(operation, name)
+        return name
+
+    return apply
+
+
+def _maximum(graph: Graph, _: Any, inputs: list[Value]) -> str:
+    first, second = inputs
+    if second.is_constant and not np.any(second.of):
+        return graph.add("Relu", first)
+    return graph.add("Max", first, second)
+
+
+def _integer_pow(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    power, (x,) = equation.params["y"], inputs
+    name = graph.name_of(x)
+    for _ in range(abs(power) - 1):
+        name = graph.add("Mul", name, x)
+    return graph.add("Reciprocal", name) if power < 0 else name
+
+
+def _cast(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    from onnx import helper
+
+    dtype = np.dtype(equation.params["new_dtype"])
+    return graph.add("Cast", *inputs, to=helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def _select(graph: Graph, _: Any, inputs: list[Value]) -> str:
+    which, *cases = inputs
+    if len(cases) != 2:
+        raise UnsupportedError(f"a selection of {len(cases)}")
+    return graph.add("Where", which, cases[1], cases[0])
+
+
+def _less_by(number: float, operation: str) -> Elementwise:
+    """Returns operation(x) - number."""
+    return lambda graph, equation, inputs: graph.add(
+        "Sub", graph.add(operation, *inputs), _like(equation, number)
+    )
+
+
+def _erfc(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    return graph.add("Sub", _like(equation, 1), graph.add("Erf", *inputs))
+
+
+def _log1p(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    return graph.add("Log", graph.add("Add", *inputs, _like(equation, 1)))
+
+
+def _round(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    if equation.params["rounding_method"] != lax.RoundingMethod.TO_NEAREST_EVEN:
+        raise UnsupportedError("rounding away from zero")
+    return graph.add("Round", *inputs)
+
+
+def _like(equation: Any, number: float) -> np.ndarray:
+    return np.asarray(number, equation.outvars[0].aval.dtype)
+
+
+ELEMENTWISE: Mapping[str, Elementwise] = {
+    "abs": _same("Abs"),
+    "add": _same("Add"),
+    "add_any": _same("Add"),
+    "and": _same("And"),
+    "ceil": _same("Ceil"),
+    "clamp": lambda graph, _, inputs: graph.add(
+        "Min", graph.add("Max", inputs[1], inputs[0]), inputs[2]
+    ),
+    "convert_element_type": _cast,
+    "copy": _then(),
+    "copy_p": _then(),
+    "cos": _same("Cos"),
+    "div": _same("Div"),
+    "eq": _same("Equal"),
+    "erf": _same("Erf"),
+    "erfc": _erfc,
+    "exp": _same("Exp"),
+    "expm1": _less_by(1, "Exp"),
+    "floor": _same("Floor"),
+    "ge": _same("GreaterOrEqual"),
+    "gt": _same("Greater"),
+    "integer_pow": _integer_pow,
+    "le": _same("LessOrEqual"),
+    "log": _same("Log"),
+    "log1p": _log1p,
+    "logistic": _same("Sigmoid"),
+    "lt": _same("Less"),
+    "max": _maximum,
+    "min": _same("Min"),
+    "mul": _same("Mul"),
+    "ne": lambda graph, _, inputs: graph.add("Not", graph.add("Equal", *inputs)),
+    "neg": _same("Neg"),
+    "not": _same("Not"),
+    "or": _same("Or"),
+    "pow": _same("Pow"),
+    "round": _round,
+    "rsqrt": _then("Sqrt", "Reciprocal"),
+    "select_n": _select,
+    "sign": _same("Sign"),
+    "sin": _same("Sin"),
+    "sqrt": _same("Sqrt"),
+    "square": lambda graph, _, inputs: graph.add("Mul", inputs[0], inputs[0]),
+    "stop_gradient": _then(),
+    "sub": _same("Sub"),
+    "tanh": _same("Tanh"),
+}
+
+
+def _shape(equation: Any, index: int = 0) -> tuple[Any, ...]:
+    return equation.outvars[index].aval.shape
+
+
+def _int64(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def _broadcast(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    """Only inserts axes of size 1, see `Value.is_full`."""
+    (x, *_), shape = inputs, _shape(equation)
+    x = graph.full(x)
+    axes = equation.params["broadcast_dimensions"]
+    sizes: list[Any] = [1] * len(shape)
+    for axis, size in zip(axes, x.shape, strict=True):
+        sizes[axis] = size
+    inner = graph.reshaped(x, tuple(sizes)) if tuple(sizes) != x.shape else x
+    return [Value(inner.of, shape, tuple(sizes) == shape)]
+
+
+def _reshape(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    if equation.params.get("dimensions") is not None:
+        raise UnsupportedError("a reshape that transposes")
+    return [graph.reshaped(inputs[0], _shape(equation))]
+
+
+def _transpose(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    return [graph.transposed(inputs[0], equation.params["permutation"])]
+
+
+def _slice(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    parameters, (x,) = equation.params, inputs
+    starts, limits = parameters["start_indices"], parameters["limit_indices"]
+    strides = parameters["strides"] or (1,) * len(starts)
+    rows = [
+        (start, limit, axis, stride)
+        for axis, (start, limit, stride) in enumerate(zip(starts, limits, strides, strict=True))
+        if not (start == 0 and stride == 1 and limit == x.shape[axis])
+    ]
+    if not rows:
+        return [x]
+    return [Value(graph.add("Slice", x, *map(_int64, zip(*rows, strict=True))), _shape(equation))]
+
+
+def _split(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    sizes, axis = equation.params["sizes"], equation.params["axis"]
+    names = graph.add("Split", *inputs, _int64(sizes), axis=axis, count=len(sizes))
+    names = [names] if len(sizes) == 1 else names
+    return [Value(name, _shape(equation, index)) for index, name in enumerate(names)]
+
+
+def _pad(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    (x, filler), config = inputs, equation.params["padding_config"]
+    if any(inner for *_, inner in config) or any(min(edge[:2]) < 0 for edge in config):
+        raise UnsupportedError("padding between values, or less than none")
+    pads = _int64([before for before, _, _ in config] + [after for _, after, _ in config])
+    return [Value(graph.add("Pad", x, pads, filler, mode="constant"), _shape(equation))]
+
+
+def _reverse(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    axes = equation.params["dimensions"]
+    last, first, back = [-1] * len(axes), [np.iinfo(np.int64).min + 1] * len(axes), [-1] * len(axes)
+    sliced = graph.add("Slice", *inputs, _int64(last), _int64(first), _int64(axes), _int64(back))
+    return [Value(sliced, _shape(equation))]
+
+
+def _concatenate(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    axis = equation.params["dimension"]
+    return [Value(graph.add("Concat", *inputs, axis=axis), _shape(equation))]
+
+
+def _stack(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    return [stack(graph, inputs, equation.params["axis"])]
+
+
+def _reduce(operation: str) -> Callable[[Graph, Any, list[Value]], list[Value]]:
+    def apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+        axes = _int64(equation.params["axes"])
+        return [Value(graph.add(operation, inputs[0], axes, keepdims=0), _shape(equation))]
+
+    return apply
+
+
+def _argmax(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    from onnx import helper
+
+    (axis,), dtype = equation.params["axes"], equation.outvars[0].aval.dtype
+    index = graph.add("ArgMax", inputs[0], axis=axis, keepdims=0)
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    return [Value(graph.add("Cast", index, to=kind), _shape(equation))]
+
+
+def _top_k(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    from onnx import helper
+
+    shapes = [_shape(equation, index) for index in (0, 1)]
+    axis = equation.params.get("axis", -1)
+    values, indices = graph.add(
+        "TopK", *inputs, _int64([equation.params["k"]]), axis=axis, count=2
+    )
+    kind = helper.np_dtype_to_tensor_dtype(equation.outvars[1].aval.dtype)
+    return [Value(values, shapes[0]), Value(graph.add("Cast", indices, to=kind), shapes[1])]
+
+
+def _product(sizes: Sequence[Any]) -> Any:
+    return math.prod(sizes)
+
+
+def _dot_general(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    """As MatMul of (batch, rows, sum) and (batch, sum, columns)."""
+    (sum_left, sum_right), (batch_left, batch_right) = equation.params["dimension_numbers"]
+    left, right = inputs
+    free_left = [a for a in range(len(left.shape)) if a not in (*sum_left, *batch_left)]
+    free_right = [a for a in range(len(right.shape)) if a not in (*sum_right, *batch_right)]
+    shape = _shape(equation)
+    left = graph.transposed(left, [*batch_left, *free_left, *sum_left])
+    right = graph.transposed(right, [*batch_right, *sum_right, *free_right])
+    count = len(batch_left)
+    if not count and len(sum_left) == 1 and len(free_right) == 1:  # a dense layer
+        return [Value(graph.add("MatMul", left, right), shape)]
+    split_left, split_right = count + len(free_left), count + len(sum_right)
+    batch = left.shape[:count]
+    rows, inner = _product(left.shape[count:split_left]), _product(left.shape[split_left:])
+    columns = _product(right.shape[split_right:])
+    left = graph.reshaped(left, (*batch, rows, inner))
+    right = graph.reshaped(right, (*batch, inner, columns))
+    product = Value(graph.add("MatMul", left, right), (*batch, rows, columns))
+    return [graph.reshaped(product, shape)]
+
+
+def _convolution(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    parameters, (x, kernel) = equation.params, inputs
+    if any(size != 1 for size in parameters["lhs_dilation"]) or parameters["batch_group_count"] > 1:
+        raise UnsupportedError("a transposed convolution")
+    numbers, pads = parameters["dimension_numbers"], parameters["padding"]
+    name = graph.add(
+        "Conv",
+        graph.transposed(x, numbers.lhs_spec),
+        graph.transposed(kernel, numbers.rhs_spec),
+        strides=[*parameters["window_strides"]],
+        pads=[before for before, _ in pads] + [after for _, after in pads],
+        dilations=[*parameters["rhs_dilation"]],
+        group=parameters["feature_group_count"],
+    )
+    shape = _shape(equation)
+    channels_first = Value(name, tuple(shape[axis] for axis in numbers.out_spec))
+    return [graph.transposed(channels_first, np.argsort(numbers.out_spec).tolist())]
+
+
+def _window_maximum(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    """Of (batch, *spatial, channels)."""
+    parameters, (x,) = equation.params, inputs
+    window, strides = parameters["window_dimensions"], parameters["window_strides"]
+    pads = parameters["padding"]
+    dilated = (*parameters["base_dilation"], *parameters["window_dilation"])
+    if window[0] != 1 or window[-1] != 1 or any(size != 1 for size in dilated):
+        raise UnsupportedError("a pool over channels or clips, or a dilated one")
+    last = len(window) - 1
+    name = graph.add(
+        "MaxPool",
+        graph.transposed(x, [0, last, *range(1, last)]),
+        kernel_shape=[*window[1:-1]],
+        strides=[*strides[1:-1]],
+        pads=[before for before, _ in pads[1:-1]] + [after for _, after in pads[1:-1]],
+    )
+    shape = _shape(equation)
+    pooled = Value(name, (shape[0], shape[-1], *shape[1:-1]))
+    return [graph.transposed(pooled, [0, *range(2, last + 1), 1])]
+
+
+def _gather(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    """Of whole slices at indices along one axis, or adjacent axes at constant indices."""
+    (x, indices), numbers = inputs, equation.params["dimension_numbers"]
+    axes = numbers.start_index_map
+    first, count = axes[0], len(axes)
+    sizes = equation.params["slice_sizes"]
+    others_are_whole = all(
+        size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes
+    )
+    is_simple = (
+        [*axes] == [*range(first, first + count)]
+        and tuple(numbers.collapsed_slice_dims) == tuple(axes)
+        and not numbers.operand_batching_dims
+        and others_are_whole
+        and (count == 1 or indices.is_constant)
+    )
+    if not is_simple:
+        raise UnsupportedError("a gather along several axes")
+    index_shape = indices.shape[:-1]
+    limits = [x.shape[axis] for axis in axes]
+    if indices.is_constant:
+        parts = np.moveaxis(np.asarray(indices.of), -1, 0)
+        flat: Any = np.ravel_multi_index(tuple(parts), limits, mode="clip").astype(np.int64)
+    else:
+        flat = graph.add("Clip", graph.reshaped(indices, index_shape), *_index_range(indices, limits))
+    merged = (*x.shape[:first], math.prod(limits), *x.shape[first + count :])
+    taken = graph.add("Gather", graph.reshaped(x, merged) if count > 1 else x, flat, axis=first)
+    rank = len(index_shape)
+    of_indices = iter(range(first, first + rank))
+    of_slices = iter([*range(first), *range(first + rank, rank + len(merged) - 1)])
+    shape = _shape(equation)
+    order = [
+        next(of_slices) if axis in numbers.offset_dims else next(of_indices)
+        for axis in range(len(shape))
+    ]
+    before = [0] * len(order)
+    for axis, source in enumerate(order):
+        before[source] = shape[axis]
+    return [graph.transposed(Value(taken, tuple(before)), order)]
+
+
+def _index_range(indices: Value, limits: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(0, np.int32), np.asarray(limits[0] - 1, np.int32)
+
+
+def _fft(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    """Complex numbers are a last axis of size 2 in the graph."""
+    (size,) = equation.params["fft_lengths"]
+    kind = str(equation.params["fft_type"])
+    (x,) = inputs
+    if "RFFT" not in kind.upper() or "IRFFT" in kind.upper() or x.shape[-1] != size:
+        raise UnsupportedError(f"the transform {kind}")
+    real = graph.add("Unsqueeze", x, _int64([-1]))
+    axis = np.asarray(len(x.shape) - 1, np.int64)
+    return [Value(graph.add("DFT", real, "", axis, onesided=1), _shape(equation))]
+
+
+def _part(index: int) -> Callable[[Graph, Any, list[Value]], list[Value]]:
+    def apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+        return [Value(graph.add("Gather", *inputs, np.int64(index), axis=-1), _shape(equation))]
+
+    return apply
+
+
+OPERATORS: Mapping[str, Callable[[Graph, Any, list[Value]], list[Value]]] = {
+    "argmax": _argmax,
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "conv_general_dilated": _convolution,
+    "dot_general": _dot_general,
+    "expand_dims": _reshape,
+    "fft": _fft,
+    "gather": _gather,
+    "imag": _part(1),
+    "pad": _pad,
+    "real": _part(0),
+    "reduce_max": _reduce("ReduceMax"),
+    "reduce_min": _reduce("ReduceMin"),
+    "reduce_sum": _reduce("ReduceSum"),
+    "reduce_window_max": _window_maximum,
+    "reshape": _reshape,
+    "rev": _reverse,
+    "slice": _slice,
+    "split": _split,
+    "squeeze": _reshape,
+    "stack": _stack,
+    "top_k": _top_k,
+    "transpose": _transpose,
+}
