@@ -31,11 +31,13 @@ class Value:
 
     is_full: whether it has its shape; without, axes of size 1 stand for axes to broadcast to,
     which elementwise operations do by themselves.
+    is_complex: complex numbers are a last axis of size 2 (1: real parts only) in the graph.
     """
 
     of: Any
-    shape: tuple[Any, ...]  # a size, or a symbolic one: the batch's
+    shape: tuple[Any, ...]  # sizes, of the batch symbolic
     is_full: bool = True
+    is_complex: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -106,12 +108,16 @@ class Graph:
 
     def reshaped(self, value: Value, shape: tuple[Any, ...]) -> Value:
         """Returns the value in another shape, of at most one symbolic size."""
+        if shape == value.shape:
+            return value
         if value.is_constant:
             return Value(jnp.reshape(value.of, shape), shape)
         symbolic = [not isinstance(size, int) for size in shape]
         if sum(symbolic) > 1:
             raise UnsupportedError(f"a shape of {shape}")
-        target = [-1 if is_symbolic else size for size, is_symbolic in zip(shape, symbolic)]  # noqa: B905
+        if value.is_complex:
+            raise UnsupportedError("reshaping complex numbers")
+        target = [size if isinstance(size, int) else -1 for size in shape]
         return Value(self.add("Reshape", value, np.array(target, np.int64)), shape)
 
     def transposed(self, value: Value, order: Sequence[int]) -> Value:
@@ -121,7 +127,9 @@ class Graph:
             return value
         if value.is_constant:
             return Value(jnp.transpose(value.of, order), shape)
-        return Value(self.add("Transpose", value, perm=[*order]), shape)
+        if value.is_complex:
+            order = [*order, len(order)]
+        return Value(self.add("Transpose", value, perm=[*order]), shape, is_complex=value.is_complex)
 
 
 def convert(
@@ -187,6 +195,22 @@ def _apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
             inner = parameters[parameter]
             closed = inner if hasattr(inner, "consts") else jax.extend.core.ClosedJaxpr(inner, ())
             return evaluate(graph, closed, inputs)
+    results = _operation(graph, equation, inputs)
+    is_complex = [_is_complex(variable) for variable in equation.outvars]
+    if any(map(_is_complex, equation.invars)) and name not in onnx_operators.OF_COMPLEX:
+        raise UnsupportedError(f"the operation {name!r} of complex numbers")
+    pairs = zip(results, is_complex, strict=True)
+    return [dataclasses.replace(value, is_complex=is_one) for value, is_one in pairs]
+
+
+def _is_complex(variable: Any) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.complexfloating)
+
+
+def _operation(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    from deepgenre.runtimes import onnx_operators
+
+    name, parameters = equation.primitive.name, equation.params
     shapes = [variable.aval.shape for variable in equation.outvars]
     is_known = all(isinstance(size, int) for shape in shapes for size in shape)
     if is_known and all(value.is_constant for value in inputs):
@@ -206,7 +230,7 @@ def _apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
 
 def _scan(graph: Graph, parameters: Mapping[str, Any], inputs: list[Value]) -> list[Value]:
     """Unrolls a scan: its body once per step."""
-    num_constants, num_carried = parameters["num_consts"], parameters["num_carry"]
+    num_constants, num_carried = _scan_counts(parameters)
     constants, carried = inputs[:num_constants], inputs[num_constants:][:num_carried]
     sequences = [graph.full(value) for value in inputs[num_constants + num_carried :]]
     steps = [*range(parameters["length"])]
@@ -217,6 +241,14 @@ def _scan(graph: Graph, parameters: Mapping[str, Any], inputs: list[Value]) -> l
         carried, stacked[step] = results[:num_carried], results[num_carried:]
     columns = zip(*(stacked[step] for step in steps), strict=True)
     return [*carried, *(stack(graph, list(column), 0) for column in columns)]
+
+
+def _scan_counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns the number of constants and of carried values among the inputs of a scan."""
+    if "num_consts" in parameters:
+        return parameters["num_consts"], parameters["num_carry"]
+    constants, carried, _ = parameters["ft_in"].unpack()  # since jax 0.12
+    return len(constants), len(carried)
 
 
 def _item(graph: Graph, sequence: Value, index: int) -> Value:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepgenre.runtimes.onnx_graph import Graph, UnsupportedError, Value, stack
+from deepgenre.runtimes import fourier
+from deepgenre.runtimes.onnx_graph import Graph, UnsupportedError, Value, evaluate, stack
 
 # Of operations whose operands and result have one shape: the name of the result.
 Elementwise = Callable[[Graph, Any, list[Value]], str]
@@ -47,6 +49,9 @@ def _cast(graph: Graph, equation: Any, inputs: list[Value]) -> str:
     from onnx import helper
 
     dtype = np.dtype(equation.params["new_dtype"])
+    if np.issubdtype(dtype, np.complexfloating):
+        real = graph.add("Unsqueeze", *inputs, _int64([-1]))
+        return graph.add("Concat", real, graph.add("Sub", real, real), axis=-1)
     return graph.add("Cast", *inputs, to=helper.np_dtype_to_tensor_dtype(dtype))
 
 
@@ -72,10 +77,21 @@ def _log1p(graph: Graph, equation: Any, inputs: list[Value]) -> str:
     return graph.add("Log", graph.add("Add", *inputs, _like(equation, 1)))
 
 
+def _is_finite(graph: Graph, _: Any, inputs: list[Value]) -> str:
+    return graph.add("Not", graph.add("Or", graph.add("IsInf", *inputs), graph.add("IsNaN", *inputs)))
+
+
 def _round(graph: Graph, equation: Any, inputs: list[Value]) -> str:
     if equation.params["rounding_method"] != lax.RoundingMethod.TO_NEAREST_EVEN:
         raise UnsupportedError("rounding away from zero")
     return graph.add("Round", *inputs)
+
+
+def _magnitude(graph: Graph, equation: Any, inputs: list[Value]) -> str:
+    """Of real or complex numbers."""
+    if jnp.issubdtype(equation.invars[0].aval.dtype, jnp.complexfloating):
+        return graph.add("ReduceL2", *inputs, _int64([-1]), keepdims=0)
+    return graph.add("Abs", *inputs)
 
 
 def _like(equation: Any, number: float) -> np.ndarray:
@@ -83,7 +99,7 @@ def _like(equation: Any, number: float) -> np.ndarray:
 
 
 ELEMENTWISE: Mapping[str, Elementwise] = {
-    "abs": _same("Abs"),
+    "abs": _magnitude,
     "add": _same("Add"),
     "add_any": _same("Add"),
     "and": _same("And"),
@@ -105,11 +121,13 @@ ELEMENTWISE: Mapping[str, Elementwise] = {
     "ge": _same("GreaterOrEqual"),
     "gt": _same("Greater"),
     "integer_pow": _integer_pow,
+    "is_finite": _is_finite,
     "le": _same("LessOrEqual"),
     "log": _same("Log"),
     "log1p": _log1p,
     "logistic": _same("Sigmoid"),
     "lt": _same("Less"),
+    "lt_to": _same("Less"),
     "max": _maximum,
     "min": _same("Min"),
     "mul": _same("Mul"),
@@ -214,6 +232,14 @@ def _reduce(operation: str) -> Callable[[Graph, Any, list[Value]], list[Value]]:
     return apply
 
 
+def _any(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    from onnx import TensorProto
+
+    numbers = graph.add("Cast", *inputs, to=TensorProto.INT32)
+    largest = graph.add("ReduceMax", numbers, _int64(equation.params["axes"]), keepdims=0)
+    return [Value(graph.add("Cast", largest, to=TensorProto.BOOL), _shape(equation))]
+
+
 def _argmax(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     from onnx import helper
 
@@ -302,60 +328,74 @@ def _window_maximum(graph: Graph, equation: Any, inputs: list[Value]) -> list[Va
 
 
 def _gather(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    """Of whole slices at indices along one axis, or adjacent axes at constant indices."""
+    """A slice at one constant offset, or whole slices at indices along one axis.
+
+    Or along adjacent axes, at constant indices.
+    """
     (x, indices), numbers = inputs, equation.params["dimension_numbers"]
-    axes = numbers.start_index_map
-    first, count = axes[0], len(axes)
-    sizes = equation.params["slice_sizes"]
-    others_are_whole = all(
-        size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes
-    )
-    is_simple = (
-        [*axes] == [*range(first, first + count)]
-        and tuple(numbers.collapsed_slice_dims) == tuple(axes)
-        and not numbers.operand_batching_dims
-        and others_are_whole
-        and (count == 1 or indices.is_constant)
-    )
-    if not is_simple:
+    axes, sizes = numbers.start_index_map, equation.params["slice_sizes"]
+    if numbers.operand_batching_dims:
+        raise UnsupportedError("a gather of another index per clip")
+    if indices.is_constant and len(indices.shape) == 1:
+        return [_window(graph, x, dict(zip(axes, np.asarray(indices.of), strict=True)), equation)]
+    others = [size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes]
+    first, last = axes[0], axes[0] + len(axes)
+    is_simple = [*axes] == [*range(first, last)] == [*numbers.collapsed_slice_dims] and all(others)
+    if not is_simple or (len(axes) > 1 and not indices.is_constant):
         raise UnsupportedError("a gather along several axes")
-    index_shape = indices.shape[:-1]
-    limits = [x.shape[axis] for axis in axes]
+    limits = x.shape[first:last]
     if indices.is_constant:
         parts = np.moveaxis(np.asarray(indices.of), -1, 0)
         flat: Any = np.ravel_multi_index(tuple(parts), limits, mode="clip").astype(np.int64)
     else:
-        flat = graph.add("Clip", graph.reshaped(indices, index_shape), *_index_range(indices, limits))
-    merged = (*x.shape[:first], math.prod(limits), *x.shape[first + count :])
-    taken = graph.add("Gather", graph.reshaped(x, merged) if count > 1 else x, flat, axis=first)
-    rank = len(index_shape)
-    of_indices = iter(range(first, first + rank))
-    of_slices = iter([*range(first), *range(first + rank, rank + len(merged) - 1)])
+        dtype = np.asarray(jnp.zeros((), equation.invars[1].aval.dtype)).dtype
+        bounds = np.asarray(0, dtype), np.asarray(limits[0] - 1, dtype)
+        flat = graph.add("Clip", graph.reshaped(indices, indices.shape[:-1]), *bounds)
+    merged = (*x.shape[:first], math.prod(limits), *x.shape[last:])
+    taken = graph.add("Gather", graph.reshaped(x, merged), flat, axis=first)
+    rank = len(indices.shape) - 1
+    order_of_indices = iter(range(first, first + rank))
+    order_of_slices = iter([*range(first), *range(first + rank, rank + len(merged) - 1)])
     shape = _shape(equation)
     order = [
-        next(of_slices) if axis in numbers.offset_dims else next(of_indices)
+        next(order_of_slices if axis in numbers.offset_dims else order_of_indices)
         for axis in range(len(shape))
     ]
-    before = [0] * len(order)
-    for axis, source in enumerate(order):
-        before[source] = shape[axis]
-    return [graph.transposed(Value(taken, tuple(before)), order)]
+    source_shape = tuple(shape[axis] for axis in np.argsort(order))
+    return [graph.transposed(Value(taken, source_shape), order)]
 
 
-def _index_range(indices: Value, limits: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(0, np.int32), np.asarray(limits[0] - 1, np.int32)
+def _window(graph: Graph, x: Value, starts: Mapping[int, int], equation: Any) -> Value:
+    """Returns the slice of a gather whose offset is constant."""
+    sizes = equation.params["slice_sizes"]
+    rows = []
+    for axis, start in starts.items():
+        start = min(max(int(start), 0), x.shape[axis] - sizes[axis])
+        rows.append((start, start + sizes[axis], axis))
+    name = graph.add("Slice", x, *map(_int64, zip(*rows, strict=True)))
+    return graph.reshaped(Value(name, sizes), _shape(equation))
 
 
 def _fft(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    """Complex numbers are a last axis of size 2 in the graph."""
-    (size,) = equation.params["fft_lengths"]
-    kind = str(equation.params["fft_type"])
-    (x,) = inputs
-    if "RFFT" not in kind.upper() or "IRFFT" in kind.upper() or x.shape[-1] != size:
-        raise UnsupportedError(f"the transform {kind}")
-    real = graph.add("Unsqueeze", x, _int64([-1]))
-    axis = np.asarray(len(x.shape) - 1, np.int64)
-    return [Value(graph.add("DFT", real, "", axis, onesided=1), _shape(equation))]
+    """Over the last axes, forwards; see `fourier`."""
+    lengths, kind, (x,) = equation.params["fft_lengths"], equation.params["fft_type"], inputs
+    last, is_real = len(x.shape) - 1, kind == lax.FftType.RFFT
+    axes = range(last + 1 - len(lengths), last + 1)
+    if kind not in (lax.FftType.FFT, lax.FftType.RFFT) or x.shape[axes[0] :] != tuple(lengths):
+        raise UnsupportedError(f"the Fourier transform of kind {kind}")
+
+    def transform(numbers: jax.Array) -> jax.Array:
+        numbers = numbers[..., None] if is_real else numbers
+        for axis in reversed(axes):
+            numbers = fourier.transform(numbers, axis)
+            if is_real and axis == last:
+                numbers = numbers[..., : lengths[-1] // 2 + 1, :]
+        return numbers
+
+    shape = x.shape if is_real else (*x.shape, 2)
+    closed = jax.make_jaxpr(transform)(jax.ShapeDtypeStruct(shape, np.float32))
+    (result,) = evaluate(graph, closed, [Value(x.of, shape)])
+    return [Value(graph.full(result).of, _shape(equation))]
 
 
 def _part(index: int) -> Callable[[Graph, Any, list[Value]], list[Value]]:
@@ -365,6 +405,7 @@ def _part(index: int) -> Callable[[Graph, Any, list[Value]], list[Value]]:
     return apply
 
 
+OF_COMPLEX = ("abs", "fft", "imag", "real", "transpose")  # operations that accept complex numbers
 OPERATORS: Mapping[str, Callable[[Graph, Any, list[Value]], list[Value]]] = {
     "argmax": _argmax,
     "broadcast_in_dim": _broadcast,
@@ -379,6 +420,7 @@ OPERATORS: Mapping[str, Callable[[Graph, Any, list[Value]], list[Value]]] = {
     "real": _part(0),
     "reduce_max": _reduce("ReduceMax"),
     "reduce_min": _reduce("ReduceMin"),
+    "reduce_or": _any,
     "reduce_sum": _reduce("ReduceSum"),
     "reduce_window_max": _window_maximum,
     "reshape": _reshape,
