@@ -23,6 +23,7 @@ ORDER = [
     "weights",
     "evaluation",
     "training",
+    "runtimes",
     "inference",
     "explain",
     "synthesis",

@@ -70,9 +70,7 @@ def _power_levels(padded: jax.Array, frontend: FrontEnd) -> jax.Array:
     return jnp.minimum(power, float(np.finfo(np.float16).max)).astype(jnp.float16)
 
 
-def _decibel_levels(
-    power: jax.Array, frontend: FrontEnd, *, where: jax.Array | None
-) -> jax.Array:
+def _decibel_levels(power: jax.Array, frontend: FrontEnd, *, where: jax.Array | None) -> jax.Array:
     """Returns levels of mel power (frames, bands), relative to the maximum `where` it is valid."""
     decibels = 10.0 * jnp.log10(jnp.maximum(power, SMALLEST_POWER))
     loudest = jnp.max(decibels, initial=-jnp.inf, where=where)

@@ -98,10 +98,9 @@ def predict(files: Sequence[str]) -> int:
     """Runs mode `predict`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
-    from deepgenre.weights import loading
 
     networks = {
-        name: loading.load(*sources) for name, sources in values.weights_side_by_side().items()
+        name: values.load(sources) for name, sources in values.weights_side_by_side().items()
     }
     options = values.predict_options(predict.Options().choice)
     return predict.run_side_by_side(networks, expand(files), options)
@@ -111,9 +110,8 @@ def embed(files: Sequence[str]) -> int:
     """Runs mode `embed`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import embed
-    from deepgenre.weights import loading
 
-    weights = loading.load(*values.weights())
+    weights = values.load(values.weights())
     return embed.run(
         weights, expand(files), values.output(), values.summary(), prune=flags.PRUNE.value
     )
@@ -122,7 +120,6 @@ def embed(files: Sequence[str]) -> int:
 def similar(files: Sequence[str]) -> int:
     """Runs mode `similar`; returns the exit code."""
     from deepgenre.library import similar
-    from deepgenre.weights import loading
 
     options = similar.Options(
         library=flags.LIBRARY.value,
@@ -133,7 +130,7 @@ def similar(files: Sequence[str]) -> int:
         copies=flags.COPIES.value,
         prune=flags.PRUNE.value,
     )
-    return similar.run(loading.load(*values.weights()), [*flags.QUERY.value, *files], options)
+    return similar.run(values.load(values.weights()), [*flags.QUERY.value, *files], options)
 
 
 def explain(files: Sequence[str]) -> int:
@@ -159,11 +156,10 @@ def organize(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
-    from deepgenre.weights import loading
 
     if flags.UNDO.value:
         return organize.undo(values.output(), files)
-    weights = loading.load(*values.weights())
+    weights = values.load(values.weights())
     options = values.predict_options(thresholds.library_choice(weights.spec))
     return organize.run(
         weights, expand(files), options, write=flags.WRITE.value, tagging=values.tagging()
@@ -174,9 +170,8 @@ def watch(files: Sequence[str]) -> int:
     """Runs mode `watch`; returns the exit code."""
     from deepgenre.inference import thresholds
     from deepgenre.library import watch
-    from deepgenre.weights import loading
 
-    weights = loading.load(*values.weights())
+    weights = values.load(values.weights())
     options = watch.Options(
         predict=values.predict_options(thresholds.library_choice(weights.spec)),
         tagging=values.tagging(),
@@ -279,9 +274,13 @@ def calibrate(files: Sequence[str]) -> int:
 
 def export(files: Sequence[str]) -> int:
     """Runs mode `export`; returns the exit code."""
+    from deepgenre.inference import export_graph
     from deepgenre.weights import export, loading
 
-    return export.run(loading.load(*values.weights()), values.output(), flags.DTYPE.value)
+    weights, output = loading.load(*values.weights()), values.output()
+    if output is not None and output.suffix in export_graph.WRITERS:
+        return export_graph.run(weights, output)
+    return export.run(weights, output, flags.DTYPE.value)
 
 
 def import_weights(files: Sequence[str]) -> int:

@@ -81,7 +81,8 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "copies (.jsonl), embeddings (.npz), weights (.safetensors), page (.html; default in the "
+    "copies (.jsonl), embeddings (.npz), weights (.safetensors; for other programs .onnx, .stablehlo, "
+    ".mlir), page (.html; default in the "
     "workdir), findings of audit (.json). For eval, organize, watch, figures, explain, style, "
     "generate and filters: a folder",
 )
@@ -214,6 +215,12 @@ WHEEL = _define_path("wheel", "The source's wheel, instead of downloading it")
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "host:port of process 0")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Number of processes that train together")
 PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Index of this process, from 0")
+ENGINE = flags.DEFINE_enum(
+    "engine",
+    "jax",
+    ["jax", "onnxruntime", "openvino", "openvino_bfloat16"],
+    "What computes the network: jax, or another runtime from an exported graph (docs/export.md)",
+)
 SUMMARY = _define_path(
     "summary",
     "File to write (.json): counts, hours of audio, rate, failures by kind, results",

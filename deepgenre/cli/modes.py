@@ -28,6 +28,7 @@ _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its 
 _PROCESSES = ("coordinator_address", "num_processes", "process_id")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
+_PREDICTING = (*_WEIGHTS, "engine")
 _EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
 _TAGS = ("top_k", "threshold", "unknown_below", "consistent", "merge_synonyms")
 
@@ -37,7 +38,7 @@ MODES: Mapping[str, Mode] = {
         "Predicts genres or tags of audio files of any length.",
         (
             *("files", "output", "resume", "describe", "taggram", "unfamiliar_below"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING, "summary"),
         ),
         (
             "predict song.mp3",
@@ -50,7 +51,17 @@ MODES: Mapping[str, Mode] = {
     "similar": Mode(
         commands.similar,
         "Finds the songs of a library that are most similar to given songs.",
-        ("query", "library", "index", "prune", "copies", "top_k", "output", *_WEIGHTS, "summary"),
+        (
+            "query",
+            "library",
+            "index",
+            "prune",
+            "copies",
+            "top_k",
+            "output",
+            *_PREDICTING,
+            "summary",
+        ),
         (
             "similar song.mp3 --library=songs/",
             "similar song.mp3 --index=songs.npz --top_k=20 --output=s.m3u8",
@@ -62,7 +73,7 @@ MODES: Mapping[str, Mode] = {
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         (
             *("files", "output", *_TAGGING, "describe", "undo"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING, "summary"),
         ),
         (
             "organize songs/ --output=organized/",
@@ -76,7 +87,7 @@ MODES: Mapping[str, Mode] = {
         "Organizes what is added to folders, until stopped; continues after a restart.",
         (
             *("files", "output", *_TAGGING, "poll_seconds", "settle_seconds"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING),
         ),
         (
             "watch music/ --output=organized/",
@@ -107,7 +118,7 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         commands.embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", *_WEIGHTS, "summary"),
+        ("files", "output", "prune", *_PREDICTING, "summary"),
         ("embed songs/ --output=songs.npz", "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz"),
         files=True,
     ),
@@ -233,11 +244,12 @@ MODES: Mapping[str, Mode] = {
     ),
     "export": Mode(
         commands.export,
-        "Writes the weights of a run as one .safetensors file.",
+        "Writes the weights of a run as one .safetensors file, or as a graph of other programs.",
         ("output", "dtype", *_WEIGHTS),
         (
             "export --weights=runs/gtzan --output=mine.safetensors",
             "export --workdir=runs/gtzan --output=small.safetensors --dtype=float16",
+            "export --weights=mtt_musicnn --output=mtt_musicnn.onnx",
         ),
     ),
     "import": Mode(

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from deepgenre.inference.tags import Choice
     from deepgenre.library.policies import Tagging
     from deepgenre.synthesis import experiment
+    from deepgenre.weights.spec import Weights
 
 # Of files that --output names; other names may be folders, see `files.check_place`.
-FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8")
+FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8", ".onnx")
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
 
 
@@ -74,6 +75,13 @@ def weights() -> Sequence[str]:
             "repeat --weights for an ensemble"
         )
     return weights_side_by_side()[""]
+
+
+def load(sources: Sequence[str]) -> "Weights":
+    """Returns weights for prediction, with the engine of --engine."""
+    from deepgenre.weights import loading
+
+    return dataclasses.replace(loading.load(*sources), engine=flags.ENGINE.value)
 
 
 def weights_side_by_side() -> dict[str, list[str]]:

@@ -129,7 +129,9 @@ class Graph:
             return Value(jnp.transpose(value.of, order), shape)
         if value.is_complex:
             order = [*order, len(order)]
-        return Value(self.add("Transpose", value, perm=[*order]), shape, is_complex=value.is_complex)
+        return Value(
+            self.add("Transpose", value, perm=[*order]), shape, is_complex=value.is_complex
+        )
 
 
 def convert(

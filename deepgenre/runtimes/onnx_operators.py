@@ -78,7 +78,9 @@ def _log1p(graph: Graph, equation: Any, inputs: list[Value]) -> str:
 
 
 def _is_finite(graph: Graph, _: Any, inputs: list[Value]) -> str:
-    return graph.add("Not", graph.add("Or", graph.add("IsInf", *inputs), graph.add("IsNaN", *inputs)))
+    return graph.add(
+        "Not", graph.add("Or", graph.add("IsInf", *inputs), graph.add("IsNaN", *inputs))
+    )
 
 
 def _round(graph: Graph, equation: Any, inputs: list[Value]) -> str:
@@ -224,6 +226,14 @@ def _stack(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     return [stack(graph, inputs, equation.params["axis"])]
 
 
+def _unstack(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    axis, (x,) = equation.params["axis"], inputs
+    return [
+        Value(graph.add("Gather", x, np.int64(index), axis=axis), _shape(equation, index))
+        for index in range(len(equation.outvars))
+    ]
+
+
 def _reduce(operation: str) -> Callable[[Graph, Any, list[Value]], list[Value]]:
     def apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         axes = _int64(equation.params["axes"])
@@ -254,21 +264,39 @@ def _top_k(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
 
     shapes = [_shape(equation, index) for index in (0, 1)]
     axis = equation.params.get("axis", -1)
-    values, indices = graph.add(
-        "TopK", *inputs, _int64([equation.params["k"]]), axis=axis, count=2
-    )
+    values, indices = graph.add("TopK", *inputs, _int64([equation.params["k"]]), axis=axis, count=2)
     kind = helper.np_dtype_to_tensor_dtype(equation.outvars[1].aval.dtype)
     return [Value(values, shapes[0]), Value(graph.add("Cast", indices, to=kind), shapes[1])]
+
+
+def _sort(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    axis = equation.params["dimension"]
+    if len(inputs) > 1:
+        raise UnsupportedError("a sort of several arrays")
+    size = _int64([inputs[0].shape[axis]])
+    values, _ = graph.add("TopK", *inputs, size, axis=axis, largest=0, count=2)
+    return [Value(values, _shape(equation))]
 
 
 def _product(sizes: Sequence[Any]) -> Any:
     return math.prod(sizes)
 
 
+def _as_result(graph: Graph, equation: Any, value: Value) -> Value:
+    """Returns a factor in the dtype of the product: JAX multiplies different dtypes, ONNX does not.
+
+    Constants, such as weights stored as float16, are converted here; of other values of another
+    dtype, ONNX would refuse the product.
+    """
+    if value.is_constant:
+        return Value(jnp.asarray(value.of, equation.outvars[0].aval.dtype), value.shape)
+    return value
+
+
 def _dot_general(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     """As MatMul of (batch, rows, sum) and (batch, sum, columns)."""
     (sum_left, sum_right), (batch_left, batch_right) = equation.params["dimension_numbers"]
-    left, right = inputs
+    left, right = (_as_result(graph, equation, value) for value in inputs)
     free_left = [a for a in range(len(left.shape)) if a not in (*sum_left, *batch_left)]
     free_right = [a for a in range(len(right.shape)) if a not in (*sum_right, *batch_right)]
     shape = _shape(equation)
@@ -288,7 +316,8 @@ def _dot_general(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value
 
 
 def _convolution(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    parameters, (x, kernel) = equation.params, inputs
+    parameters = equation.params
+    x, kernel = (_as_result(graph, equation, value) for value in inputs)
     if any(size != 1 for size in parameters["lhs_dilation"]) or parameters["batch_group_count"] > 1:
         raise UnsupportedError("a transposed convolution")
     numbers, pads = parameters["dimension_numbers"], parameters["padding"]
@@ -426,9 +455,11 @@ OPERATORS: Mapping[str, Callable[[Graph, Any, list[Value]], list[Value]]] = {
     "reshape": _reshape,
     "rev": _reverse,
     "slice": _slice,
+    "sort": _sort,
     "split": _split,
     "squeeze": _reshape,
     "stack": _stack,
     "top_k": _top_k,
     "transpose": _transpose,
+    "unstack": _unstack,
 }
