@@ -67,12 +67,12 @@ def _shape(spec: Spec) -> tuple[int, int]:
 
 def songs_per_second(name: str, engine: str, summary: Path) -> float:
     """Returns the rate of the second of two runs of `predict`."""
-    command = [sys.executable, "-m", "deepgenre.main", "predict", _FILES.value, f"--engine={engine}",
-               f"--weights={name}", f"--summary={summary}", "--quiet"]  # fmt: skip
+    program = [sys.executable, "-m", "deepgenre.main", "predict", _FILES.value, "--quiet"]
+    options = [f"--engine={engine}", f"--weights={name}", f"--summary={summary}"]
     elapsed = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*program, *options], check=True, stdout=subprocess.DEVNULL)
         elapsed = time.perf_counter() - start
     return json.loads(summary.read_text())["processed"] / elapsed
 

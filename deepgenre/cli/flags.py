@@ -82,8 +82,8 @@ OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
     "copies (.jsonl), embeddings (.npz), weights (.safetensors; for other programs "
-    ".onnx, .stablehlo, .mlir), page (.html; default in the workdir), findings of audit (.json). For eval, organize, watch, figures, explain, style, "
-    "generate and filters: a folder",
+    ".onnx, .stablehlo, .mlir), page (.html; default in the workdir), findings of audit (.json). "
+    "For eval, organize, watch, figures, explain, style, generate and filters: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"

@@ -1,4 +1,4 @@
-"""Mode `export` to .onnx, .stablehlo and .mlir: a network with its front end, for other programs."""
+"""Mode `export` to .onnx, .stablehlo and .mlir: a network with its front end."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

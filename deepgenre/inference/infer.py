@@ -76,8 +76,8 @@ def compile_infer_batch(weights: Weights) -> InferBatch:
     """Returns the function of levels (windows, frames, bands) to the outputs of the network.
 
     Weights stay on the device. Outputs may have more rows than the levels: batches are padded to a
-    power of two, so that few shapes are compiled and a short song does not cost a full batch. By the
-    engine of the weights.
+    power of two, so that few shapes are compiled and a short song does not cost a full batch. The
+    weights' engine computes them.
     """
     if weights.engine != engines.JAX:
         return engines.load(weights)

@@ -1,7 +1,7 @@
 """Runtimes that compute a network for prediction, from its graph in ONNX.
 
-The graph is kept in `folder()` under a digest of the weights. Before a runtime is used for the first
-time with a graph, its scores are compared with those of JAX.
+The graph is kept in `folder()` under a digest of the weights. Before a runtime is used for the
+first time with a graph, its scores are compared with those of JAX.
 """
 
 import dataclasses

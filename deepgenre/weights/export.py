@@ -32,6 +32,7 @@ def check_output(output: Path | None) -> Path:
     """Returns the path of the weight file to write; raises UserError for any other name."""
     if output is None or output.suffix != ".safetensors":
         raise UserError(
-            "--output: give the name of the file to write, ending in .safetensors, .onnx, .stablehlo or .mlir"
+            "--output: give the name of the file to write, ending in .safetensors, .onnx, "
+            ".stablehlo or .mlir"
         )
     return output
