@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 OPSET = 20
 IR_VERSION = 10  # of ONNX 1.16: the runtimes of 2024 and later read it
@@ -195,7 +196,7 @@ def _apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     for parameter in INLINED:
         if parameter in parameters:
             inner = parameters[parameter]
-            closed = inner if hasattr(inner, "consts") else jax.extend.core.ClosedJaxpr(inner, ())
+            closed = inner if hasattr(inner, "consts") else ClosedJaxpr(inner, ())
             return evaluate(graph, closed, inputs)
     results = _operation(graph, equation, inputs)
     is_complex = [_is_complex(variable) for variable in equation.outvars]

@@ -172,9 +172,10 @@ def _broadcast(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
 
 
 def _reshape(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
+    (x,) = inputs
     order = equation.params.get("dimensions")  # of `reshape`: to transpose first
-    is_transposed = equation.primitive.name == "reshape" and order is not None
-    x = graph.transposed(inputs[0], order) if is_transposed else inputs[0]
+    if equation.primitive.name == "reshape" and order is not None:
+        x = graph.transposed(x, order)
     return [graph.reshaped(x, _shape(equation))]
 
 

@@ -44,7 +44,8 @@ def test_waveform_in_scores_out(exported: Path, trained: Path):
     weights = loading.load(str(trained))
     session = onnxruntime.InferenceSession(str(exported / "song.onnx"))
     signals = export_graph.example_signals(weights.spec)[:1]
-    scores, embedding = session.run(["scores", "embedding"], {"waveform": signals})
+    results = session.run(["scores", "embedding"], {"waveform": signals})
+    scores, embedding = (np.asarray(result) for result in results)
     (expected,) = (export_graph._predicted(weights, signal) for signal in signals)
     np.testing.assert_allclose(scores[0], expected, atol=1e-4)
     assert embedding.shape[0] == 1
