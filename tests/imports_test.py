@@ -25,6 +25,7 @@ ORDER = [
     "weights",
     "evaluation",
     "training",
+    "runtimes",
     "inference",
     "explain",
     "synthesis",
@@ -38,7 +39,7 @@ ORDER = [
 ]
 # Within a package, modules that import none of the others of it but these.
 LOWEST = {
-    "models": {"pooling", "convolution", "layers"},
+    "models": {"lowering", "pooling", "convolution", "layers"},
     "data": {"clip", "settings"},
     "data.datasets": set(),
 }

@@ -5,6 +5,7 @@ levels may be rounded to the other one.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ import numpy as np
 
 from deepgenre.audio.frontend import FULL_SCALE, MAX_LEVEL, FrontEnd, window_and_filters
 from deepgenre.audio.mel import SMALLEST_POWER
+
+MAX_PIECES = 16  # of a frame that is composed of pieces of equal length
 
 
 def levels_of(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
@@ -37,14 +40,40 @@ def padded_levels(padded: jax.Array, num_samples: jax.Array | int, frontend: Fro
     """
     waveform = jnp.where(jnp.arange(padded.size) < num_samples, padded, 0.0)
     if frontend.kind == "waveform":
-        return jnp.rint(jnp.clip(waveform, -1, 1) * FULL_SCALE).astype(jnp.int16)[:, None]
+        return _sample_levels(waveform)
     if frontend.kind == "musicnn":
-        power = _mel_power(_reflected(jnp.clip(waveform, -1, 1), num_samples, frontend), frontend)
-        return jnp.minimum(power, float(np.finfo(np.float16).max)).astype(jnp.float16)
+        return _power_levels(_reflected(waveform, num_samples, frontend), frontend)
     power = _mel_power(jnp.pad(waveform, frontend.n_fft // 2), frontend)
+    is_valid = jnp.arange(power.shape[0]) <= num_samples // frontend.hop_length
+    return _decibel_levels(power, frontend, where=is_valid[:, None])
+
+
+def whole_levels(waveform: jax.Array, frontend: FrontEnd) -> jax.Array:
+    """Returns levels (frames, stored_bands) of a waveform, float32 (samples,), all of it used.
+
+    For graphs of a fixed length: without the indices by which `padded_levels` pads and cuts.
+    """
+    edge = frontend.n_fft // 2
+    if frontend.kind == "waveform":
+        return _sample_levels(waveform)
+    if frontend.kind == "musicnn":
+        return _power_levels(jnp.pad(waveform, edge, mode="reflect"), frontend)
+    return _decibel_levels(_mel_power(jnp.pad(waveform, edge), frontend), frontend, where=None)
+
+
+def _sample_levels(waveform: jax.Array) -> jax.Array:
+    return jnp.rint(jnp.clip(waveform, -1, 1) * FULL_SCALE).astype(jnp.int16)[:, None]
+
+
+def _power_levels(padded: jax.Array, frontend: FrontEnd) -> jax.Array:
+    power = _mel_power(jnp.clip(padded, -1, 1), frontend)
+    return jnp.minimum(power, float(np.finfo(np.float16).max)).astype(jnp.float16)
+
+
+def _decibel_levels(power: jax.Array, frontend: FrontEnd, *, where: jax.Array | None) -> jax.Array:
+    """Returns levels of mel power (frames, bands), relative to the maximum `where` it is valid."""
     decibels = 10.0 * jnp.log10(jnp.maximum(power, SMALLEST_POWER))
-    is_valid = jnp.arange(decibels.shape[0]) <= num_samples // frontend.hop_length
-    loudest = jnp.max(decibels, initial=-jnp.inf, where=is_valid[:, None])
+    loudest = jnp.max(decibels, initial=-jnp.inf, where=where)
     above_floor = decibels - loudest + frontend.dynamic_range_db
     steps = jnp.rint(above_floor * (MAX_LEVEL / frontend.dynamic_range_db))
     return jnp.clip(steps, 0, MAX_LEVEL).astype(jnp.uint8)
@@ -62,8 +91,23 @@ def _mel_power(padded: jax.Array, frontend: FrontEnd) -> jax.Array:
     """Returns mel power, float32 (frames, n_mels), of a waveform padded at both ends."""
     window, filters = window_and_filters(frontend)
     num_frames = 1 + (padded.size - frontend.n_fft) // frontend.hop_length
-    first = np.arange(num_frames) * frontend.hop_length
-    frames = padded[np.add.outer(first, np.arange(frontend.n_fft))] * window[None, :]
+    frames = _frames(padded, num_frames, frontend) * window[None, :]
     spectrum = jnp.fft.rfft(frames)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     return jnp.matmul(power, filters, precision=jax.lax.Precision.HIGHEST)
+
+
+def _frames(padded: jax.Array, num_frames: int, frontend: FrontEnd) -> jax.Array:
+    """Returns (num_frames, n_fft): from pieces, where few of equal length make a frame and a hop.
+
+    Otherwise by an index per sample.
+    """
+    piece = math.gcd(frontend.n_fft, frontend.hop_length)
+    per_frame, per_hop = frontend.n_fft // piece, frontend.hop_length // piece
+    if per_frame > MAX_PIECES:
+        first = np.arange(num_frames) * frontend.hop_length
+        return padded[np.add.outer(first, np.arange(frontend.n_fft))]
+    count = (num_frames - 1) * per_hop + per_frame
+    pieces = padded[: count * piece].reshape(count, piece)
+    last = (num_frames - 1) * per_hop + 1
+    return jnp.concatenate([pieces[i : i + last : per_hop] for i in range(per_frame)], axis=1)

@@ -110,16 +110,15 @@ def predict(files: Sequence[str]) -> int:
     """Runs mode `predict`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import predict
-    from deepgenre.weights import loading
 
     by_name = values.weights_side_by_side()
-    networks = {name: loading.load_tagger(*sources) for name, sources in by_name.items()}
+    networks = {name: values.load_tagger(sources) for name, sources in by_name.items()}
     options = values.predict_options(predict.Options().choice)
     elsewhere = None
-    if flags.CLUSTER.value:
+    if address := values.cluster():
         from deepgenre.inference import on_cluster
 
-        elsewhere = on_cluster.predictor(flags.CLUSTER.value, by_name)
+        elsewhere = on_cluster.predictor(address, by_name)
     return predict.run_side_by_side(networks, expand(files), options, elsewhere)
 
 
@@ -127,10 +126,9 @@ def embed(files: Sequence[str]) -> int:
     """Runs mode `embed`; returns the exit code."""
     from deepgenre.audio.discover import expand
     from deepgenre.inference import embed
-    from deepgenre.weights import loading
 
     sources = values.weights()
-    weights = loading.load(*sources)
+    weights = values.load(sources)
     options = embed.Options(
         output=values.output(),
         index=Path(flags.INDEX.value) if flags.INDEX.value else None,
@@ -139,11 +137,11 @@ def embed(files: Sequence[str]) -> int:
         summary=values.summary(),
         prune=flags.PRUNE.value,
     )
-    if not flags.CLUSTER.value:
+    if not (address := values.cluster()):
         return embed.run(weights, expand(files), options)
     from deepgenre.inference import on_cluster
 
-    elsewhere = on_cluster.embedder(flags.CLUSTER.value, sources)
+    elsewhere = on_cluster.embedder(address, sources)
     return embed.run(weights, expand(files), options, elsewhere)
 
 
@@ -151,7 +149,6 @@ def similar(files: Sequence[str]) -> int:
     """Runs mode `similar`; returns the exit code."""
     from deepgenre.library import similar
     from deepgenre.library.similar_options import Options
-    from deepgenre.weights import loading
 
     options = Options(
         library=flags.LIBRARY.value,
@@ -167,7 +164,7 @@ def similar(files: Sequence[str]) -> int:
         path_to=Path(flags.PATH_TO.value) if flags.PATH_TO.value else None,
         explain=Path(flags.EXPLAIN.value) if flags.EXPLAIN.value else None,
     )
-    return similar.run(loading.load(*values.weights()), [*flags.QUERY.value, *files], options)
+    return similar.run(values.load(values.weights()), [*flags.QUERY.value, *files], options)
 
 
 def overlap(files: Sequence[str]) -> int:
@@ -202,11 +199,10 @@ def organize(files: Sequence[str]) -> int:
     from deepgenre.audio.discover import expand
     from deepgenre.inference import thresholds
     from deepgenre.library import organize
-    from deepgenre.weights import loading
 
     if flags.UNDO.value:
         return organize.undo(values.output(), files)
-    weights = loading.load_tagger(*values.weights())
+    weights = values.load_tagger(values.weights())
     options = values.predict_options(thresholds.library_choice(weights.spec))
     return organize.run(
         weights,
@@ -214,7 +210,7 @@ def organize(files: Sequence[str]) -> int:
         options,
         write=flags.WRITE.value,
         tagging=values.tagging(),
-        moods=loading.load_tagger("moods") if flags.MOODS.value else None,
+        moods=values.load_tagger(["moods"]) if flags.MOODS.value else None,
     )
 
 
@@ -222,9 +218,8 @@ def watch(files: Sequence[str]) -> int:
     """Runs mode `watch`; returns the exit code."""
     from deepgenre.inference import thresholds
     from deepgenre.library import watch
-    from deepgenre.weights import loading
 
-    weights = loading.load_tagger(*values.weights())
+    weights = values.load_tagger(values.weights())
     options = watch.Options(
         predict=values.predict_options(thresholds.library_choice(weights.spec)),
         tagging=values.tagging(),
@@ -353,9 +348,13 @@ def calibrate(files: Sequence[str]) -> int:
 
 def export(files: Sequence[str]) -> int:
     """Runs mode `export`; returns the exit code."""
+    from deepgenre.inference import export_graph
     from deepgenre.weights import export, loading
 
-    return export.run(loading.load(*values.weights()), values.output(), flags.DTYPE.value)
+    weights, output = loading.load(*values.weights()), values.output()
+    if output is not None and output.suffix in export_graph.WRITERS:
+        return export_graph.run(weights, output)
+    return export.run(weights, output, flags.DTYPE.value)
 
 
 def import_weights(files: Sequence[str]) -> int:

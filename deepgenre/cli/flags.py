@@ -86,9 +86,9 @@ FILES = _define_paths(
 OUTPUT = _define_path(
     "output",
     "File to write: predictions (.jsonl, .csv, .parquet), similar songs (.jsonl, .csv, .m3u8), "
-    "copies (.jsonl), embeddings (.npz; .parquet to share), weights (.safetensors), page (.html; "
-    "default in the workdir), findings of audit (.json). For eval, organize, watch, figures, "
-    "explain, style, generate and filters: a folder",
+    "copies (.jsonl), embeddings (.npz; .parquet to share), weights (.safetensors; for other "
+    "programs .onnx, .stablehlo, .mlir), page (.html; default in the workdir), findings of audit "
+    "(.json). For eval, organize, watch, figures, explain, style, generate and filters: a folder",
 )
 RESUME = flags.DEFINE_bool(
     "resume", False, "Continue --output: process only files that it lacks, that failed or changed"
@@ -286,6 +286,12 @@ TOKEN = flags.DEFINE_string("token", "", "Token that clients must know; default 
 UPLOAD_MB = flags.DEFINE_integer("upload_mb", 200, "Largest upload in megabytes", 1)
 SONG_MINUTES = flags.DEFINE_float("song_minutes", 60.0, "Longest song to analyse", 0.01)
 JOB_SECONDS = flags.DEFINE_float("job_seconds", 120.0, "Longest analysis, which then ends", 1.0)
+ENGINE = flags.DEFINE_enum(
+    "engine",
+    "jax",
+    ["jax", "onnxruntime", "openvino", "openvino_bfloat16"],
+    "What computes the network: jax, or another runtime from an exported graph (docs/export.md)",
+)
 SUMMARY = _define_path(
     "summary",
     "File to write (.json): counts, hours of audio, rate, failures by kind, results",

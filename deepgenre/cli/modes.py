@@ -28,6 +28,7 @@ _WEIGHTS = ("weights", "workdir", "config")  # a run's weights are found by its 
 _PROCESSES = ("coordinator_address", "num_processes", "process_id", "heartbeat_seconds")
 _WINDOWS = ("aggregate", "window_seconds", "hop_seconds")
 _TAGGING = ("write", "field", "policy", "mapping")
+_PREDICTING = (*_WEIGHTS, "engine")
 _EXPERIMENT = ("target", "check", "start_seconds", "seconds", "steps", "seed")
 _UNKNOWN = ("unknown_below", "unfamiliar_below")
 _TAGS = ("top_k", "threshold", *_UNKNOWN, "consistent", "merge_synonyms")
@@ -38,7 +39,7 @@ MODES: Mapping[str, Mode] = {
         "Predicts genres or tags of audio files of any length.",
         (
             *("files", "output", "resume", "describe", "taggram"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "cluster", "summary"),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING, "cluster", "summary"),
         ),
         (
             "predict song.mp3",
@@ -53,7 +54,7 @@ MODES: Mapping[str, Mode] = {
         "Finds the songs of a library that are most similar to given songs.",
         (
             *("query", "library", "index", "prune", "copies", "top_k", "similarity", "explain"),
-            *("path_to", "exclude", "artist_gap", "output", *_WEIGHTS, "summary"),
+            *("path_to", "exclude", "artist_gap", "output", *_PREDICTING, "summary"),
         ),
         (
             "similar song.mp3 --library=songs/",
@@ -69,7 +70,7 @@ MODES: Mapping[str, Mode] = {
         "Writes playlists, a report and, with --write, tags into the files of a library.",
         (
             *("files", "output", *_TAGGING, "moods", "describe", "undo"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS, "summary"),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING, "summary"),
         ),
         (
             "organize songs/ --output=organized/",
@@ -83,7 +84,7 @@ MODES: Mapping[str, Mode] = {
         "Organizes what is added to folders, until stopped; continues after a restart.",
         (
             *("files", "output", *_TAGGING, "poll_seconds", "settle_seconds"),
-            *(*_TAGS, *_WINDOWS, *_WEIGHTS),
+            *(*_TAGS, *_WINDOWS, *_PREDICTING),
         ),
         (
             "watch music/ --output=organized/",
@@ -141,7 +142,10 @@ MODES: Mapping[str, Mode] = {
     "embed": Mode(
         commands.embed,
         "Writes an embedding per audio file.",
-        ("files", "output", "prune", "describe", "index", "paths", *_WEIGHTS, "cluster", "summary"),
+        (
+            *("files", "output", "prune", "describe", "index", "paths"),
+            *(*_PREDICTING, "cluster", "summary"),
+        ),
         (
             "embed songs/ --output=songs.npz",
             "embed a.mp3 b.flac --weights=msd_vgg --output=v.npz",
@@ -298,11 +302,12 @@ MODES: Mapping[str, Mode] = {
     ),
     "export": Mode(
         commands.export,
-        "Writes the weights of a run as one .safetensors file.",
+        "Writes the weights of a run as one .safetensors file, or as a graph of other programs.",
         ("output", "dtype", *_WEIGHTS),
         (
             "export --weights=runs/gtzan --output=mine.safetensors",
             "export --workdir=runs/gtzan --output=small.safetensors --dtype=float16",
+            "export --weights=mtt_musicnn --output=mtt_musicnn.onnx",
         ),
     ),
     "import": Mode(

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from deepgenre.server.settings import Settings
     from deepgenre.synthesis import experiment
     from deepgenre.training.grid import Value
+    from deepgenre.weights.spec import Weights
 
 # Of files that --output names; other names may be folders, see `files.check_place`.
-FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8")
+FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8", ".onnx")
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
 
 
@@ -89,6 +90,27 @@ def weights() -> Sequence[str]:
             "repeat --weights for an ensemble"
         )
     return weights_side_by_side()[""]
+
+
+def load(sources: Sequence[str]) -> "Weights":
+    """Returns weights for prediction, with the engine of --engine."""
+    from deepgenre.weights import loading
+
+    return dataclasses.replace(loading.load(*sources), engine=flags.ENGINE.value)
+
+
+def load_tagger(sources: Sequence[str]) -> "Weights":
+    """Returns weights that have classes, likewise."""
+    from deepgenre.weights import loading
+
+    return dataclasses.replace(loading.load_tagger(*sources), engine=flags.ENGINE.value)
+
+
+def cluster() -> str:
+    """Returns the address of --cluster; raises UserError with an engine, which workers lack."""
+    if flags.CLUSTER.value and flags.ENGINE.value != "jax":
+        raise UserError("--engine: workers of a --cluster use jax; leave one of the two out")
+    return flags.CLUSTER.value
 
 
 def weights_side_by_side() -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import flax.errors
@@ -15,11 +15,13 @@ from deepgenre.evaluation.steps import compile_infer_step
 from deepgenre.inference import windows
 from deepgenre.inference.read_ahead import read_ahead
 from deepgenre.inference.windows import Reader
+from deepgenre.runtimes import engines
 from deepgenre.weights.spec import Spec, Weights
 
 BATCH_WINDOWS = 16  # of a full batch; the last one is padded to the next power of two only
 MAX_WINDOW_SECONDS = 3600  # an hour: a longer window is a typing error
-InferBatch = Callable[[np.ndarray], dict[str, jax.Array]]
+Outputs = Mapping[str, jax.Array | np.ndarray]
+InferBatch = Callable[[np.ndarray], Outputs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +69,22 @@ class _Queue:
 
     infer_batch: InferBatch
     rows: Batch = dataclasses.field(default_factory=list)
-    in_progress: tuple[Batch, dict[str, jax.Array]] | None = None
+    in_progress: tuple[Batch, Outputs] | None = None
 
 
 def compile_infer_batch(weights: Weights) -> InferBatch:
     """Returns the function of levels (windows, frames, bands) to the outputs of the network.
 
     Weights stay on the device. Outputs may have more rows than the levels: batches are padded to a
-    power of two, so that few shapes are compiled and a short song does not cost a full batch.
+    power of two, so that few shapes are compiled and a short song does not cost a full batch. The
+    weights' engine computes them.
     """
+    if weights.engine != engines.JAX:
+        return engines.load(weights)
     step = compile_infer_step(weights.spec)
     variables = jax.device_put(weights.variables)
 
-    def infer_batch(levels: np.ndarray) -> dict[str, jax.Array]:
+    def infer_batch(levels: np.ndarray) -> Outputs:
         padded = 1 << (levels.shape[0] - 1).bit_length()
         return step(variables, np.pad(levels, ((0, padded - levels.shape[0]), (0, 0), (0, 0))))
 
@@ -203,7 +208,7 @@ def _score_rest(waiting: _Queue) -> None:
         _distribute(waiting.rows, waiting.infer_batch(levels))
 
 
-def _distribute(batch: Batch, outputs: dict[str, jax.Array]) -> None:
+def _distribute(batch: Batch, outputs: Outputs) -> None:
     """Adds the rows of a batch to their files."""
     for name, values in outputs.items():
         for (part, _), row in zip(batch, np.asarray(values), strict=False):  # the rest is padding

@@ -22,6 +22,7 @@ from deepgenre.inference.prediction_files.rows import Layout, Networks, Predicti
 from deepgenre.inference.tags import RUNNER_UP_SCORE, UNKNOWN, Choice, choose_tags, merged_scores
 from deepgenre.interrupt import stop_requests
 from deepgenre.log import escape_controls
+from deepgenre.runtimes import engines
 from deepgenre.summary import Batch
 from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Spec, Weights
@@ -130,6 +131,7 @@ def identity_of(networks: Mapping[str, Weights], options: Options) -> Identity:
             "hop_seconds": options.hop_seconds,
             "describe": columns(networks, options),
             **_identity_of_choice(_choice(options, weights.spec)),
+            **({"engine": weights.engine} if weights.engine != engines.JAX else {}),
         }
         for name, weights in networks.items()
     }

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepgenre.models.lowering import by_platform
+
 CHUNK_FRAMES = 17  # transformed at a time: intermediate results fit in a core's cache
 PRODUCT_FRAMES = 16  # computed by one product; more waste zeros, fewer make it too narrow
 
@@ -22,7 +24,7 @@ def band_maximum(x: jax.Array, kernel: jax.Array) -> jax.Array:
     over frames and "valid" over bands. Chooses the lowering by platform.
     """
     on_cpu = by_products if kernel.shape[1] == 1 else by_fourier_transform
-    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=by_convolution)
+    return by_platform(x, kernel, cpu=on_cpu, default=by_convolution)
 
 
 def same_padding(kernel_frames: int) -> tuple[int, int]:

@@ -33,7 +33,8 @@ def chroma(x: jax.Array, sample_rate_hz: int) -> jax.Array:
     rotations = jnp.stack([jnp.roll(mean, -tonic, axis=-1) for tonic in range(12)], axis=1)
     profile = jnp.asarray(MAJOR_PROFILE) - np.mean(MAJOR_PROFILE)
     tonics = (rotations @ profile).argmax(axis=1)
-    in_key = jnp.take_along_axis(rotations, tonics[:, None, None], axis=1)[:, 0]
+    is_tonic = tonics[:, None] == jnp.arange(12)[None]
+    in_key = jnp.where(is_tonic[..., None], rotations, 0).sum(axis=1)
     spectrum = jnp.abs(jnp.fft.rfft(mean, axis=-1))[:, 1:]
     intervals = [
         (pitch * jnp.roll(pitch, shift, axis=-1)).sum(axis=-1).mean(axis=1) for shift in range(1, 7)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepgenre.models.lowering import by_platform, is_plain
 from deepgenre.models.pooling import max_pool
 
 MAX_TAPS = 9  # of a kernel in `sum_of_products`: 3 x 3
@@ -44,6 +45,8 @@ def convolve(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
     pads = tuple((before, after) for before, after in padding)
+    if is_plain():
+        return max_pool(by_xla(x, kernel, strides, pads), pool)
     if not pool:
         return convolution(x, kernel, strides, pads)
     plain = functools.partial(pool_of_convolution, strides=strides, pads=pads, pool=pool)
@@ -53,7 +56,7 @@ def convolve(
     def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return maximum_of_products(x, kernel, pads, tuple(pool))
 
-    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+    return by_platform(x, kernel, cpu=on_cpu, default=plain)
 
 
 def _is_single_channel(x: jax.Array, strides: Sizes) -> bool:
@@ -82,7 +85,7 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Pads) -> 
     if not _is_single_channel(x, strides) or math.prod(kernel.shape[:-1]) > MAX_TAPS:
         return plain(x, kernel)
     on_cpu = functools.partial(sum_of_products, pads=pads)
-    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+    return by_platform(x, kernel, cpu=on_cpu, default=plain)
 
 
 def _forward(
@@ -104,7 +107,7 @@ def _backward(
     def on_cpu(x: jax.Array, gradient: jax.Array) -> jax.Array:
         return kernel_gradient(x, gradient, kernel.shape, strides, pads)
 
-    return input_vjp(gradient)[0], lax.platform_dependent(x, gradient, cpu=on_cpu, default=plain)
+    return input_vjp(gradient)[0], by_platform(x, gradient, cpu=on_cpu, default=plain)
 
 
 convolution.defvjp(_forward, _backward)

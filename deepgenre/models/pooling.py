@@ -1,10 +1,14 @@
 """Pools without overlap. Activations are (batch, *spatial, channels)."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from deepgenre.models.lowering import is_plain
 
 MAX_PAIRWISE = 8  # most values of which the maximum is computed pairwise
 
@@ -15,6 +19,10 @@ def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
     An incomplete last window is dropped, a window longer than the axis shrinks to it; of equal
     values, the first is selected.
     """
+    if is_plain():
+        pairs = itertools.zip_longest(window, x.shape[1:-1], fillvalue=1)
+        sizes = tuple(min(width, size) for width, size in pairs)
+        return nn.max_pool(x, sizes, strides=sizes) if max(sizes) > 1 else x
     for axis, width in enumerate(window, start=1):
         if width > 1:
             x = _largest(_windows(x, axis, width), axis + 1)

@@ -11,10 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
+from deepgenre.models.lowering import is_plain
+
 EPSILON = 1e-5
 MFCCS = 24
 COVARIANCE_MFCCS = 20
 COVARIANCE_FLOOR = 0.003  # times the mean variance, added to each to avoid the logarithm of 0
+ROOT_ITERATIONS = (17, 11, 8, 7, 6, 6)  # of successive square roots in `logarithm_by_products`
+SERIES_TERMS = 9  # of its series
 GROUP_BANDS = 8  # bands per group in `contrast` and others
 
 
@@ -54,9 +58,32 @@ def covariance_of_change(x: jax.Array) -> jax.Array:
     size = covariance.shape[-1]
     mean_variance = jnp.trace(covariance, axis1=1, axis2=2)[:, None, None] / size
     floored = covariance + (COVARIANCE_FLOOR * mean_variance + EPSILON) * jnp.eye(size)[None]
-    logarithm = matrix_logarithm(floored)
+    logarithm = (logarithm_by_products if is_plain() else matrix_logarithm)(floored)
     rows, columns = np.triu_indices(size)
     return logarithm[:, rows, columns] * np.where(rows == columns, 1.0, np.sqrt(2.0))[None]
+
+
+def logarithm_by_products(matrices: jax.Array) -> jax.Array:
+    """Returns `matrix_logarithm` to float32 rounding, for runtimes without eigenvalues.
+
+    Inverse scaling and squaring: square roots, by Newton's iteration with products only
+    (N. Higham, "Functions of matrices", 2008, chapters 6 and 11), until a short series suffices.
+    Each number of iterations suffices for condition numbers of `COVARIANCE_FLOOR`.
+    """
+    identity = jnp.eye(matrices.shape[-1])[None]
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    trace = jnp.trace(matrices, axis1=1, axis2=2)[:, None, None]
+    root = matrices / trace  # eigenvalues of at most 1
+    for iterations in ROOT_ITERATIONS:
+        inverse = jnp.broadcast_to(identity, root.shape)
+        for _ in range(iterations):
+            step = 1.5 * identity - 0.5 * product(inverse, root)
+            root, inverse = product(root, step), product(step, inverse)
+    excess = identity - root
+    series = excess / SERIES_TERMS
+    for term in range(SERIES_TERMS - 1, 0, -1):
+        series = product(excess, series) + excess / term
+    return jnp.log(trace) * identity - 2 ** len(ROOT_ITERATIONS) * series
 
 
 @jax.custom_jvp

@@ -31,5 +31,8 @@ def run(weights: Weights, output: Path | None, dtype: str) -> int:
 def check_output(output: Path | None) -> Path:
     """Returns the path of the weight file to write; raises UserError for any other name."""
     if output is None or output.suffix != ".safetensors":
-        raise UserError("--output: give the name of the file to write, ending in .safetensors")
+        raise UserError(
+            "--output: give the name of the file to write, ending in .safetensors, .onnx, "
+            ".stablehlo or .mlir"
+        )
     return output

@@ -46,6 +46,7 @@ class Weights:
     step: int
     metrics: Mapping[str, float]  # of validation at this step
     licence: str = ""  # licence text of imported weights
+    engine: str = "jax"  # that computes the network in prediction: a name in `runtimes.engines`
 
 
 def build(spec: Spec, *, axis_name: str | None = None) -> nn.Module:

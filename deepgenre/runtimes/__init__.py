@@ -1,0 +1,1 @@
+"""Networks for other runtimes: graphs in ONNX and StableHLO, and prediction by them."""
