@@ -15,6 +15,7 @@ ORDER = [
     "log",
     "summary",
     "interrupt",
+    "isolated",
     "devices",
     "audio",
     "models",
