@@ -73,12 +73,12 @@ def main() -> int:
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
-        references = {mode: Reference(mode, folder / f"reference-{mode}") for mode in modes}
+        references = {mode: Reference(mode, folder / "run") for mode in modes}
         rows = []
         for number in range(given.count):
             mode, fault = modes[number % len(modes)], faults[number // len(modes) % len(faults)]
             seed = rng.randrange(1 << 62)
-            row = injected(references[mode], folder / str(number), fault, seed)
+            row = injected(references[mode], folder / "run", fault, seed)
             rows.append({"mode": mode, "fault": fault, "seed": seed, **row})
             with given.output.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(rows[-1]) + "\n")
@@ -89,26 +89,31 @@ def main() -> int:
 
 
 class Reference:
-    """An undisturbed run of a mode: its duration, and its results."""
+    """An undisturbed run of a mode: its duration, its results, and its folder before and after.
+
+    All runs are in the same folder, whose name is part of what they write.
+    """
 
     def __init__(self, mode: str, folder: Path) -> None:
-        """Runs the mode in a folder."""
+        """Runs the mode in a folder, twice: what the first compiles is kept."""
         self.mode = MODES[mode]
-        compose(folder)
-        run(self.mode.command(folder), folder)  # compiles; what is compiled is kept
-        clear(folder / self.mode.outputs)
-        shutil.rmtree(folder)
-        compose(folder)
+        self.fresh = folder.with_name(f"{mode}-fresh")
+        self.finished = folder.with_name(f"{mode}-finished")
+        compose(self.fresh)
+        copy(self.fresh, folder)
+        run(self.mode.command(folder), folder)
+        copy(self.fresh, folder)
         self.songs = songs_of(folder)
         started = time.monotonic()
         code, text = run(self.mode.command(folder), folder)
         assert code == 0, text
         self.seconds = time.monotonic() - started
         self.tagged = songs_of(folder)
+        copy(folder, self.finished)
         self.results = digest_of_results(self.mode, folder)
-        files = (folder / self.mode.outputs).rglob("*")
+        files = (self.finished / self.mode.outputs).rglob("*")
         self.num_bytes = sum(path.stat().st_size for path in files if path.is_file())
-        self.folder = folder
+        shutil.rmtree(folder)
 
 
 def compose(folder: Path) -> None:
@@ -122,6 +127,12 @@ def compose(folder: Path) -> None:
             path = folder / "music" / genre / f"{number}.flac"
             soundfile.write(path, tone + noise, RATE_HZ)
             os.utime(path, (1e9 + number, 1e9 + number))
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a folder with the times of its files, in the place of another."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
 
 
 def songs_of(folder: Path) -> dict[str, bytes]:
@@ -161,6 +172,7 @@ def start(task: list[str] | Callable[[], int], folder: Path) -> tuple[int, Path]
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.chdir(folder)
+        os.environ["DEEPGENRE_RETAGGED"] = str(folder / "retagged.jsonl")
         from deepgenre import interrupt
         from deepgenre import main as program
 
@@ -205,7 +217,7 @@ def run(command: list[str], folder: Path) -> tuple[int, str]:
 def injected(reference: Reference, folder: Path, fault: str, seed: int) -> dict[str, Any]:
     """Returns the outcome of one fault, and how long it took."""
     started, rng = time.monotonic(), random.Random(seed)
-    compose(folder)
+    copy(reference.fresh, folder)
     try:
         with FAULTS[fault](reference, folder, rng) as (code, text, what):
             outcome, note = judged(reference, folder, fault, code, text, what)
@@ -275,17 +287,17 @@ def full_disk(reference: Reference, folder: Path, rng: random.Random):
 
 
 def at_rest(damage: Callable[[Path, random.Random], None]) -> Callable[..., Any]:
-    """Returns the fault that damages one written file after a run."""
+    """Returns the fault that damages one file that an undisturbed run wrote."""
 
     @contextlib.contextmanager
     def fault(reference: Reference, folder: Path, rng: random.Random):
-        code, text = run(reference.mode.command(folder), folder)
+        copy(reference.finished, folder)
         outputs = sorted((folder / reference.mode.outputs).rglob("*"))
         path = rng.choice([path for path in outputs if path.is_file() and path.stat().st_size])
         status = path.stat()
         damage(path, rng)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk would
-        yield code, text, str(path.relative_to(folder))
+        yield 0, "", str(path.relative_to(folder))
 
     return fault
 
@@ -300,11 +312,6 @@ def flip(path: Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(bytes(content))
-
-
-def clear(folder: Path) -> None:
-    """Removes a folder, if it exists."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def prepared(folder: Path) -> Any:
@@ -409,7 +416,6 @@ if __name__ == "__main__":
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(Path.home() / ".cache" / "deepgenre" / "test-compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "DEEPGENRE_RETAGGED": str(Path(tempfile.mkdtemp()) / "retagged.jsonl"),
     }
     import grain  # noqa: F401 (with those below: what takes seconds to import, once for all runs)
     import matplotlib.pyplot  # noqa: F401
