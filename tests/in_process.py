@@ -1,5 +1,6 @@
 """Test helper: what worker processes do, in the process of the test, where it can be observed."""
 
+import numpy as np
 import pytest
 
 from deepgenre.audio import native_decoding
@@ -9,7 +10,8 @@ from deepgenre.isolated import calls
 def decode_here(monkeypatch: pytest.MonkeyPatch, *, block_samples: int) -> None:
     """Decodes in this process, in blocks of a size."""
     monkeypatch.setattr(native_decoding, "BLOCK_SAMPLES", block_samples)
-    monkeypatch.setattr(calls, "stream", lambda function, path, warn: function(path, warn))
+    out = np.zeros(block_samples, np.float32)
+    monkeypatch.setattr(calls, "stream", lambda function, path, warn: function(path, warn, out))
 
 
 def call_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,8 +73,12 @@ def seconds(path: Path) -> float:
     return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))
 
 
-def decoded(path: Path, warn: Warn) -> Generator[Block, None, None]:
-    """Yields (float32 (samples, channels), rate in Hz) of the file; no block is empty."""
+def decoded(path: Path, warn: Warn, out: np.ndarray) -> Generator[Block, None, None]:
+    """Yields (float32 (samples, channels), rate in Hz) of the file; no block is empty.
+
+    out: float32 (BLOCK_SAMPLES,) or more, into which blocks are decoded that libsndfile decodes:
+    the next one takes the place of the one before.
+    """
     num_samples, rate_hz = 0, 0
     if (mode := file_mode(path)) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UserError(f"{path}: is not a regular file; give a file")  # a pipe would block
@@ -87,7 +91,7 @@ def decoded(path: Path, warn: Warn) -> Generator[Block, None, None]:
             is_whole = True
             for part in _parts(path, stream):
                 with _opened(stream, part) as sound:
-                    for block in _read(sound):
+                    for block in _read(sound, out):
                         rate_hz = rate_hz or sound.samplerate
                         block = _at_rate(block, sound.samplerate, rate_hz)
                         num_samples += len(block)
@@ -173,12 +177,25 @@ class _Tail:
         return self._stream.read(count)
 
 
-def _read(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yields float32 (samples, channels) to the end."""
-    # After damage in a FLAC file, soundfile returns nothing of the block.
-    size = DAMAGE_SAMPLES if sound.format == "FLAC" else BLOCK_SAMPLES
-    while len(block := sound.read(size // sound.channels, "float32", True)):
-        yield block
+def _read(sound: soundfile.SoundFile, out: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields float32 (samples, channels) to the end, all in the same memory."""
+    size = BLOCK_SAMPLES // sound.channels
+    block = out[: size * sound.channels].reshape(size, sound.channels)
+    # After damage in a FLAC file, soundfile returns nothing of what was asked for.
+    step = DAMAGE_SAMPLES // sound.channels if sound.format == "FLAC" else size
+    while True:
+        filled, error = 0, None
+        try:
+            while filled < size and (read := len(sound.read(out=block[filled : filled + step]))):
+                filled += read
+        except soundfile.LibsndfileError as raised:
+            error = raised
+        if filled:
+            yield block[:filled]
+        if error:
+            raise error
+        if not filled:
+            return
 
 
 def _at_rate(block: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

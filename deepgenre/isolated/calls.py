@@ -79,10 +79,11 @@ def call(function: Callable[..., Any], path: Path, *args: Any) -> Any:
 def stream(
     function: Callable[..., Generator], path: Path, warn: Callable[[str], None]
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Yields what `function(path, warn)` does, joined to larger blocks: (samples, rate in Hz).
+    """Yields what `function(path, warn, out)` does: (samples, rate in Hz), of large blocks parts.
 
     Samples, float32 (samples, channels), are in memory that is used again for the next block: copy
-    what you keep. Raises what `call` does.
+    what you keep. The function may place them at the start of out, float32 (CAPACITY_SAMPLES,),
+    which saves a copy. Raises what `call` does.
     """
     with _borrowed() as worker:
         _send(worker, _request(function, (path,), is_stream=True))

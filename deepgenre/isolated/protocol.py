@@ -18,7 +18,7 @@ class Request:
     module: str
     name: str
     args: tuple[Any, ...]
-    is_stream: bool  # it yields blocks, and takes a function of warnings as its last argument
+    is_stream: bool  # it yields blocks; two more arguments are as in `calls.stream`
     folder: str  # the working directory
     programs: str  # the search path of programs
     more_bytes: int  # of memory, at most

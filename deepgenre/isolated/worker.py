@@ -1,5 +1,6 @@
 """The worker process: calls functions one after another, until its parent ends."""
 
+import functools
 import importlib
 import mmap
 import os
@@ -45,7 +46,8 @@ def _answer(request: Request, channel: Connection, buffer: np.ndarray) -> Reply:
         function = getattr(importlib.import_module(request.module), request.name)
         if not request.is_stream:
             return Done(function(*request.args))
-        blocks = function(*request.args, lambda message: channel.send(Warned(message)))
+        warn = functools.partial(_warn, channel)
+        blocks = function(*request.args, warn, buffer)
         _send_blocks(blocks, channel, buffer)
         return Done(None)
     except MemoryError:
@@ -57,6 +59,10 @@ def _answer(request: Request, channel: Connection, buffer: np.ndarray) -> Reply:
         return Failed(error)
     except Exception as error:  # a bug: its traceback is that of this process
         return Failed(RuntimeError("".join(traceback.format_exception(error))))
+
+
+def _warn(channel: Connection, message: str) -> None:
+    channel.send(Warned(message))
 
 
 def _limit_memory(more_bytes: int) -> None:
@@ -73,29 +79,16 @@ def _limit_memory(more_bytes: int) -> None:
 def _send_blocks(
     blocks: Generator[tuple[np.ndarray, int], None, None], channel: Connection, buffer: np.ndarray
 ) -> None:
-    """Sends blocks of a stream joined to fewer and larger ones, until the parent needs no more."""
-    used, kind = 0, (1, 0)  # samples in the buffer, their channels and rate
-
-    def is_wanted() -> bool:
-        channel.send(Block(used // kind[0], *kind))
-        return channel.recv()
-
+    """Sends the blocks of a stream, in parts that fit into the buffer, until no more are needed."""
     for samples, rate_hz in blocks:
-        if used and (samples.shape[1], rate_hz) != kind:
-            if not is_wanted():
-                return blocks.close()
-            used = 0
-        kind = (samples.shape[1], rate_hz)
-        flat = samples.reshape(-1)
-        while flat.size:
-            room = (buffer.size - used) // kind[0] * kind[0]
-            count = min(room, flat.size)
-            buffer[used : used + count] = flat[:count]
-            used, flat = used + count, flat[count:]
-            if used + kind[0] > buffer.size:
-                if not is_wanted():
-                    return blocks.close()
-                used = 0
-    if used:
-        is_wanted()
-    return None
+        channels = samples.shape[1]
+        size = buffer.size // channels
+        for start in range(0, len(samples), size):
+            part = samples[start : start + size]
+            place = buffer[: part.size].reshape(part.shape)
+            if place.ctypes.data != part.ctypes.data:  # else it was written there
+                place[:] = part
+            channel.send(Block(len(part), channels, rate_hz))
+            if not channel.recv():
+                blocks.close()
+                return

@@ -168,8 +168,8 @@ def test_file_that_changes_while_it_is_read_is_an_error(
     whole = path.read_bytes()
     read = native_decoding._read
 
-    def read_and_change(sound):
-        for number, block in enumerate(read(sound)):
+    def read_and_change(sound, out):
+        for number, block in enumerate(read(sound, out)):
             yield block
             if number == 2:
                 if change == "grows":

@@ -62,13 +62,14 @@ def test_results_and_errors_are_those_of_the_function():
     assert calls.call(hostile.process_id, PATH) == worker  # one for all of them
 
 
-def test_a_stream_is_joined_to_larger_blocks():
+def test_large_blocks_of_a_stream_are_parted():
     warnings: list[str] = []
     found = collect(calls.stream(hostile.blocks, PATH, warnings.append))
     expected = hostile.expected()
     assert warnings == ["song.mp3: a warning"]
     assert [(samples.shape[1], rate) for samples, rate in found] == [
-        (2, 10_000), (2, 10_000), (2, 10_000), (1, 9_000), (1, 9_000), (3, 11_000), (3, 11_000),
+        (2, 10_000), (2, 10_000), (2, 10_000), (2, 10_000), (1, 9_000), (1, 9_000), (3, 11_000),
+        (3, 11_000), (3, 11_000),
     ]  # fmt: skip
     for channels in (1, 2, 3):
         np.testing.assert_array_equal(

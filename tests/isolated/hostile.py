@@ -10,6 +10,8 @@ import numpy as np
 
 from deepgenre.errors import UserError
 
+Block = tuple[np.ndarray, int]
+
 
 def crash(path: Path) -> None:
     ctypes.string_at(0)
@@ -48,18 +50,23 @@ def process_id(path: Path) -> int:
     return os.getpid()
 
 
-def blocks(path: Path, warn: Callable[[str], None]) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of random sizes, channels and rates; see `expected`."""
+def blocks(path: Path, warn: Callable[[str], None], out: np.ndarray) -> Iterator[Block]:
+    """Blocks of random sizes, channels and rates, some of them at their place; see `expected`."""
     warn(f"{path}: a warning")
-    yield from expected()
+    for number, (samples, rate_hz) in enumerate(expected()):
+        place = out[: samples.size]
+        if number % 2 and place.size == samples.size:
+            place[:] = samples.ravel()
+            samples = place.reshape(samples.shape)
+        yield samples, rate_hz
 
 
-def expected() -> list[tuple[np.ndarray, int]]:
+def expected() -> list[Block]:
     rng = np.random.default_rng(0)
     sizes = [(3, 2), (1 << 20, 2), (1, 2), (700_001, 1), (700_001, 1), (5, 3), (1 << 19, 3)]
     return [(rng.random(size, np.float32), 8_000 + 1_000 * size[1]) for size in sizes]
 
 
-def crash_later(path: Path, warn: Callable[[str], None]) -> Iterator[tuple[np.ndarray, int]]:
+def crash_later(path: Path, warn: Callable[[str], None], out: np.ndarray) -> Iterator[Block]:
     yield np.ones((1 << 20, 1), np.float32), 8_000
     crash(path)
