@@ -29,7 +29,6 @@ from deepgenre.errors import UserError
 from deepgenre.isolated import calls
 from deepgenre.isolated.protocol import CAPACITY_SAMPLES
 
-TICKS = os.sysconf("SC_CLK_TCK")
 FRONT_END = FrontEnd()
 
 
@@ -60,13 +59,9 @@ def levels(path: Path) -> None:
 
 
 def processor_seconds() -> float:
-    """Returns the processor time of this process and its idle workers."""
-    total = time.process_time()
-    for worker in calls._idle:
-        fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
-        children = int(fields[13]) + int(fields[14])  # ffmpeg
-        total += (int(fields[11]) + int(fields[12]) + children) / TICKS
-    return total
+    """Returns the processor time of this process and its idle workers, without that of ffmpeg."""
+    stats = (Path(f"/proc/{worker.process.pid}/schedstat") for worker in calls._idle)
+    return time.process_time() + sum(int(stat.read_text().split()[0]) / 1e9 for stat in stats)
 
 
 def measure(stage: Callable[[Path], None], paths: Sequence[Path], threads: int) -> np.ndarray:
