@@ -8,7 +8,8 @@ runs again, undisturbed. Faults: kill (SIGKILL), term (SIGTERM), interrupt (SIGI
 disk; needs root, which mounts a small tmpfs), torn (a written file ends early), flip (one bit of a
 written file). Outcomes:
 
-    equal      after the same command again, all results are those of an undisturbed run
+    equal      after the same command again, all results are those of an undisturbed run (scores and
+               vectors to 1e-3, as batches of other sizes are rounded otherwise)
     refused    a message of one line names the damage; nothing was changed by it
     text       a bit of a text without checksums (predictions, playlists) is as it was flipped
     WRONG      anything else: a wrong number, a changed song, a file left behind, a traceback
@@ -32,7 +33,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ ROOT = Path(__file__).parents[1]
 RATE_HZ = 22_050
 GENRES = {"low": 110, "mid": 880, "high": 5000}
 TIMEOUT_SECONDS = 300
+TOLERANCE = 1e-3  # of the largest number: another spectrogram changes scores by 1e-2 and more
 TRAIN = (
     f"--config={ROOT / 'configs/folder.py'}", "--config.batch_size=8", "--config.num_epochs=4",
     "--config.window_seconds=1.5", "--config.log_every_steps=1", "--config.frontend.hop_length=128",
@@ -52,11 +54,22 @@ UNCHECKED = (".jsonl", ".m3u8", ".md", ".json", ".csv")  # texts, whose values n
 
 
 @dataclasses.dataclass(frozen=True)
+class Results:
+    """What a run gave: a digest of what must be equal, and numbers that may be rounded otherwise.
+
+    After a resume, songs are in batches of other sizes, of which XLA sums in another order.
+    """
+
+    digest: str  # or why there is none
+    numbers: np.ndarray  # float64
+
+
+@dataclasses.dataclass(frozen=True)
 class Mode:
     """A command, and what it must give in the end: `results` of its folder."""
 
     command: Callable[[Path], list[str]]
-    results: Callable[[Path], Any]
+    results: Callable[[Path], tuple[Any, Sequence[float]]]  # exact, and numbers; see `Results`
     outputs: str  # folder of what it writes, below that of the run
 
 
@@ -110,7 +123,7 @@ class Reference:
         self.seconds = time.monotonic() - started
         self.tagged = songs_of(folder)
         copy(folder, self.finished)
-        self.results = digest_of_results(self.mode, folder)
+        self.results = results_of(self.mode, folder)
         files = (self.finished / self.mode.outputs).rglob("*")
         self.num_bytes = sum(path.stat().st_size for path in files if path.is_file())
         shutil.rmtree(folder)
@@ -141,18 +154,32 @@ def songs_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def digest_of_results(mode: Mode, folder: Path) -> str:
-    """Returns a digest of a mode's results, or why there is none; computed in a process.
+def results_of(mode: Mode, folder: Path) -> Results:
+    """Returns a mode's results, computed in a process.
 
     This process must not start the threads of libraries: its forks would wait for them forever.
     """
 
     def compute() -> int:
-        print(hashlib.sha256(repr(mode.results(folder)).encode()).hexdigest())
+        exact, numbers = mode.results(folder)
+        digest = hashlib.sha256(repr(exact).encode()).hexdigest()
+        print(json.dumps([digest, [float(number) for number in numbers]]))
         return 0
 
     code, text = finish(*start(compute, folder))
-    return text.strip().splitlines()[-1] if code == 0 else text
+    if code:
+        return Results(text, np.zeros(0))
+    digest, numbers = json.loads(text.strip().splitlines()[-1])
+    return Results(digest, np.array(numbers))
+
+
+def difference(found: Results, expected: Results) -> str:
+    """Returns how results differ; '' where they are equal but for rounding of numbers."""
+    if found.digest != expected.digest or found.numbers.shape != expected.numbers.shape:
+        return f"other results: {found.digest}"
+    largest = np.abs(found.numbers - expected.numbers).max(initial=0.0)
+    limit = TOLERANCE * np.abs(expected.numbers).max(initial=0.0)
+    return "" if largest <= limit else f"numbers differ by up to {largest:.3g}"
 
 
 def start(task: list[str] | Callable[[], int], folder: Path) -> tuple[int, Path]:
@@ -247,11 +274,11 @@ def judged(
     if code != 0:
         is_damage = fault in ("torn", "flip") and lines[-1].startswith("deepgenre: ")
         return ("refused", lines[-1]) if is_damage else ("WRONG", text[-2000:])
-    found = digest_of_results(reference.mode, folder)
-    if found == reference.results:
+    differs = difference(results_of(reference.mode, folder), reference.results)
+    if not differs:
         return "equal", ""
     is_text = fault in ("torn", "flip") and what.endswith(UNCHECKED)
-    return ("text", "") if is_text else ("WRONG", f"other results: {found} {text[-500:]}")
+    return ("text", "") if is_text else ("WRONG", f"{differs} {text[-500:]}")
 
 
 def are_whole(reference: Reference, songs: dict[str, bytes]) -> bool:
@@ -322,17 +349,17 @@ def flip(path: Path, rng: random.Random) -> None:
     path.write_bytes(bytes(content))
 
 
-def prepared(folder: Path) -> Any:
+def prepared(folder: Path) -> tuple[Any, Sequence[float]]:
     """Returns the levels of every clip."""
     from deepgenre.data import store
 
     path = next((folder / "out").iterdir())
     rows = store.read_index(path)
     records = store.Records(path, rows, np.uint8)
-    return {row.key: (row.labels, records[i].tobytes()) for i, row in enumerate(rows)}
+    return {row.key: (row.labels, records[i].tobytes()) for i, row in enumerate(rows)}, []
 
 
-def trained(folder: Path) -> Any:
+def trained(folder: Path) -> tuple[Any, Sequence[float]]:
     """Returns the bytes of the best weights."""
     import jax
 
@@ -340,31 +367,35 @@ def trained(folder: Path) -> Any:
 
     weights = checkpoint.restore(folder / "out" / "run")
     leaves = jax.tree.leaves(weights.variables)
-    return weights.step, [np.asarray(leaf).tobytes() for leaf in leaves]
+    return (weights.step, [np.asarray(leaf).tobytes() for leaf in leaves]), []
 
 
-def predicted(folder: Path) -> Any:
-    """Returns the lines, sorted."""
+def predicted(folder: Path) -> tuple[Any, Sequence[float]]:
+    """Returns the lines without scores, sorted, and the scores."""
     lines = (folder / "out" / "songs.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return sorted(json.dumps({**row, "path": Path(row["path"]).name}) for row in rows)
+    rows = sorted(map(json.loads, lines), key=lambda row: row["path"])
+    scores = [row.pop("scores") for row in rows]
+    names = [sorted(each) for each in scores]
+    return (rows, names), [each[name] for each in scores for name in sorted(each)]
 
 
-def embedded(folder: Path) -> Any:
+def embedded(folder: Path) -> tuple[Any, Sequence[float]]:
     """Returns the vector of each song."""
     from deepgenre.inference import song_index
 
-    songs = song_index.read_index(folder / "out" / "songs.npz").songs
-    return {song.path.relative_to(folder): song.vector.tobytes() for song in songs}
+    index = song_index.read_index(folder / "out" / "songs.npz")
+    songs = sorted(index.songs, key=lambda song: song.path)
+    numbers = np.concatenate([song.vector for song in songs])
+    return [song.path.relative_to(folder) for song in songs], [*numbers]
 
 
-def organized(folder: Path) -> Any:
+def organized(folder: Path) -> tuple[Any, Sequence[float]]:
     """Returns songs and playlists, and the songs after an undo, which restores every byte."""
     found = songs_of(folder), {p.name: p.read_bytes() for p in (folder / "out").glob("*.m3u8")}
     from deepgenre.library import organize
 
     code = organize.undo(folder / "out")
-    return found, code, songs_of(folder)
+    return (found, code, songs_of(folder)), []
 
 
 def _music(folder: Path) -> list[str]:

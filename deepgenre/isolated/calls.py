@@ -77,7 +77,7 @@ def call(function: Callable[..., Any], path: Path, *args: Any) -> Any:
 
 
 def stream(
-    function: Callable[..., Generator], path: Path, warn: Callable[[str], None]
+    function: Callable[..., Iterator], path: Path, warn: Callable[[str], None]
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yields what `function(path, warn, out)` does: (samples, rate in Hz), of large blocks parts.
 
