@@ -25,6 +25,7 @@ from deepgenre.errors import InterruptedRunError, UserError, look_up
 def main(argv: Sequence[str]) -> int:
     """Runs the mode; returns the exit code. A user's mistake is one line, without a traceback."""
     from deepgenre import devices
+    from deepgenre.isolated import calls
 
     log.quieten_libraries()
     log.set_quiet(flags.QUIET.value)
@@ -38,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
         hidden = mode.is_batch and not flags.VERBOSE.value
         notes = log.without_library_notes() if hidden else contextlib.nullcontext()
         with notes, log.without_background_tracebacks(), _processes(mode):
+            if mode.is_batch:
+                calls.start_ahead()
             return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:
         return arguments.fail(str(stop), code=stop.code)

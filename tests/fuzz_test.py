@@ -356,11 +356,36 @@ READERS = {
 }
 
 
-@pytest.fixture(params=READERS, scope="module")
-def made(request, tmp_path_factory) -> tuple[Reader, Path, dict[Path, bytes]]:
-    """Returns a reader, its file, and the content of all files beside it."""
-    reader = READERS[request.param]
-    folder = tmp_path_factory.mktemp("fuzz")
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A reader with a whole file for it, and the content of all files beside it."""
+
+    reader: Reader
+    path: Path
+    contents: dict[Path, bytes]
+
+    def check(self, content: bytes) -> None:
+        """Raises where the reader does not take this content, or refuse it in one line."""
+        for other in self.path.parent.rglob("*"):
+            if other.is_file() and other not in self.contents:
+                other.unlink()
+        for other, whole in self.contents.items():
+            other.parent.mkdir(exist_ok=True)
+            other.write_bytes(whole)
+        self.path.write_bytes(content)
+        with bounded(seconds=SECONDS, more_bytes=MORE_BYTES):
+            try:
+                self.reader.read(self.path)
+            except UserError as error:
+                message = log.escape_controls(error)
+                assert "Traceback" not in message
+                assert "\n" not in message
+                assert "allow_pickle" not in message
+
+
+def make(name: str, folder: Path) -> Made:
+    """Returns a reader of READERS with a file in an empty folder."""
+    reader = READERS[name]
     path = reader.make(folder)
     with contextlib.suppress(UserError):
         reader.read(path)  # what is imported on the way takes no time later
@@ -370,7 +395,12 @@ def made(request, tmp_path_factory) -> tuple[Reader, Path, dict[Path, bytes]]:
     for other in sorted(folder.rglob("*"), reverse=True):
         other.rmdir()
     path = reader.make(folder)
-    return reader, path, {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return Made(reader, path, {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()})
+
+
+@pytest.fixture(params=READERS, scope="module")
+def made(request, tmp_path_factory) -> Made:
+    return make(request.param, tmp_path_factory.mktemp("fuzz"))
 
 
 @settings(
@@ -381,19 +411,4 @@ def made(request, tmp_path_factory) -> tuple[Reader, Path, dict[Path, bytes]]:
 )
 @given(seed=st.integers(0, 1 << 62))
 def test_damaged_file_gives_a_result_or_one_line(made, seed):
-    reader, path, contents = made
-    for other in path.parent.rglob("*"):
-        if other.is_file() and other not in contents:
-            other.unlink()
-    for other, content in contents.items():
-        other.parent.mkdir(exist_ok=True)
-        other.write_bytes(content)
-    path.write_bytes(mutated(contents[path], seed))
-    with bounded(seconds=SECONDS, more_bytes=MORE_BYTES):
-        try:
-            reader.read(path)
-        except UserError as error:
-            message = log.escape_controls(error)
-            assert "Traceback" not in message
-            assert "\n" not in message
-            assert "allow_pickle" not in message
+    made.check(mutated(made.contents[made.path], seed))

@@ -16,6 +16,7 @@ ORDER = [
     "summary",
     "interrupt",
     "executors",
+    "isolated",
     "devices",
     "processes",
     "audio",

@@ -4,6 +4,7 @@ ffmpeg outputs float32 samples at the file's own sample rate and with its own ch
 resampling are the same as for other files.
 """
 
+import resource
 import shutil
 import struct
 import subprocess
@@ -25,6 +26,7 @@ FORMATS = (
 )  # fmt: skip
 AU_HEADER = struct.Struct(">4sIIIII")  # magic, offset of the samples, size, coding, rate, channels
 BLOCK_SAMPLES = 1 << 18  # total over all channels
+LOG_BYTES = 1 << 20  # of messages: more of them would fill the disk
 
 
 def is_installed() -> bool:
@@ -50,6 +52,7 @@ def decode(
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
     ):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LOG_BYTES, LOG_BYTES))
         try:
             assert process.stdout is not None
             for samples, rate_hz in _blocks(process.stdout):

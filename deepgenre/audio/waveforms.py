@@ -7,19 +7,16 @@ file cannot be decoded or changes while it is read. `resample` and `cut` are the
 """
 
 import collections
-import contextlib
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from deepgenre.audio import decoding
+from deepgenre.audio import decoding, native_decoding
 from deepgenre.errors import UserError
-from deepgenre.files import for_soundfile
 
 LOADED_SECONDS = 300  # longer files are streamed, never whole in memory
 
@@ -193,9 +190,9 @@ def _declared_samples(path: Path) -> int:
 
     As its header declares or, where libsndfile cannot open it, as decoding gives.
     """
-    with contextlib.suppress(soundfile.LibsndfileError):
-        if (num_samples := soundfile.info(for_soundfile(path)).frames) <= decoding.MAX_SAMPLES:
-            return num_samples
+    found = decoding.declared(path)
+    if found and found.num_samples <= native_decoding.MAX_SAMPLES:
+        return found.num_samples
     return sum(mono.size for mono, _ in decoding.blocks(path, warn=lambda message: None))
 
 

@@ -4,9 +4,6 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import mutagen
 
 from deepgenre import log
 from deepgenre.audio import suffixes
@@ -15,10 +12,8 @@ from deepgenre.data.clip import Clip
 from deepgenre.data.datasets import folder, manifest
 from deepgenre.errors import UserError
 from deepgenre.files import expand_home, real_paths
-from deepgenre.library.file_tags import DAMAGE
+from deepgenre.library import selection
 
-# Keys of the artist in mutagen's easy tags, APEv2, ASF and AIFF or WAV with ID3.
-ARTIST_KEYS = ("artist", "albumartist", "Artist", "Author", "TPE1", "TPE2")
 LABELS = manifest.SEPARATOR  # between labels in a manifest, as no other may be part of a name
 
 
@@ -110,20 +105,4 @@ def with_artist(clip: Clip) -> Clip:
     """Returns the clip with the artist of its tags as group, unless a manifest gives a group."""
     if clip.group != clip.key:
         return dataclasses.replace(clip, group=clip.group.casefold())
-    return dataclasses.replace(clip, group=artist_of(clip.path) or clip.key)
-
-
-def artist_of(path: Path) -> str:
-    """Returns the artist in a file's tags, in lower case; '' where there is none."""
-    try:
-        song: Any = mutagen.File(path, easy=True)  # pyright: ignore[reportPrivateImportUsage]
-    except DAMAGE:
-        return ""  # decoding reports what is wrong with the file
-    tags = (song.tags if song else None) or {}
-    for key in ARTIST_KEYS:
-        value = tags.get(key)
-        texts = getattr(value, "text", value)
-        text = texts[0] if isinstance(texts, list) and texts else texts
-        if text and str(text).strip():
-            return str(text).strip().casefold()
-    return ""
+    return dataclasses.replace(clip, group=selection.artist(clip.path) or clip.key)

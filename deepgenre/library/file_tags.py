@@ -78,9 +78,7 @@ def read(path: Path) -> dict[str, Values]:
 
     Raises UserError where the format is not supported or the file's tags are damaged.
     """
-    with _user_errors(path):
-        song = _open(path)
-        return {field: _read_field(path, song, field) for field in FIELDS}
+    return read_with_slashes(path)[0]
 
 
 def artists(path: Path) -> Values:
@@ -89,19 +87,29 @@ def artists(path: Path) -> Values:
         return _read_field(path, _open(path), ARTIST)
 
 
-def changes(path: Path, requested: Mapping[str, Combine]) -> list[Change]:
-    """Returns the changes that give the requested values to the fields, as the format stores them.
+def read_with_slashes(path: Path) -> tuple[dict[str, Values], bool]:
+    """Returns the values of each field, and whether the file's format joins several by '/'.
 
     Raises UserError as `read` does.
     """
     with _user_errors(path):
-        song, found = _open(path), []
-        for field, combine in requested.items():
-            old = _read_field(path, song, field)
-            slashes = _has_slashes(song)
-            new = split(field, join(field, combine(old), slashes=slashes), slashes=slashes)
-            found += [Change(field, old, new)] if new != old else []
-    return found
+        song = _open(path)
+        return {field: _read_field(path, song, field) for field in FIELDS}, _has_slashes(song)
+
+
+def changes(
+    found: Mapping[str, Values], requested: Mapping[str, Combine], *, slashes: bool
+) -> list[Change]:
+    """Returns the changes that give the requested values to the fields, as the format stores them.
+
+    found, slashes: of `read_with_slashes`.
+    """
+    changed = []
+    for field, combine in requested.items():
+        old = found[field]
+        new = split(field, join(field, combine(old), slashes=slashes), slashes=slashes)
+        changed += [Change(field, old, new)] if new != old else []
+    return changed
 
 
 def other_tags(path: Path, fields: Mapping[str, Values]) -> list[str]:

@@ -5,10 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from deepgenre.audio import ffmpeg
-from deepgenre.files import for_soundfile
 from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
 from deepgenre.library import mapping, policies
 from deepgenre.library.policies import Tagging
@@ -63,11 +60,3 @@ def names_of(song: Song, how: Labelling) -> Values:
     """Returns the names to write into a song's file; none for a song without labels."""
     capitalised = how.tagging.field == "genre" or has_moods(how.spec)
     return mapping.names_of(song.labels, how.names, genre=capitalised)
-
-
-def seconds_of(path: Path) -> float:
-    """Returns the length of a song; raises UserError where it cannot be decoded."""
-    try:
-        return soundfile.info(for_soundfile(path)).duration
-    except soundfile.LibsndfileError:  # a format of ffmpeg
-        return sum(len(samples) / rate_hz for samples, rate_hz in ffmpeg.decode(path))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deepgenre import log, summary
+from deepgenre.audio import decoding
 from deepgenre.audio.describe import decode_fingerprint
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
@@ -128,7 +129,7 @@ def _read_predictions(
         try:
             if "error" in line:
                 raise UserError(line["error"])
-            seconds = line["seconds"] if "seconds" in line else labels.seconds_of(path)
+            seconds = line["seconds"] if "seconds" in line else decoding.seconds(path)
             song, *others = (
                 labels.labelled(path, seconds, *_result(line, network, how), how)
                 for network, how in labellings.items()

@@ -10,6 +10,7 @@ from deepgenre import log
 from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError
 from deepgenre.files import real_paths
+from deepgenre.isolated import calls
 from deepgenre.library import file_tags
 from deepgenre.log import escape_controls
 
@@ -56,7 +57,7 @@ def _matches(pattern: re.Pattern[str], path: Path) -> bool:
 def artist(path: Path) -> str:
     """Returns the artist of a file's tags in lower case; '' where it has none that can be read."""
     try:
-        return "; ".join(dict.fromkeys(file_tags.artists(path))).casefold().strip()
+        return "; ".join(dict.fromkeys(calls.call(file_tags.artists, path))).casefold().strip()
     except (UserError, OSError):  # a format without tags, or damaged tags: not known, not an error
         return ""
 

@@ -1,8 +1,9 @@
 """Writes fields into audio files atomically; each change is recorded so that it can be undone.
 
 A file is copied within its folder, the copy is changed and verified (same decoded samples, same
-other tags), the difference to the old file is appended to the journal, and the copy is renamed to
-the file. At any time the path holds either the complete old file or the complete new one.
+other tags, see `tag_copy`), the difference to the old file is appended to the journal, and the copy
+is renamed to the file. At any time the path holds either the complete old file or the complete new
+one.
 
 A changed file keeps owner, mode and extended attributes; its modification time is the time of
 writing, so that backup programs detect the change.
@@ -18,16 +19,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 from deepgenre import log
-from deepgenre.audio import ffmpeg
 from deepgenre.errors import UserError
-from deepgenre.files import for_soundfile, process_runs, record_retagged, stamp
-from deepgenre.library import binary_diff, file_tags, journal
+from deepgenre.files import process_runs, record_retagged, stamp
+from deepgenre.isolated import calls
+from deepgenre.library import binary_diff, file_tags, journal, tag_copy
 from deepgenre.library.file_tags import Change, Combine
 from deepgenre.library.journal import Record
+from deepgenre.library.tag_fields import Values
 
 TEMPORARY = ".deepgenre-"  # prefix of a copy's name, before the process id and the song's suffix
 
@@ -39,7 +38,13 @@ def changes(path: Path, requested: Mapping[str, Combine]) -> list[Change]:
     """
     with user_errors(path):
         _check_writable(path, path.stat())
-        return file_tags.changes(path, requested)
+        found, slashes = calls.call(file_tags.read_with_slashes, path)
+    return file_tags.changes(found, requested, slashes=slashes)
+
+
+def read(path: Path) -> dict[str, Values]:
+    """Returns the values of each field of an audio file; raises UserError of `file_tags.read`."""
+    return calls.call(file_tags.read, path)
 
 
 def rewrite(path: Path, requested: Sequence[Change], record: Record) -> None:
@@ -52,11 +57,7 @@ def rewrite(path: Path, requested: Sequence[Change], record: Record) -> None:
         _check_writable(path, before)
         shutil.copyfile(song, copy)
         fields = {change.field: change.new for change in requested}
-        file_tags.write(copy, fields)
-        if file_tags.other_tags(copy, fields) != file_tags.other_tags(song, fields):
-            raise UserError(f"{path}: other tags differ in the changed copy; file left unchanged")
-        if _audio_digest(copy) != _audio_digest(song):
-            raise UserError(f"{path}: audio differs in the changed copy; file left unchanged")
+        calls.call(tag_copy.write, copy, song, fields)
         record(
             {
                 "path": str(song),
@@ -85,16 +86,12 @@ def _check_writable(path: Path, status: os.stat_result) -> None:
 
 @contextlib.contextmanager
 def user_errors(path: Path) -> Iterator[None]:
-    """Turns errors of the system and of libsndfile into UserError that names the file."""
+    """Turns errors of the system into UserError that names the file."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); file left unchanged"
-        ) from error
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{path}: is not audio that can be verified; file left unchanged"
         ) from error
 
 
@@ -128,27 +125,6 @@ def replace(song: Path, copy: Path, mtime_ns: int | None = None) -> None:
             log.warning("%s: will be analysed again (%s: %s)", song, error.filename, error.strerror)
     copy.replace(song)
     journal.sync_folder(song.parent)
-
-
-def _audio_digest(path: Path) -> str:
-    """Returns a digest of the decoded audio: samples, sample rate and channels."""
-    digest = hashlib.sha256()
-    for samples, rate_hz in _decode(path):
-        digest.update(f"{rate_hz} {samples.shape}".encode())
-        digest.update(samples.tobytes())
-    return digest.hexdigest()
-
-
-def _decode(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields (float32 (samples, channels), rate in Hz), in blocks."""
-    try:
-        sound = soundfile.SoundFile(for_soundfile(path))
-    except soundfile.LibsndfileError:  # m4a
-        yield from ffmpeg.decode(path)
-        return
-    with sound:
-        for samples in sound.blocks(1 << 18, dtype="float32", always_2d=True):
-            yield samples, sound.samplerate
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepgenre.errors import UserError
 from deepgenre.files import updating
-from deepgenre.library import binary_diff, file_tags, journal, policies, tag_writer
+from deepgenre.library import binary_diff, journal, policies, tag_writer
 from deepgenre.library.file_tags import Change
 from deepgenre.library.journal import Line
 
@@ -102,7 +102,7 @@ def _restore(song: Path, line: Line) -> None:
 
 def _restore_fields(song: Path, lines: list[Line]) -> str:
     """Takes back what deepgenre wrote into fields, as far as it is there; returns a note."""
-    now = file_tags.read(song)
+    now = tag_writer.read(song)
     written = journal.combined(lines)
     back = {field: policies.owned(now[field], change) for field, change in written.items()}
     edited = [

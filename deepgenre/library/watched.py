@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deepgenre import log
+from deepgenre.audio import decoding
 from deepgenre.errors import UserError
 from deepgenre.files import fingerprint, stamp
 from deepgenre.inference import predict
@@ -151,7 +152,7 @@ def all_handled(library: Library) -> bool:
 def with_seconds(entry: Entry) -> Entry:
     """Returns the entry with the length of the song, or with the error why it has none."""
     try:
-        return dataclasses.replace(entry, seconds=labels.seconds_of(entry.path))
+        return dataclasses.replace(entry, seconds=decoding.seconds(entry.path))
     except UserError as error:
         return dataclasses.replace(entry, scores=None, error=str(error))
 

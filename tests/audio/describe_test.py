@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 import soundfile
@@ -69,7 +70,7 @@ def test_long_files_are_described_once(tmp_path: Path, monkeypatch: pytest.Monke
     streamed, whole = describe.Describer(ALL), describe.Describer(ALL)
     list(waveforms.pieces_of_each(path, requested, whole.observe))
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 6)
-    monkeypatch.setattr(waveforms.decoding, "BLOCK_SAMPLES", 1 << 16)
+    in_process.decode_here(monkeypatch, block_samples=1 << 16)
     list(waveforms.pieces_of_each(path, requested, streamed.observe))
     assert streamed.values() == whole.values()
 

@@ -5,13 +5,14 @@ import subprocess
 from pathlib import Path
 
 import hypothesis.strategies as st
+import in_process
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import assume, given, settings
 from waveforms_test import RATE_HZ, bad_files, noise
 
-from deepgenre.audio import decoding, ffmpeg, waveforms
+from deepgenre.audio import decoding, ffmpeg, native_decoding, waveforms
 from deepgenre.errors import UserError
 
 needs_ffmpeg = pytest.mark.skipif(not ffmpeg.is_installed(), reason="ffmpeg is not installed")
@@ -131,7 +132,7 @@ def test_streamed_pieces_equal_loaded_pieces(monkeypatch, tmp_path, rate_hz, suf
     whole = list(waveforms.pieces(path, RATE_HZ, 1.1))
     np.testing.assert_array_equal(np.concatenate(whole), waveforms.load(path, RATE_HZ))
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 1)
-    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 4_096)
+    in_process.decode_here(monkeypatch, block_samples=4_096)
     streamed = list(waveforms.pieces(path, RATE_HZ, 1.1))
     assert [piece.size for piece in streamed] == [piece.size for piece in whole]
     np.testing.assert_allclose(np.concatenate(streamed), np.concatenate(whole), atol=1e-6)
@@ -149,7 +150,7 @@ def test_wrong_declared_length_of_a_streamed_file_drops_nothing(monkeypatch, tmp
     soundfile.write(tmp_path / "song.wav", noise(2.0, RATE_HZ), RATE_HZ)
     expected = waveforms.load(tmp_path / "song.wav", RATE_HZ)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", 0.1)
-    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 4_096)
+    in_process.decode_here(monkeypatch, block_samples=4_096)
     monkeypatch.setattr(waveforms, "_declared_samples", lambda path: declared)
     pieces = list(waveforms.pieces(tmp_path / "song.wav", RATE_HZ, 0.3))
     np.testing.assert_array_equal(np.concatenate(pieces), expected)
@@ -165,10 +166,10 @@ def test_file_that_changes_while_it_is_read_is_an_error(
     soundfile.write(path, noise(3.0, RATE_HZ), RATE_HZ)
     soundfile.write(tmp_path / "other.wav", noise(3.0, RATE_HZ, 2)[:, 1:], RATE_HZ)
     whole = path.read_bytes()
-    read = decoding._read
+    read = native_decoding._read
 
-    def read_and_change(sound):
-        for number, block in enumerate(read(sound)):
+    def read_and_change(sound, out):
+        for number, block in enumerate(read(sound, out)):
             yield block
             if number == 2:
                 if change == "grows":
@@ -180,8 +181,8 @@ def test_file_that_changes_while_it_is_read_is_an_error(
                 else:
                     path.unlink()
 
-    monkeypatch.setattr(decoding, "_read", read_and_change)
-    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 4_096)
+    monkeypatch.setattr(native_decoding, "_read", read_and_change)
+    in_process.decode_here(monkeypatch, block_samples=4_096)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", loaded_seconds)
     with pytest.raises(UserError, match=r"song.wav: ") as error:
         list(waveforms.pieces(path, RATE_HZ, 1.0))
@@ -205,7 +206,7 @@ def test_pieces_of_several_rates_equal_those_of_each_from_one_decoding(
     path = tmp_path / "song.wav"
     soundfile.write(path, noise(7.3, 44_100), 44_100)
     monkeypatch.setattr(waveforms, "LOADED_SECONDS", loaded_seconds)
-    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 10_000)
+    in_process.decode_here(monkeypatch, block_samples=10_000)
     requested = [(22_050, 2.0), (16_000, 1.1), (44_100, 3.0), (16_000, 7.0)]
     expected = [list(waveforms.pieces(path, *one)) for one in requested]
     opened, blocks = [], decoding.blocks

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 from mutagen import id3, mp3, oggvorbis, wave
@@ -135,6 +136,7 @@ def test_files_that_cannot_be_written_stay_unchanged(tmp_path):
 
 
 def test_verification_detects_changed_audio_or_tags(tmp_path, monkeypatch):
+    in_process.call_here(monkeypatch)
     song = write_tone(tmp_path / "x.wav")
     add_user_tags(song)
     original_write = file_tags.write

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deepgenre.audio import decoding
+from deepgenre.errors import UserError
+
 QUIET_SHARE = 0.1  # of the range of levels: the lowest 8 of 80 dB
 FOLDS = 5
 MIN_CLIPS = 10  # of a class
@@ -55,17 +58,15 @@ def bandwidth(levels: np.ndarray) -> list[float]:
 
 def coding(path: Path, seconds: float) -> list[float] | None:
     """Returns bytes/s, rate, channels and codes of format and coding of a file; None: unknown."""
-    import soundfile
-
-    from deepgenre.files import for_soundfile
-
     try:
-        info = soundfile.info(for_soundfile(path))
+        found = decoding.declared(path)
         size = path.stat().st_size
-    except (soundfile.LibsndfileError, OSError):
+    except (UserError, OSError):
         return None
-    codes = [float(sum(map(ord, text))) for text in (info.format, info.subtype)]
-    return [size / max(seconds, 1e-3), float(info.samplerate), float(info.channels), *codes]
+    if not found:
+        return None
+    codes = [float(sum(map(ord, text))) for text in (found.format, found.subtype)]
+    return [size / max(seconds, 1e-3), float(found.rate_hz), float(found.channels), *codes]
 
 
 def separability(
