@@ -54,10 +54,10 @@ def _cast(graph: Graph, equation: Any, inputs: list[Value]) -> str:
         return graph.add("Concat", real, graph.add("Sub", real, real), axis=-1)
     (x,) = inputs
     given = np.dtype(equation.invars[0].aval.dtype)
-    if np.issubdtype(dtype, np.integer) and not np.issubdtype(given, np.integer):
-        if dtype.itemsize <= 2:  # JAX saturates; ONNX leaves it open
-            limits = np.iinfo(dtype)
-            x = graph.add("Clip", x, given.type(limits.min), given.type(limits.max))
+    is_small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
+    if is_small and np.issubdtype(given, np.floating):  # JAX saturates; ONNX leaves it open
+        limits = np.iinfo(dtype)
+        x = graph.add("Clip", x, given.type(limits.min), given.type(limits.max))
     return graph.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(dtype))
 
 
