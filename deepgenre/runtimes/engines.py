@@ -97,7 +97,7 @@ def load(weights: Weights) -> Run:
         difference = largest_difference(weights, run)
         if not difference <= engine.tolerance:
             raise UserError(
-                f"--engine={weights.engine}: its scores of {weights.spec.model} differ from JAX's "
+                f"--engine={weights.engine}: its results of {weights.spec.model} differ from JAX's "
                 f"by up to {difference:.2g}, more than {engine.tolerance:g}; use another engine"
             )
         with replacing(record) as temporary:
@@ -130,10 +130,21 @@ def _recorded_version(record: Path) -> str:
 
 
 def largest_difference(weights: Weights, run: Run) -> float:
-    """Returns the largest difference of a score from JAX's, of windows of random levels."""
+    """Returns the largest difference of a score from JAX's, of windows of random levels.
+
+    Or of an embedding, relative to its largest value, if that is more: scores that are almost 0 or
+    1 hide differences.
+    """
     levels = example_levels(weights)
     expected: Any = compile_infer_step(weights.spec)(jax.device_put(weights.variables), levels)
-    return float(np.abs(run(levels)["scores"] - np.asarray(expected["scores"])).max())
+    results, scale = run(levels), {"scores": 1.0}
+    embedding = np.asarray(expected["embedding"])
+    scale["embedding"] = float(np.abs(embedding).max()) or 1.0
+    differences = [
+        np.abs(results[name] - np.asarray(expected[name])).max() / size
+        for name, size in scale.items()
+    ]
+    return float(np.max(differences))  # NaN where one is
 
 
 def example_levels(weights: Weights) -> np.ndarray:

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr
 
 OPSET = 20
 IR_VERSION = 10  # of ONNX 1.16: the runtimes of 2024 and later read it
@@ -194,10 +193,8 @@ def _apply(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     if name == "scan":
         return _scan(graph, parameters, inputs)
     for parameter in INLINED:
-        if parameter in parameters:
-            inner = parameters[parameter]
-            closed = inner if hasattr(inner, "consts") else ClosedJaxpr(inner, ())
-            return evaluate(graph, closed, inputs)
+        if hasattr(parameters.get(parameter), "consts"):
+            return evaluate(graph, parameters[parameter], inputs)
     results = _operation(graph, equation, inputs)
     is_complex = [_is_complex(variable) for variable in equation.outvars]
     if any(map(_is_complex, equation.invars)) and name not in onnx_operators.OF_COMPLEX:
@@ -223,7 +220,8 @@ def _operation(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         return [Value(result, shape) for result, shape in zip(results, shapes, strict=True)]
     if name in onnx_operators.ELEMENTWISE:
         of = onnx_operators.ELEMENTWISE[name](graph, equation, inputs)
-        return [Value(of, shapes[0], any(value.is_full and value.shape for value in inputs))]
+        is_full = any(value.is_full and value.shape == shapes[0] for value in inputs)
+        return [Value(of, shapes[0], is_full or not shapes[0])]
     if name not in onnx_operators.OPERATORS:
         raise UnsupportedError(f"the operation {name!r}")
     if name != "broadcast_in_dim":

@@ -52,7 +52,13 @@ def _cast(graph: Graph, equation: Any, inputs: list[Value]) -> str:
     if np.issubdtype(dtype, np.complexfloating):
         real = graph.add("Unsqueeze", *inputs, _int64([-1]))
         return graph.add("Concat", real, graph.add("Sub", real, real), axis=-1)
-    return graph.add("Cast", *inputs, to=helper.np_dtype_to_tensor_dtype(dtype))
+    (x,) = inputs
+    given = np.dtype(equation.invars[0].aval.dtype)
+    is_small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
+    if is_small and np.issubdtype(given, np.floating):  # JAX saturates; ONNX leaves it open
+        limits = np.iinfo(dtype)
+        x = graph.add("Clip", x, given.type(limits.min), given.type(limits.max))
+    return graph.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def _select(graph: Graph, _: Any, inputs: list[Value]) -> str:
