@@ -19,9 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import fuzz_test  # noqa: E402
+import fuzz_test  # noqa: E402  # pyright: ignore[reportMissingImports]
 import pytest  # noqa: E402
-from mutations import mutated  # noqa: E402
+from mutations import mutated  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 
 def main() -> int:

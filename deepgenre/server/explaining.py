@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from deepgenre.errors import UserError, look_up, unknown_name
-from deepgenre.explain import excerpt
+from deepgenre.explain import song_window
 from deepgenre.explain.explanation import METHODS, default_method, explain
 from deepgenre.explain.run import to_json
 from deepgenre.explain.sound import important_parts, smoothed
@@ -31,7 +31,7 @@ def explain_window(
         raise unknown_name("class", target, weights.spec.classes)
     method = method or default_method(weights)
     look_up(METHODS, method, "method")
-    window = excerpt.read(path, weights.spec, start_seconds)
+    window = song_window.read(path, weights.spec, start_seconds)
     found = explain(weights, window.levels, target, method)
     if not np.isfinite(found.plane).all():
         raise UserError("the spectrogram of this window is not finite; choose another window")

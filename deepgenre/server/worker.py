@@ -42,7 +42,7 @@ def run(connection: Connection, cancelled: Any, settings: Settings) -> None:
     """
     os.setpgid(0, 0)  # killed together with the programs that it starts
     interrupt.end_with_parent()
-    devices.set_up(None, 1, 0)
+    devices.set_up()
     log.quieten_libraries()
     log.set_quiet(True)
     try:

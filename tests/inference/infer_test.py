@@ -6,7 +6,6 @@ import textwrap
 import threading
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import soundfile
@@ -84,7 +83,7 @@ def test_batches_are_padded_to_powers_of_two(songs):
     shapes = []
     infer_batch = infer.compile_infer_batch(weights)
 
-    def recorded(levels: np.ndarray) -> dict[str, jax.Array]:
+    def recorded(levels: np.ndarray) -> infer.Outputs:
         outputs = infer_batch(levels)
         shapes.append((len(levels), len(outputs["scores"])))
         return outputs
