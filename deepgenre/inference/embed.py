@@ -167,8 +167,8 @@ def _update(
 
     embedded = embed(weights, [*todo], reasons, names)
     steps = _add_songs(embedded, len(todo), add, counts)
-    with stop_requests() as stop_requested, contextlib.closing(embedded):
-        _save_periodically(steps, save, stop_requested)
+    with stop_requests() as stopped, contextlib.closing(embedded), contextlib.closing(steps):
+        _save_periodically(steps, save, stopped)
     counts.results.append(index_path)
     if counts.processed < len(todo):
         raise InterruptedRunError(
@@ -179,7 +179,7 @@ def _update(
 
 def _add_songs(
     embedded: Iterator[Embedded], num_files: int, add: Callable[[Song], None], counts: Batch
-) -> Iterator[None]:
+) -> Generator[None]:
     """Adds each song, or counts the failure of its file; yields after each."""
     with log.progress(None, total=num_files, unit="song", title="embed") as bar:
         for path, seconds, song in embedded:
