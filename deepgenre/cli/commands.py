@@ -36,7 +36,7 @@ def download(files: Sequence[str]) -> int:
     """Runs mode `download`; returns the exit code."""
     from deepgenre.data.downloads import fetch
 
-    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    data_dir = values.path_of(flags.DATA_DIR)
     return fetch.run(files, fetch.Options(data_dir, flags.MIRROR.value))
 
 
@@ -59,15 +59,15 @@ def evaluate_weights(files: Sequence[str]) -> int:
                 "give --weights as well to use those of --config",
                 difference,
             )
-    path = Path(flags.MAPPING.value) if flags.MAPPING.value else None
+    pairs = values.path_of(flags.MAPPING)
     options = evaluate.Options(
         data_dir=values.data_dir(config_of(first.spec) if config is None else config),
         part=flags.EVAL_SPLIT.value,
         config=config,
-        mapping=mapping.read_pairs(path) if path else None,
+        mapping=mapping.read_pairs(pairs) if pairs else None,
         exclude_unknown=flags.EXCLUDE_UNKNOWN.value,
         output=values.output(),
-        workdir=Path(flags.WORKDIR.value) if flags.WORKDIR.value else None,
+        workdir=values.path_of(flags.WORKDIR),
         near_duplicates=flags.NEAR_DUPLICATES.value,
     )
     return evaluate.run(networks, options)
@@ -84,7 +84,7 @@ def audit(files: Sequence[str]) -> int:
         from deepgenre.weights.spec import config_of
 
         config = config_of(loading.load_tagger(*values.weights()).spec)
-        given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+        given = values.path_of(flags.WORKDIR)
         workdir = evaluate.place_of(values.weights(), given)
         data = audits.Data(config, values.data_dir(config), workdir)
     elif flags.CONFIG.value:
@@ -101,7 +101,7 @@ def robustness(files: Sequence[str]) -> int:
     sources = values.weights()
     weights = loading.load_tagger(*sources)
     data_dir = values.data_dir(config_of(weights.spec))
-    given = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+    given = values.path_of(flags.WORKDIR)
     place = evaluate.place_of(sources, given)
     return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, place)
 
@@ -131,17 +131,17 @@ def embed(files: Sequence[str]) -> int:
     weights = values.load(sources)
     options = embed.Options(
         output=values.output(),
-        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        index=values.path_of(flags.INDEX),
         describe=flags.DESCRIBE.value,
         paths=flags.PATHS.value,
         summary=values.summary(),
         prune=flags.PRUNE.value,
     )
-    if not (address := values.cluster()):
-        return embed.run(weights, expand(files), options)
-    from deepgenre.inference import on_cluster
+    elsewhere = None
+    if address := values.cluster():
+        from deepgenre.inference import on_cluster
 
-    elsewhere = on_cluster.embedder(address, sources)
+        elsewhere = on_cluster.embedder(address, sources)
     return embed.run(weights, expand(files), options, elsewhere)
 
 
@@ -152,7 +152,7 @@ def similar(files: Sequence[str]) -> int:
 
     options = Options(
         library=flags.LIBRARY.value,
-        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        index=values.path_of(flags.INDEX),
         top_k=10 if flags.TOP_K.value is None else flags.TOP_K.value,
         output=values.output(),
         summary=values.summary(),
@@ -161,8 +161,8 @@ def similar(files: Sequence[str]) -> int:
         similarity=flags.SIMILARITY.value,
         exclude=flags.EXCLUDE.value,
         artist_gap=flags.ARTIST_GAP.value,
-        path_to=Path(flags.PATH_TO.value) if flags.PATH_TO.value else None,
-        explain=Path(flags.EXPLAIN.value) if flags.EXPLAIN.value else None,
+        path_to=values.path_of(flags.PATH_TO),
+        explain=values.path_of(flags.EXPLAIN),
     )
     return similar.run(values.load(values.weights()), [*flags.QUERY.value, *files], options)
 
@@ -243,7 +243,7 @@ def fewshot(files: Sequence[str]) -> int:
         output=values.output(),
         library=flags.LIBRARY.value,
         ask=flags.ASK.value,
-        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        index=values.path_of(flags.INDEX),
         summary=values.summary(),
     )
     return run.run(loading.load(source), source, options)
@@ -268,7 +268,7 @@ def report(files: Sequence[str]) -> int:
     """Runs mode `report`; returns the exit code."""
     from deepgenre.evaluation.report import report
 
-    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    data_dir = values.path_of(flags.DATA_DIR)
     return report.run(values.workdir(), data_dir, values.output())
 
 
@@ -286,7 +286,7 @@ def figures(files: Sequence[str]) -> int:
 
     config = values.config() if flags.CONFIG.value else None
     workdir = values.workdir() if flags.WORKDIR.value or not config else None
-    data_dir = Path(flags.DATA_DIR.value) if flags.DATA_DIR.value else None
+    data_dir = values.path_of(flags.DATA_DIR)
     return paper_figures.run(config, workdir, data_dir, expand(files), values.output())
 
 
@@ -380,7 +380,7 @@ def doctor(files: Sequence[str]) -> int:
     given = flags.WEIGHTS.value or []
     sources = [source for value in given for source in map(flags.expand, value.split(","))]
     config = values.config() if flags.CONFIG.value is not None else None
-    workdir = Path(flags.WORKDIR.value) if flags.WORKDIR.value else None
+    workdir = values.path_of(flags.WORKDIR)
     if config is None and flags.DATA_DIR.value:
         raise UserError("--data_dir: give --config as well, which says how the dataset is read")
     data_dir = values.data_dir(config) if config is not None else None

@@ -28,6 +28,11 @@ FILE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".npz", ".safetensors", ".m3u8", 
 CONFIG_PATHS = ("store_dir", "init_from")  # fields of a config that are paths
 
 
+def path_of(flag: absl_flags.FlagHolder) -> Path | None:
+    """Returns the path that a flag gives; None where it is not given."""
+    return Path(flag.value) if flag.value else None
+
+
 def config() -> "Config":
     """Returns the config of --config; raises UserError where it is not given."""
     from deepgenre.config import check_fields
@@ -158,14 +163,14 @@ def output() -> Path | None:
 
 def summary() -> Path | None:
     """Returns the path of --summary, None where it is not given."""
-    return Path(flags.SUMMARY.value) if flags.SUMMARY.value else None
+    return path_of(flags.SUMMARY)
 
 
 def tagging() -> "Tagging":
     """Returns how tags are written into files."""
     from deepgenre.library.policies import Tagging
 
-    mapping = Path(flags.MAPPING.value) if flags.MAPPING.value else None
+    mapping = path_of(flags.MAPPING)
     return Tagging(flags.FIELD.value or "", flags.POLICY.value or "", mapping)
 
 
@@ -189,7 +194,7 @@ def predict_options(default: "Choice") -> "Options":
 def _taggram() -> Path | None:
     if flags.TAGGRAM.value:
         check_place(Path(flags.TAGGRAM.value), "--taggram", folder=True)
-    return Path(flags.TAGGRAM.value) if flags.TAGGRAM.value else None
+    return path_of(flags.TAGGRAM)
 
 
 def channels() -> list[int]:
@@ -231,7 +236,7 @@ def server_settings(files: Sequence[str]) -> "Settings":
     return Settings(
         weights={name or sources[0]: sources for name, sources in weights_side_by_side().items()},
         library=files,
-        index=Path(flags.INDEX.value) if flags.INDEX.value else None,
+        index=path_of(flags.INDEX),
         output=output(),
         write=flags.WRITE.value,
         tagging=tagging(),
