@@ -27,6 +27,11 @@ class InterruptedRunError(Exception):
         self.code = code
 
 
+def one_line(error: BaseException) -> str:
+    """Returns the message of an error as one line; the name of its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def look_up(table: Mapping[str, T], name: str, what: str) -> T:
     """Returns `table[name]`; raises UserError, beginning with `what`, where it is missing."""
     if name not in table:

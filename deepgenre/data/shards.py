@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.files import json_lines, parse_json, replacing
 
 RECORD_OPTIONS = "group_size:1,uncompressed"  # a read is one seek and one copy
@@ -107,7 +107,7 @@ def _write_records(store: Path, shard: str, records: Sequence[bytes]) -> None:
             writer.close()
         except RuntimeError as error:  # any error of the writer, e.g. a full disk
             raise UserError(
-                f"{store}: cannot be written ({_one_line(error)}); finished shards are kept"
+                f"{store}: cannot be written ({one_line(error)}); finished shards are kept"
             ) from error
 
 
@@ -310,7 +310,3 @@ def remove_incomplete(store: Path) -> None:
     for path in (store / "shards").glob("[!.]*.arrayrecord"):
         if path.stem not in complete:
             path.unlink()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

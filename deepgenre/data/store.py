@@ -18,7 +18,7 @@ import numpy as np
 from deepgenre import log
 from deepgenre.data import shards
 from deepgenre.data.shards import DamagedShardError, Measured
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.files import json_lines, parse_json, remove_abandoned, write_json_lines
 
 
@@ -195,7 +195,7 @@ class Records:
                 self._is_checked[index] = True
             return np.frombuffer(record, self._dtype).reshape(row.frames, row.bands)
         except (RuntimeError, ValueError, DamagedShardError) as error:
-            path, reason = shards.records_path(self._store, row.shard), " ".join(str(error).split())
+            path, reason = shards.records_path(self._store, row.shard), one_line(error)
             raise UserError(
                 f"{path}: record {row.record} of clip {row.key} is damaged ({reason}); "
                 "deepgenre prepare, with the same config, rebuilds this shard"

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.files import parse_json, replacing
 from deepgenre.inference import song_details
 from deepgenre.inference.prediction_files.parquet import DAMAGE, load_pyarrow
@@ -108,7 +108,7 @@ def read(path: Path) -> SongIndex:
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist") from error
     except DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)[:200]
         raise UserError(
             f"{path}: is not a file of shared songs, or is damaged ({reason}); ask for it again"
         ) from error

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.files import Fingerprint, fingerprint, parse_json, real_paths, replacing
 from deepgenre.inference import song_details
 from deepgenre.inference.song_details import NO_DETAILS, Details
@@ -79,7 +79,7 @@ def read_index(path: Path) -> SongIndex:
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist; give --library to create an index") from error
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(
             f"{path}: is not a song index, or is damaged ({reason}); give another name or remove it"
         ) from error

@@ -30,7 +30,7 @@ from mutagen import (
     wavpack,
 )
 
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.library import tag_blocks
 from deepgenre.library.matroska import Matroska
 from deepgenre.library.tag_fields import (
@@ -174,7 +174,7 @@ def _user_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path}: its tags cannot be read or written ({reason})") from error
 
 

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from deepgenre import devices, log
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.files import parse_json
 from deepgenre.weights import spec as specs
 from deepgenre.weights.digest import checkpoint_digest
@@ -228,5 +228,5 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return text if len(text) <= 200 else f"{text[:100]} ... {text[-100:]}"

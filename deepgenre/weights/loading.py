@@ -11,7 +11,7 @@ import numpy as np
 from flax import traverse_util
 
 from deepgenre import models
-from deepgenre.errors import UserError, unknown_name
+from deepgenre.errors import UserError, one_line, unknown_name
 from deepgenre.files import expand_home
 from deepgenre.weights import (
     choi,
@@ -170,7 +170,7 @@ def _check_fit(source: str, weights: Weights) -> None:
     except UserError:
         raise
     except Exception as error:  # a network that cannot be built raises many types
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(
             f"{source}: its spec describes no network of this version "
             f"({type(error).__name__}: {reason}); use the version that wrote it"

@@ -12,7 +12,7 @@ from typing import Any
 from deepgenre.data import splits
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets.source import Source
-from deepgenre.errors import UserError, unknown_name
+from deepgenre.errors import UserError, one_line, unknown_name
 
 SOURCE = Source(
     "https://mirdata.readthedocs.io",
@@ -47,7 +47,7 @@ def read(data_dir: Path, *, multi_label: bool, subset: str = "") -> Dataset:
     except UserError:
         raise
     except Exception as error:  # its loaders raise what their files make of them
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(
             f"{data_dir}: mirdata cannot read {name} ({reason}); let it download what is missing: "
             f"python -c \"import mirdata; mirdata.initialize('{name}', data_home='{data_dir}')"

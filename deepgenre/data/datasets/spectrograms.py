@@ -17,7 +17,7 @@ import numpy as np
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets.spectrogram_levels import bands_axis, levels_of
 from deepgenre.data.splits import part_name
-from deepgenre.errors import UserError, unknown_name
+from deepgenre.errors import UserError, one_line, unknown_name
 from deepgenre.files import parse_json
 
 SIDECAR = "spectrograms.json"
@@ -236,7 +236,7 @@ def _label_by_name(path: Path, name: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     return UserError(
         f"{path}: cannot be read ({reason}); it must be a complete numpy file without pickles"
     )

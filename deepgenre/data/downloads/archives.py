@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from deepgenre import log
 from deepgenre.data.downloads.transfer import check_space
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 
 MOST_RATIO = 20  # of extracted bytes to those of the archive; of tables about 4, of audio 1
 LEAST_BYTES = 1 << 20  # that any archive may extract to
@@ -112,7 +112,7 @@ def extract(parts: Sequence[Path], name: str, folder: Path) -> int:
                 count += 1
                 bar.update(1)
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         where = ", ".join(map(str, parts))
         raise UserError(f"{name}: is damaged ({reason}); remove {where}, and run again") from error
     except UserError as error:

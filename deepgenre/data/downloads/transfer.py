@@ -19,7 +19,7 @@ import requests
 
 import deepgenre
 from deepgenre import log
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 
 CHUNK_BYTES = 1 << 14  # of which a failure loses one
 SPARE_BYTES = 200 << 20  # that a download leaves free on the disk
@@ -201,4 +201,4 @@ def _reason(error: Exception) -> str:
         return "the connection ended before the file did"
     if isinstance(error, requests.ConnectionError):
         return "no connection to the server"
-    return " ".join(str(error).split())
+    return one_line(error)

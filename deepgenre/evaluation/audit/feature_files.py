@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepgenre.errors import UserError
+from deepgenre.errors import UserError, one_line
 from deepgenre.evaluation.audit.subject import Subject
 
 FEATURES = ("features", "embeddings", "embedding", "x", "scores", "mel")
@@ -33,7 +33,7 @@ def read_features(path: Path) -> Subject:
     except UserError:
         raise
     except Exception as error:  # damaged headers and zips raise ten different types
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path}: cannot be read ({reason}); save it again") from error
     features = _pick(columns, FEATURES)
     if features is None or features.ndim < 2 or features.dtype.kind not in "fiu":
