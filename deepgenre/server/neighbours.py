@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgenre.errors import UserError
+from deepgenre.files import stamp
 from deepgenre.inference import song_index, song_search
+from deepgenre.library.indexed_songs import Indexed, build_search
 from deepgenre.library.similar import COPY_COSINE
 from deepgenre.server.analysis import Json
 from deepgenre.server.songs import Song, Songs
@@ -31,7 +33,7 @@ def load(path: Path, weights: Mapping[str, Json], songs: Songs) -> Neighbours:
     weights: by name, see `worker.describe`. Raises UserError where the index is damaged, empty, or
     of other weights.
     """
-    index = song_index.read_index(path)
+    version, index = stamp(path), song_index.read_index(path)
     names = [name for name, each in weights.items() if each["digest"] == index.model]
     if not names:
         raise UserError(
@@ -40,15 +42,11 @@ def load(path: Path, weights: Mapping[str, Json], songs: Songs) -> Neighbours:
         )
     if not index.songs:
         raise UserError(f"{path}: contains no songs; make it with `embed FILES --output={path}`")
-    vectors = index.matrix()
-    large = len(vectors) > song_search.EXACT_SONGS
-    cells = index.cells or (song_search.find_cells(vectors) if large else None)
-    search = song_search.cell_search(vectors, cells) if cells and large else None
     return Neighbours(
         names[0],
         tuple(songs.of_file(song.path) for song in index.songs),
-        vectors,
-        search or song_search.exact_search(vectors),
+        index.matrix(),
+        build_search(Indexed(path, index, version)),
     )
 
 

@@ -1,6 +1,6 @@
 """The worker process: decodes and analyses one song at a time, apart from the server.
 
-A decoder that crashes, or that takes too long and is killed, ends this process only.
+A job that takes too long, or that crashes what it calls, ends this process and not the server.
 """
 
 import dataclasses
