@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         hidden = mode.is_batch and not flags.VERBOSE.value
         notes = log.without_library_notes() if hidden else contextlib.nullcontext()
         with notes, log.without_background_tracebacks(), _processes(mode):
-            if mode.is_batch:
+            if mode.takes_songs:
                 calls.start_ahead()
             return mode.run([*flags.FILES.value, *argv[1:]])
     except InterruptedRunError as stop:

@@ -19,6 +19,11 @@ class Mode:
     default_config: str = ""  # config where none is given
 
     @property
+    def takes_songs(self) -> bool:
+        """Returns whether the mode decodes the songs that its flags or arguments name."""
+        return not {"files", "query", "examples"}.isdisjoint(self.flags)
+
+    @property
     def is_batch(self) -> bool:
         """Returns whether the mode reads many audio files."""
         return self.files or "summary" in self.flags
