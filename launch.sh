@@ -29,7 +29,7 @@ find_python() {
 }
 
 pip_install() {
-    "$python" -m pip install --quiet --disable-pip-version-check "${@:1:$#-1}" --editable "${@: -1}" >&2
+    "$python" -m pip install --quiet --disable-pip-version-check "$@" >&2
 }
 
 install() {
@@ -42,13 +42,13 @@ install() {
     "$found" -m venv --clear "$here/.venv"
     lock=$here/.ci/versions-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
     if [ -n "${DEEPGENRE_LOCKED:-}" ] && [ -f "$lock" ]; then
-        if pip_install --constraint "$lock" "$here[$extras]"; then
+        if pip_install --constraint "$lock" --editable "$here[$extras]"; then
             echo "$installed" >"$here/.venv/installed"
             return
         fi
         echo "launch.sh: $lock: not all of these versions can be installed; taking current ones" >&2
     fi
-    pip_install "$here[$extras]"
+    pip_install --editable "$here[$extras]"
     echo "$installed" >"$here/.venv/installed"
 }
 

@@ -67,8 +67,7 @@ def prepare(
     dataset = read_dataset(config, data_dir)
     for note in dataset.notes:
         log.warning("%s", note)
-    frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
-    scale = scale_of(config, dataset)
+    frontend, scale = frontend_of(config, dataset), scale_of(config, dataset)
     folder = folder_of(config, data_dir, dataset)
     failures = list(dataset.failures)
     contents = store.read_contents(folder)
@@ -167,9 +166,13 @@ def store_folder(config: DataSettings, data_dir: Path) -> Path:
 
 def folder_of(config: DataSettings, data_dir: Path, dataset: Dataset) -> Path:
     """Returns the store of a dataset's clips under this config's front end."""
-    frontend = FrontEnd(**{**config.frontend, **dataset.frontend})
-    parts = (frontend.store_id, scale_of(config, dataset))
+    parts = (frontend_of(config, dataset).store_id, scale_of(config, dataset))
     return store_folder(config, data_dir) / "-".join(filter(None, parts))
+
+
+def frontend_of(config: DataSettings, dataset: Dataset) -> FrontEnd:
+    """Returns the front end of a config, with the fields that precomputed spectrograms state."""
+    return FrontEnd(**{**config.frontend, **dataset.frontend})
 
 
 def scale_of(config: DataSettings, dataset: Dataset) -> str:

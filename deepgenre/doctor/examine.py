@@ -21,7 +21,7 @@ def run(
     faults = 0
     for finding in _findings(sources, workdir, config, data_dir):
         faults += finding.state == "fault"
-        for line in lines([finding]):
+        for line in lines(finding):
             print(log.escape_controls(line), flush=True)
     print(f"{faults} faults" if faults != 1 else "1 fault")
     return int(faults > 0)

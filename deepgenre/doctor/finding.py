@@ -1,7 +1,6 @@
 """What a check found, and how findings are printed."""
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Literal
 
 State = Literal["ok", "note", "fault"]
@@ -21,11 +20,7 @@ class Finding:
     advice: str = ""
 
 
-def lines(findings: Iterable[Finding]) -> list[str]:
-    """Returns the findings as lines of text; advice stands on a line of its own."""
-    rows = []
-    for finding in findings:
-        rows.append(f"{finding.state:<6}{finding.subject:<12}{finding.detail}")
-        if finding.advice:
-            rows.append(f"{'':<18}-> {finding.advice}")
-    return rows
+def lines(finding: Finding) -> list[str]:
+    """Returns a finding as lines of text; advice stands on a line of its own."""
+    advice = [f"{'':<18}-> {finding.advice}"] if finding.advice else []
+    return [f"{finding.state:<6}{finding.subject:<12}{finding.detail}", *advice]

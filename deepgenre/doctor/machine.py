@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -133,12 +133,12 @@ def _folder(subject: str, folder: Path, variable: str) -> Finding:
     return Finding(subject, "ok", detail)
 
 
-def _first_line(
-    command: list[str], run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run
-) -> str:
+def _first_line(command: list[str]) -> str:
     """Returns the first line that a program prints; '' where it is missing or fails."""
     try:
-        done = run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return next(iter(done.stdout.splitlines()), "")
