@@ -6,15 +6,13 @@ Steps: write and read the index file, build the search, rank the nearest songs o
 has the seconds of the step and the peak resident memory of the process so far.
 """
 
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from absl import app, flags
+from measured_steps import timed
 
 from deepgenre.inference import song_index, song_search
 from deepgenre.inference.song_index import Song, SongIndex
@@ -23,17 +21,6 @@ _SONGS = flags.DEFINE_integer("songs", 100_000, "Number of songs.")
 _FEATURES = flags.DEFINE_integer("features", 200, "Length of an embedding.")
 
 QUERIES = 100
-T = TypeVar("T")
-
-
-def timed(step: str, run: Callable[[], T]) -> T:
-    """Returns what `run` returns, and prints the row of a step."""
-    start = time.perf_counter()
-    result = run()
-    seconds = time.perf_counter() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {step} | {seconds:.3f} | {peak_mb:.0f} |")
-    return result
 
 
 def main(argv: Sequence[str]) -> None:

@@ -7,15 +7,13 @@ The rows are synthetic: one clip per song, ten songs per artist, ten genres; the
 Each row of the table has the seconds of a step and the peak resident memory of the process so far.
 """
 
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from absl import app, flags
+from measured_steps import timed
 
 from deepgenre import config as defaults
 from deepgenre.data import pipeline, store
@@ -32,17 +30,6 @@ FRAMES, BANDS = 1292, 128  # of 30 s at 22,050 Hz and a hop of 512 samples
 WINDOW_FRAMES = 298
 CLIPS_PER_SHARD = 64
 GENRES = 10
-T = TypeVar("T")
-
-
-def timed(step: str, run: Callable[[], T]) -> T:
-    """Returns what `run` returns, and prints the row of a step."""
-    start = time.perf_counter()
-    result = run()
-    seconds = time.perf_counter() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {step} | {seconds:.2f} | {peak_mb:.0f} |", flush=True)
-    return result
 
 
 def synthetic_rows(number: int) -> list[Row]:

@@ -8,15 +8,13 @@ how even the steps of a path are: the largest and the mean of 1 - similarity of 
 that of its ends.
 """
 
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from absl import app, flags
+from measured_steps import timed
 
 from deepgenre.inference import shared_songs, song_index
 from deepgenre.inference.song_details import KEYS, NAMES, Details
@@ -29,17 +27,6 @@ _CLUSTERS = flags.DEFINE_integer("clusters", 200, "Centres around which embeddin
 
 WEIGHTS = {"embedding": 1.0, "tempo": 0.5, "key": 0.2, "loudness": 0.1, "tags": 0.5}
 CLASSES = tuple(f"tag {number}" for number in range(50))
-T = TypeVar("T")
-
-
-def timed(step: str, run: Callable[[], T]) -> T:
-    """Returns what `run` returns, and prints the row of a step."""
-    start = time.perf_counter()
-    result = run()
-    seconds = time.perf_counter() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {step} | {seconds:.3f} | {peak_mb:.0f} |", flush=True)
-    return result
 
 
 def library(num_songs: int, num_features: int) -> SongIndex:
