@@ -3,11 +3,11 @@
 Needs Playwright and Chromium (`apt-get install chromium-headless-shell`).
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import evaluated
 import numpy as np
 import pytest
@@ -15,20 +15,8 @@ import tiny
 
 from deepgenre.evaluation.report import compare, report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium; apt-get install chromium-headless-shell"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Root has no user namespace for the sandbox, e.g. in a container; the pages are our own.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+pytestmark = chromium.needed
+browser = chromium.browser
 
 
 @pytest.fixture(scope="module")

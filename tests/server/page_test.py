@@ -6,22 +6,19 @@ Needs Playwright and Chromium (`apt-get install chromium-headless-shell`).
 
 import base64
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 from serving import Server
 
 from deepgenre.library import file_tags
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium; apt-get install chromium-headless-shell"
-)
+pytestmark = chromium.needed
+browser = chromium.browser
 TIMEOUT_SECONDS = 90  # a machine that runs other tests explains slowly
 PAGE_BYTES = 150_000
 DROP = """([name, content]) => {
@@ -31,15 +28,6 @@ DROP = """([name, content]) => {
   document.getElementById("drop").dispatchEvent(
     new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Root has no user namespace for the sandbox, e.g. in a container; the page is our own.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
