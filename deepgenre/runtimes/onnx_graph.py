@@ -1,8 +1,8 @@
 """A JAX function as an ONNX graph: its jaxpr, operation by operation.
 
 Values that do not depend on the inputs are computed here, with JAX. Functions within functions are
-inlined and scans unrolled. `onnx_operators` holds the operations; one that it lacks raises
-`UnsupportedError`, with its name.
+inlined and scans unrolled. `onnx_elementwise` and `onnx_operators` hold the operations; one
+that they lack raises `UnsupportedError`, with its name.
 
 Not jax2onnx, 0.17.1: it replaces functions of JAX and Flax while it traces, some by ones of other
 signatures, accesses internals that jax 0.12 has no more, and excludes current Orbax versions.
@@ -208,7 +208,7 @@ def _is_complex(variable: Any) -> bool:
 
 
 def _operation(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    from deepgenre.runtimes import onnx_operators
+    from deepgenre.runtimes import onnx_elementwise, onnx_operators
 
     name, parameters = equation.primitive.name, equation.params
     shapes = [variable.aval.shape for variable in equation.outvars]
@@ -218,8 +218,8 @@ def _operation(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         results = equation.primitive.bind(*full, **parameters)
         results = results if equation.primitive.multiple_results else [results]
         return [Value(result, shape) for result, shape in zip(results, shapes, strict=True)]
-    if name in onnx_operators.ELEMENTWISE:
-        of = onnx_operators.ELEMENTWISE[name](graph, equation, inputs)
+    if name in onnx_elementwise.ELEMENTWISE:
+        of = onnx_elementwise.ELEMENTWISE[name](graph, equation, inputs)
         is_full = any(value.is_full and value.shape == shapes[0] for value in inputs)
         return [Value(of, shapes[0], is_full or not shapes[0])]
     if name not in onnx_operators.OPERATORS:
