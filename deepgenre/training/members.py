@@ -21,7 +21,7 @@ from deepgenre import devices, log
 from deepgenre.config import Config, check
 from deepgenre.data.prepare import Prepared
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import check_place, parse_json, replacing, strict_json, updating
+from deepgenre.files import parse_json, replacing, strict_json
 from deepgenre.interrupt import STOPPED, stop_requests
 from deepgenre.training import names, train, workers
 
@@ -66,7 +66,7 @@ def run_all(
     uses the workdir, and InterruptedRunError after a stop request.
     """
     check_all(members)
-    with _sole_use(workdir), _stop_requests() as stop_requested:
+    with train.sole_use(workdir), _stop_requests() as stop_requested:
         digests = _digests(members, data_dir)
         outcomes: Outcomes = {}
         for member in members:
@@ -114,18 +114,6 @@ def _one_by_one(
             yield member.folder, error
         else:
             yield member.folder, results
-
-
-@contextlib.contextmanager
-def _sole_use(workdir: Path) -> Iterator[None]:
-    """Lets one process at a time use the common workdir."""
-    if not devices.is_main_process():
-        yield
-        return
-    check_place(workdir, "--workdir", folder=True)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with updating(workdir, advice="wait until it ends, or use another --workdir"):
-        yield
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def train(
     devices.check_batch_size(config.batch_size, config.batch_shares)
     if config.seeds:
         raise UserError("config.seeds: only mode train runs several; choose one, --config.seed=0")
-    with _sole_run(workdir):
+    with sole_use(workdir):
         # A request to stop before the first step takes effect after it: that step is saved.
         with contextlib.nullcontext() if jax.process_count() > 1 else stop_requests():
             prepared = prepare_once(config, data_dir)
@@ -69,7 +69,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _sole_run(workdir: Path) -> Iterator[None]:
+def sole_use(workdir: Path) -> Iterator[None]:
     """Lets one run at a time use a workdir; leaves no workdir behind where nothing was written."""
     if not devices.is_main_process():
         yield
