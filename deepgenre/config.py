@@ -34,6 +34,8 @@ RANGES = {
     "fold": (-1, math.inf),
     "network.dropout": (0, 1),
     "num_epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "batch_shares": (0, math.inf),
     "learning_rate": (0, math.inf),
     "decay": (0, math.inf),
     "decay_rate": (0, math.inf),
@@ -144,8 +146,8 @@ def get_config() -> Config:
     # 'folder', 'fma', 'mirdata': True where a clip has a set of tags; others are one or the other.
     config.multi_label = False
     config.label_separator = ""  # 'folder': between labels in a manifest; '': '|', others are asked
-    # Of precomputed spectrograms in floats: 'db', 'power' or 'double_db' (20 log10 of power). '':
-    # as the dataset publishes them, else dB, and refused if it cannot be.
+    # Of precomputed spectrograms in floats: 'db', 'power', 'natural_log' (of power) or 'double_db'
+    # (20 log10 of power). '': as the dataset publishes them, else dB, and refused if it cannot be.
     config.spectrogram_scale = ""
     config.clip_seconds = 0.0  # length of each precomputed spectrogram; 0: as its file states
     config.top_tags = 50  # multi-label: classes are the most frequent tags; 0: all tags

@@ -32,9 +32,9 @@ def compile_cache() -> Path:
     return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
 
 
-def check_batch_size(batch_size: int, batch_shares: int = 0) -> None:
-    """Raises UserError unless the batch can be divided among its shares and all devices."""
-    devices = jax.device_count()
+def check_batch_size(batch_size: int, batch_shares: int = 0, *, devices: int = 0) -> None:
+    """Raises UserError unless the batch can be divided among its shares and devices (0: all)."""
+    devices = devices or jax.device_count()
     if batch_shares < 0 or batch_shares % devices:
         raise UserError(
             f"config.batch_shares: {batch_shares} shares cannot be divided among {devices} "

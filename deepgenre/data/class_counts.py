@@ -1,5 +1,6 @@
 """Counts of clips per class, and warnings of classes that are probably not what was meant."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
@@ -32,7 +33,7 @@ def counts_line(members: Sequence[Member], classes: Sequence[str] = ()) -> str:
 def name_warnings(labels: Collection[str]) -> list[str]:
     """Returns one line per kind of suspicious names: numbers, and names that differ in case only.
 
-    Spaces, '-' and '_' count as the same, or none.
+    Spaces, '-' and '_' count as the same, or none, as do the two ways to write an accent.
     """
     warnings = []
     numbers = sorted(label for label in labels if label.isdecimal())
@@ -43,7 +44,8 @@ def name_warnings(labels: Collection[str]) -> list[str]:
         )
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
-        alike["".join(c for c in label.casefold() if c not in " \t\u00a0-_")].append(label)
+        plain = unicodedata.normalize("NFKC", label).casefold()
+        alike["".join(c for c in plain if c not in " \t-_")].append(label)
     for names in alike.values():
         if len(names) > 1:
             warnings.append(

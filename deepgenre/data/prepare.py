@@ -22,7 +22,7 @@ from deepgenre import executors, log, summary
 from deepgenre.audio import frontend as front_end
 from deepgenre.audio import waveforms
 from deepgenre.audio.frontend import STORED_AS, FrontEnd
-from deepgenre.data import class_counts, shards, store
+from deepgenre.data import class_counts, parts, shards, store
 from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets import dataset_kind, read_dataset, spectrograms
 from deepgenre.data.datasets.source import missing_line
@@ -145,7 +145,7 @@ def run(
         prepared = prepare(config, data_dir, verify=True, cluster=cluster)
         dataset = prepared.dataset
         log.info("classes: %s", class_counts.counts_line(prepared.rows))
-        for warning in class_counts.name_warnings({n for row in prepared.rows for n in row.labels}):
+        for warning in _class_warnings(config, prepared):
             log.warning("%s", warning)
         counts.files, counts.kept = len(dataset.clips) + len(dataset.failures), prepared.num_kept
         counts.processed = counts.files - counts.kept
@@ -154,6 +154,21 @@ def run(
         for failure in prepared.failures:
             counts.add_failure(failure)
     return 1 if prepared.failures else 0
+
+
+def _class_warnings(config: DataSettings, prepared: Prepared) -> list[str]:
+    """Returns warnings of names of classes, and of classes with few clips in a part of the split.
+
+    The split is that of training with this config; where it cannot be made, the reason instead.
+    """
+    multi_label = prepared.dataset.multi_label
+    warnings = class_counts.name_warnings({n for row in prepared.rows for n in row.labels})
+    try:
+        classes = parts.choose_classes(config, prepared.rows, multi_label)
+        split = parts.split_rows(config, prepared.rows, classes, multi_label)
+    except UserError as error:
+        return [*warnings, f"training with this config is not possible yet: {error}"]
+    return [*warnings, *class_counts.part_warnings(split, classes)]
 
 
 def store_folder(config: DataSettings, data_dir: Path) -> Path:

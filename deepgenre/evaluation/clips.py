@@ -18,6 +18,7 @@ from deepgenre.data import store
 from deepgenre.data.datasets import read_dataset
 from deepgenre.data.parts import Split, choose_classes, parts_for_evaluation, split_rows
 from deepgenre.data.prepare import Prepared, is_current, prepare, store_folder
+from deepgenre.data.splits import part_name
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError, look_up
 from deepgenre.evaluation import class_matching, ledger
@@ -175,7 +176,10 @@ def _with_own_store(config: Config, data_dir: Path) -> Config:
 
 
 def _name_of(parts: Split, part: str) -> str:
-    return part or next((name for name in DEFAULT_PARTS if name in parts), VALID)
+    """Returns the name of a part, given as such or by a synonym; of '' the default."""
+    if part:
+        return part if part in parts else part_name(part)
+    return next((name for name in DEFAULT_PARTS if name in parts), VALID)
 
 
 def _test_of(config: Config, parts: Split, rows: Sequence[Row]) -> str:

@@ -47,8 +47,8 @@ def check_all(members: Sequence[Member]) -> None:
     for member in members:
         check(member.config)
         names.check(member.config)
-        if member.config.batch_size < 1:  # the rest needs devices, which are for the runs
-            devices.check_batch_size(member.config.batch_size, member.config.batch_shares)
+        # On one device: asking how many there are would take them from the runs.
+        devices.check_batch_size(member.config.batch_size, member.config.batch_shares, devices=1)
 
 
 def run_all(

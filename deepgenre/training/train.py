@@ -122,11 +122,16 @@ def _describe(plan: Plan, prepared: Prepared) -> None:
 
 
 def _split_line(plan: Plan, prepared: Prepared) -> str:
-    """Returns the split's name, and the number of prepared clips that are in none of its parts."""
+    """Returns the split's name, the number of clips in no part, and whether the data has others."""
     left_out = len(prepared.rows) - sum(map(len, plan.parts.values()))
     name = plan.spec.config["split"]
-    own = " by the data" if name == "as_given" else ""
-    return f"{name}{own}" + (f"; {left_out} clips are in no part" if left_out else "")
+    notes = [name + (" by the data" if name == "as_given" else "")]
+    if left_out:
+        notes.append(f"{left_out} clips are in no part")
+    pairs = {(row.split, part) for part, rows in plan.parts.items() for row in rows if row.split}
+    if plan.spec.config["fold"] < 0 and len(pairs) > len({stated for stated, _ in pairs}):
+        notes.append("the parts that the data states are not used")
+    return "; ".join(notes)
 
 
 def _evaluate_best(

@@ -309,7 +309,7 @@ def test_split_column_is_used_and_named(run, tones, tmp_path, plans):
     assert sizes == {"train": 9, "valid": 6, "test": 6}
     assert plans[-1].spec.config["split"] == "as_given"
     _, _, errors = run(*settings, "--config.split=group_random")
-    assert "split: group_random\n" in errors
+    assert "split: group_random; the parts that the data states are not used\n" in errors
     assert plans[-1].spec.config["split"] == "group_random"
     manifest.write_text(manifest.read_text().replace(",val", ",train"))
     _, _, errors = run(*settings)
@@ -325,9 +325,18 @@ def test_class_with_one_clip_is_warned_of(run, tmp_path, plans):
     assert code == 0
     assert "classes: 4: high 4, mid 4, low 3, Low 1\n" in errors
     assert "classes that differ in case, spaces or hyphens only: 'Low', 'low'; " in errors
-    _, _, errors = run(*tiny.settings(music))
-    assert "part 'test' has fewer than 2 clips of " in errors
-    assert "'Low' (0)" in errors
+    _, _, in_training = run(*tiny.settings(music))
+    for told in (errors, in_training):
+        assert "part 'test' has fewer than 2 clips of " in told
+        assert "'Low' (0)" in told
+
+
+def test_prepare_says_why_a_split_cannot_be_made(run, tmp_path):
+    music = tiny.compose(tmp_path / "music", clips_per_genre=1, seconds=0.2)
+    code, _, errors = run("prepare", "--config=folder", "--config.folds=9", "--config.fold=0",
+                          f"--data_dir={music}")  # fmt: skip
+    assert code == 0
+    assert "training with this config is not possible yet: folds: 9 folds need as many" in errors
 
 
 def test_windows_that_a_network_does_not_accept_are_stated(run, tones, tmp_path, plans):

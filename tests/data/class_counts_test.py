@@ -36,6 +36,7 @@ def test_long_lists_state_how_many_are_left_out():
         (["Rock", "rock"], ["differ in case, spaces or hyphens only: 'Rock', 'rock'; "]),
         (["hip-hop", "Hip Hop", "hiphop", "pop"], ["'Hip Hop', 'hip-hop', 'hiphop'; "]),
         (["1", "Ärger", "ärger"], ["folders: '1'", "'Ärger', 'ärger'"]),
+        (["Mu\u0301sica", "M\u00fasica"], ["'Mu\u0301sica', 'M\u00fasica'"]),
     ],
 )
 def test_suspicious_names(labels, reasons):

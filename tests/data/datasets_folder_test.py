@@ -41,7 +41,7 @@ def test_label_is_the_first_folder_and_group_the_last_folder(tmp_path, multi_lab
         Clip("рок и/ДДТ/4.npy", tmp_path / "рок и/ДДТ/4.npy", ("рок и",), "рок и/ДДТ"),
     ]
     dataset = folder.read(tmp_path, multi_label=multi_label)
-    assert dataset == Dataset("folder", tuple(expected), multi_label)
+    assert (dataset.clips, dataset.multi_label) == (tuple(expected), multi_label)
 
 
 def test_clips_are_sorted_by_key_not_by_path(tmp_path):
@@ -114,3 +114,12 @@ def test_one_tag_on_some_clips_is_accepted(tmp_path):
     (tmp_path / "manifest.csv").write_text("path,tags\n1.wav,live\n2.wav,\n")
     dataset = folder.read(tmp_path, multi_label=True)
     assert [clip.labels for clip in dataset.clips] == [("live",), ()]
+
+
+def test_one_label_on_every_clip_with_a_config_for_tags_is_stated(tmp_path):
+    touch(tmp_path, "rock/1.wav", "jazz/2.wav")
+    (note,) = folder.read(tmp_path, multi_label=True).notes
+    assert "each clip has one label, and this config is for any number of tags" in note
+    assert folder.read(tmp_path, multi_label=False).notes == ()
+    (tmp_path / "m.csv").write_text("path,labels\nrock/1.wav,b|a\njazz/2.wav,a\n")
+    assert folder.read(tmp_path / "m.csv", multi_label=True).notes == ()

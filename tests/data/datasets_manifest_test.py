@@ -317,6 +317,15 @@ def test_names_with_a_comma_are_no_joined_labels(cells, tmp_path):
     assert [clip.labels for clip in clips] == [(cell,) for cell in cells]
 
 
+@pytest.mark.parametrize("cell", ["['blues']", "['blues', 'rock']", "[21, 58]", "[]"])
+def test_lists_written_as_text_are_refused(cell, tmp_path):
+    path = write_csv(tmp_path, "[unknown]", cell)
+    with pytest.raises(UserError, match=r"line 3: the labels are .* a list that was written as"):
+        read_manifest(path, multi_label=True)
+    clips = read_manifest(write_csv(tmp_path, "[unknown]", "rock"), multi_label=False).clips
+    assert clips[0].labels == ("[unknown]",)
+
+
 def test_lists_of_json_are_not_asked_about(tmp_path):
     lines = ['{"path": "0.wav", "tags": ["a,b", "a"]}', '{"path": "1.wav", "tags": ["b"]}']
     (tmp_path / "m.jsonl").write_text("\n".join(lines))

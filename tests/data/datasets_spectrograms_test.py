@@ -246,6 +246,14 @@ def test_npz_with_another_number_of_bands(tmp_path):
         spectrograms.read_npz(path, num_bands=8)
 
 
+def test_arrays_of_an_npz_that_are_not_read_are_stated(tmp_path):
+    path = save_npz(tmp_path / "x.npz", labels=np.arange(3), sample_rate=np.array(22050))
+    (note,) = spectrograms.read_npz(path).notes
+    assert note.startswith(f"{path}: arrays that are not read: labels, sample_rate; those that are")
+    known = {"group": NAMES, "split": NAMES, "hop_length": np.array(512), "tags": np.eye(3)}
+    assert spectrograms.read_npz(save_npz(path, label=NAMES, **known)).notes == ()
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8])
 def test_npz_with_integer_labels(tmp_path, dtype):
     path = save_npz(tmp_path / "x.npz", label=np.array([2, 0, 2], dtype))
@@ -267,7 +275,7 @@ def test_npz_with_tags(tmp_path):
     ("arrays", "multi_label", "message"),
     [
         ({}, True, "holds one genre per clip, and this config is for tags"),
-        ({"tags": np.eye(3)}, True, "holds one genre per clip"),
+        ({"tags": np.eye(3)}, True, "has 'tags' and no 'tag_names'"),
         ({"tags": np.eye(3), "tag_names": NAMES}, False, "holds tags, and this config is for one"),
         ({"tags": 2 * np.eye(3), "tag_names": NAMES}, True, "'tags' is float64 .*save 0 and 1"),
         ({"tags": np.eye(3)[:2], "tag_names": NAMES}, True, r"save 0 and 1, \(3, 3\)"),
@@ -314,6 +322,7 @@ POWER = np.random.default_rng(2).gamma(0.05, 100, (6, 50)).astype(np.float32)
         (POWER / POWER.max(), "only, which is no spectrogram in dB"),
         (np.log10(1 + 1e4 * POWER), "only, which is no spectrogram in dB"),
         (np.random.default_rng(3).standard_normal((6, 50)), "only, which is no spectrogram in dB"),
+        (np.log(np.maximum(POWER / POWER.max(), 1e-10)), "covers -23 to 0 only"),
     ],
 )
 def test_npy_that_cannot_be_decibels_is_refused(tmp_path, array, reason):
@@ -331,6 +340,9 @@ def test_power_is_converted(tmp_path):
     given = save_npy(tmp_path, POWER)
     levels = spectrograms.npy_levels(given, num_bands=6, range_db=80, scale="power")
     np.testing.assert_array_equal(levels, expected)
+    natural = save_npy(tmp_path, np.log(np.maximum(POWER, 1e-10)))
+    levels = spectrograms.npy_levels(natural, num_bands=6, range_db=80, scale="natural_log")
+    np.testing.assert_allclose(levels.astype(int), expected, atol=1)  # float32 of a logarithm
     with pytest.raises(UserError, match="contains negative power"):
         given = save_npy(tmp_path, -POWER)
         spectrograms.npy_levels(given, num_bands=6, range_db=80, scale="power")

@@ -246,7 +246,9 @@ def test_several_weights_give_mean_and_spread(command, tones, weights_of, tmp_pa
 
 def test_checkpoints_of_a_run_are_evaluated_beside_it(command, own_run, tones):
     steps = sorted(path for path in (own_run / "checkpoints").iterdir() if path.name.isdigit())
-    assert command(f"--weights={steps[-1]}", f"--data_dir={tones}", "--eval_split=valid")[0] == 0
+    assert (
+        command(f"--weights={steps[-1]}", f"--data_dir={tones}", "--eval_split=Validation")[0] == 0
+    )
     assert list((own_run).glob("**/eval-valid/evaluation.json"))
 
 

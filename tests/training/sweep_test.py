@@ -68,7 +68,9 @@ def test_values_have_the_type_of_their_field(text, values):
         (["model:paper_1d,musicn"], r"config\.model: 'musicn' is unknown"),
         (["schedule:cosine,linear"], r"config\.schedule: 'linear' is unknown"),
         (["loss:asymmetric"], r"config\.loss: 'asymmetric' is for tags"),
-        (["batch_size:8,0"], r"config\.batch_size: 0"),
+        (["batch_size:8,0"], r"config\.batch_size: must be 1 or more, is 0"),
+        (["batch_shares:0,-1"], r"config\.batch_shares: must be 0 or more, is -1"),
+        (["batch_shares:0,3"], r"config\.batch_size: 8 cannot be divided among 3 shares"),
     ],
 )
 def test_wrong_values_are_named_before_anything_is_prepared(

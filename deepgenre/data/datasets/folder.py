@@ -7,6 +7,7 @@
 `data_dir` may also be the manifest itself.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,17 @@ from deepgenre.data.clip import Clip, Dataset
 from deepgenre.data.datasets.manifest import SUFFIXES, read_manifest
 from deepgenre.errors import UserError
 
+ONE_LABEL = (
+    "{}: each clip has one label, and this config is for any number of tags: classes do not "
+    "exclude each other; for one genre per clip use --config.multi_label=False"
+)
+
 
 def read(data_dir: Path, *, multi_label: bool, label_separator: str = "") -> Dataset:
     """Returns the clips of a folder per genre, keyed by their path below `data_dir`, or a manifest.
 
-    label_separator: of `manifest.read_manifest`.
+    label_separator: of `manifest.read_manifest`. Where each clip has one label although
+    `multi_label` is set, a note says so.
 
     Raises:
       UserError: `data_dir` does not exist, contains no audio or audio outside a genre folder, all
@@ -43,6 +50,8 @@ def read(data_dir: Path, *, multi_label: bool, label_separator: str = "") -> Dat
             f"All {len(dataset.clips)} clip(s) in {str(data_dir)!r} have the same labels "
             f"({names}): add clips of another genre."
         )
+    if multi_label and all(len(clip.labels) == 1 for clip in dataset.clips):
+        return dataclasses.replace(dataset, notes=(*dataset.notes, ONE_LABEL.format(data_dir)))
     return dataset
 
 

@@ -15,6 +15,7 @@ Files are UTF-8, with or without a byte order mark. CSV is quoted as in RFC 4180
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ REQUIRED = ("path", "labels")
 DIALECTS = {".csv": "excel", ".tsv": "excel-tab"}
 SUFFIXES = (*DIALECTS, ".jsonl")
 SEPARATOR = "|"
+LIST = r"""\[\s*(['"].*['"]|\d+(\s*,\s*\d+)*)?\s*\]"""  # of Python, as pandas writes it
 OTHER_SEPARATORS = ",;"  # that joined labels may have where none is set
 
 
@@ -229,7 +231,13 @@ def _clip(row: dict[str, Any], where: str, folder: Path, separator: str) -> Clip
 
 def _labels(value: Any, where: str, separator: str = SEPARATOR) -> tuple[str, ...]:
     """Returns the labels in the given order, without duplicates, stripped of white space."""
-    items = value if isinstance(value, list) else _text(value, where, "labels").split(separator)
+    text = "" if isinstance(value, list) else _text(value, where, "labels")
+    if re.fullmatch(LIST, text):
+        raise UserError(
+            f"{where}: the labels are {text!r}, a list that was written as text: write the labels "
+            f"with {SEPARATOR!r} in between, or a .jsonl with lists."
+        )
+    items = value if isinstance(value, list) else text.split(separator)
     names = (_text(item, where, "labels") for item in items)
     return tuple(dict.fromkeys(name for name in names if name))
 

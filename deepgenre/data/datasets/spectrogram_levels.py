@@ -4,6 +4,7 @@ Integers (uint8) are levels already. Floats are dB, or power, which is converted
 both. Which of them a file holds is not written in it: arrays that cannot be dB are refused.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,7 +13,9 @@ from deepgenre.audio.frontend import quantise
 from deepgenre.audio.mel import power_to_db
 from deepgenre.errors import UserError, look_up
 
-LEAST_RANGE_DB = 15.0  # of a clip: compressed or standardised values cover less
+# Of a clip: compressed or standardised values cover less, and natural logarithms of 100 dB. Music
+# covers 70 and more, white noise 25.
+LEAST_RANGE_DB = 24.0
 MOST_DB = 250.0  # above a floor of 0: power is larger
 LEAST_MEDIAN = 0.02  # of the maximum: power is far more skewed than dB above a floor of 0
 
@@ -25,6 +28,11 @@ def as_decibels(values: np.ndarray) -> np.ndarray:
 def from_doubled(values: np.ndarray) -> np.ndarray:
     """Returns float32 dB of 20 log10 of power, twice what dB are, as MTG-Jamendo publishes it."""
     return values.astype(np.float32) / 2
+
+
+def from_natural_log(values: np.ndarray) -> np.ndarray:
+    """Returns float32 dB of the natural logarithm of power."""
+    return values.astype(np.float32) * np.float32(10 / math.log(10))
 
 
 def from_power(values: np.ndarray) -> np.ndarray:
@@ -48,7 +56,8 @@ def detect(values: np.ndarray) -> np.ndarray:
     if doubt:
         raise ValueError(
             f"{doubt}, which is no spectrogram in dB; save dB (librosa.power_to_db), or set "
-            "--config.spectrogram_scale=power where it is power, =db where it is dB after all"
+            "--config.spectrogram_scale=power where it is power, =natural_log where it is the "
+            "natural logarithm of power, =db where it is dB after all"
         )
     return as_decibels(values)
 
@@ -58,6 +67,7 @@ SCALES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "": detect,
     "db": as_decibels,
     "power": from_power,
+    "natural_log": from_natural_log,
     "double_db": from_doubled,
 }
 

@@ -22,6 +22,7 @@ from deepgenre.files import parse_json
 
 SIDECAR = "spectrograms.json"
 STATED_FIELDS = ("sample_rate_hz", "hop_length", "n_fft")  # of the front end, in a file of data
+ARRAYS = ("mel", "name", "label", "tags", "tag_names", "group", "split", "track", *STATED_FIELDS)
 
 
 def read_npz(path: Path, *, multi_label: bool = False, num_bands: int = 0) -> Dataset:
@@ -32,7 +33,7 @@ def read_npz(path: Path, *, multi_label: bool = False, num_bands: int = 0) -> Da
     Of one genre a clip: `label` (clips,), text or integers (default: the name up to its first '.').
     Of tags: `tags` (clips, tags) of 0 and 1, and `tag_names` (tags,). Optionally `group` (default:
     the name), `split`, the part of each clip (default: none), `track`, its song (default: none),
-    and numbers of STATED_FIELDS.
+    and numbers of STATED_FIELDS. Other arrays are stated in the notes.
 
     Raises:
       UserError: an array is missing, unreadable, or has the wrong shape or type; a name occurs
@@ -58,6 +59,7 @@ def read_npz(path: Path, *, multi_label: bool = False, num_bands: int = 0) -> Da
     )
     ordered = tuple(sorted(rows, key=lambda clip: clip.key))
     notes = _orientation_notes(path, mel.shape[1:], num_bands) if num_bands else ()
+    notes += _unused_notes(path)
     return Dataset(path.stem, ordered, multi_label, notes=notes, frontend=_stated_in(path))
 
 
@@ -156,6 +158,16 @@ def _orientation_notes(path: Path, shape: tuple[int, ...], num_bands: int) -> tu
     )
 
 
+def _unused_notes(path: Path) -> tuple[str, ...]:
+    others = sorted({*_names(path)} - {*ARRAYS})
+    if not others:
+        return ()
+    return (
+        f"{path}: arrays that are not read: {', '.join(others)}; those that are have the names "
+        f"{', '.join(ARRAYS)}",
+    )
+
+
 def _genres(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     labels = _strings(path, "label", len(names), numbers=True)
     if labels is None and _array(path, "tags") is not None:
@@ -168,6 +180,8 @@ def _genres(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _tags(path: Path, clips: int) -> list[tuple[str, ...]]:
     matrix, names = _array(path, "tags"), _array(path, "tag_names")
+    if matrix is not None and names is None:
+        raise UserError(f"{path}: has 'tags' and no 'tag_names'; add the names, as text (tags,)")
     if matrix is None or names is None:
         raise UserError(
             f"{path}: holds one genre per clip, and this config is for tags; add arrays 'tags' "
@@ -226,6 +240,12 @@ def _array(path: Path, name: str) -> np.ndarray | None:
             return arrays[name] if name in arrays.files else None
     except Exception as error:  # damaged headers and zips raise ten different types
         raise _unreadable(path, error) from error
+
+
+def _names(path: Path) -> list[str]:
+    """Returns the names of the arrays in a file that `_array` has read."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return list(arrays.files)
 
 
 def _label_by_name(path: Path, name: str) -> str:
