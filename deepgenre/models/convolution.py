@@ -108,10 +108,10 @@ def _forward(
 def _backward(
     strides: Sizes, pads: Pads, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.vjp(lambda x, k: by_xla(x, k, strides, pads), x, kernel)[1](gradient)
 
-    def on_cpu(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+    def on_cpu(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
         if products_pay(x.dtype, kernel.shape):
             to_input = matrix_products.input_gradient(x.shape, kernel, gradient, strides, pads)
         else:
