@@ -3,9 +3,12 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import jax
 from jax import lax
+
+Result = TypeVar("Result")  # an array, or a tree of arrays
 
 _plain = contextvars.ContextVar("plain", default=False)
 
@@ -30,8 +33,8 @@ def is_plain() -> bool:
 
 
 def by_platform(
-    *operands: jax.Array, cpu: Callable[..., jax.Array], default: Callable[..., jax.Array]
-) -> jax.Array:
+    *operands: jax.Array, cpu: Callable[..., Result], default: Callable[..., Result]
+) -> Result:
     """Returns `cpu(*operands)` on a CPU, else `default(*operands)`, the plain implementation."""
     if is_plain():
         return default(*operands)
