@@ -60,7 +60,7 @@ def embeddings(name: str, clips: Sequence[Clip]) -> list[np.ndarray]:
 
 
 def fit_head(
-    songs: Sequence[np.ndarray], clips: Sequence[Clip], classes: Sequence[str], path: Path
+    songs: Sequence[np.ndarray], clips: Sequence[Clip], classes: tuple[str, ...], path: Path
 ) -> logistic.Head:
     """Returns the head of these clips; writes it as weights for `config.init_from`."""
     targets = np.array([[clip.labels == (name,) for name in classes] for clip in clips], float)
