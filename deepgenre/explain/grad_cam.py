@@ -23,7 +23,10 @@ OF_PLANE = ("log_mel", "musicnn")  # front ends whose second axis is that of the
 
 
 def grad_cam(target: Target) -> Attribution:
-    """Returns the positive part of the weighted sum of the feature maps, resized to the plane.
+    """Returns the weighted sum of the feature maps, resized to the plane.
+
+    With its negative part, which the paper leaves out: maps of other methods are signed too, and
+    parts of equal importance, 0, would have no order.
 
     The maps are those of the last block with a convolution, its norm, activation and pool included,
     that has MIN_STEPS steps of time and bands. Maps without a frequency axis, and those whose
@@ -54,7 +57,7 @@ def grad_cam(target: Target) -> Attribution:
     slopes, maps = jax.grad(logit, has_aux=True)(jnp.zeros(shape))
     spatial = tuple(range(1, len(shape) - 1))
     weights = slopes.mean(axis=spatial, keepdims=True)
-    cam = nn.relu((weights * maps).sum(axis=-1)[0])
+    cam = (weights * maps).sum(axis=-1)[0]
     if cam.ndim == 2 and target.spec.frontend.kind not in OF_PLANE:
         cam = cam.mean(axis=1)
     cam = cam if cam.ndim == 2 else cam[:, None]
