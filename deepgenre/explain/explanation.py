@@ -83,7 +83,8 @@ def explain_by_each(
     where = (weights.variables, plane, np.int32(index), np.int32(seed))
     attributions = [_attribute(network, where, method) for method in methods]
     maps = np.stack([attribution.map for attribution in attributions])
-    found, score = jax.device_get(network.merit(*where, maps))
+    times_only = tuple(bool(np.ptp(one, axis=1).max() <= 1e-6 * np.ptp(one)) for one in maps)
+    found, score = jax.device_get(network.merit(*where, maps, times_only))
     return [
         Explanation(
             map=np.asarray(attribution.map),
@@ -180,11 +181,16 @@ def _compiled(spec_json: str) -> _Compiled:
     def attribute(variables: Any, plane: Plane, index: Any, seed: Any, method: str) -> Attribution:
         return METHODS[method](target_of(variables, plane, index, seed))
 
-    @jax.jit
+    @functools.partial(jax.jit, static_argnames="times_only")
     def merit(
-        variables: Any, plane: Plane, index: Any, seed: Any, maps: jax.Array
+        variables: Any,
+        plane: Plane,
+        index: Any,
+        seed: Any,
+        maps: jax.Array,
+        times_only: tuple[bool, ...],
     ) -> tuple[list[Curves], jax.Array]:
         target = target_of(variables, plane, index, seed)
-        return curves(target, maps), target.scores(plane.values[None])[0]
+        return curves(target, maps, times_only), target.scores(plane.values[None])[0]
 
     return _Compiled(logits, attribute, merit)

@@ -23,7 +23,10 @@ OF_PLANE = ("log_mel", "musicnn")  # front ends whose second axis is that of the
 
 
 def grad_cam(target: Target) -> Attribution:
-    """Returns the positive part of the weighted sum of the feature maps, resized to the plane.
+    """Returns the weighted sum of the feature maps, resized to the plane.
+
+    With its negative part, which the paper leaves out: maps of other methods are signed too, and
+    parts of equal importance, 0, would have no order.
 
     The maps are those of the last block with a convolution, its norm, activation and pool included,
     that has MIN_STEPS steps of time and bands. Maps without a frequency axis, and those whose
@@ -31,7 +34,7 @@ def grad_cam(target: Target) -> Attribution:
     maps.
     """
     planes = target.values[None]
-    shapes = _block_shapes(target, planes)
+    shapes = _traced(target, planes).shapes
     chosen = [
         index
         for index, shape in enumerate(shapes)
@@ -39,8 +42,9 @@ def grad_cam(target: Target) -> Attribution:
     ]
     if not chosen:
         raise UserError(
-            f"--method: grad_cam needs feature maps of a convolution over the whole window, with "
-            f"{MIN_STEPS} steps of time; {target.spec.model} has none; use integrated_gradients"
+            f"--method: grad_cam needs the feature maps of one convolution over the whole window, "
+            f"with {MIN_STEPS} steps of time; {target.spec.model} has none; use "
+            "integrated_gradients"
         )
     shape = shapes[chosen[-1]]
 
@@ -53,7 +57,7 @@ def grad_cam(target: Target) -> Attribution:
     slopes, maps = jax.grad(logit, has_aux=True)(jnp.zeros(shape))
     spatial = tuple(range(1, len(shape) - 1))
     weights = slopes.mean(axis=spatial, keepdims=True)
-    cam = nn.relu((weights * maps).sum(axis=-1)[0])
+    cam = (weights * maps).sum(axis=-1)[0]
     if cam.ndim == 2 and target.spec.frontend.kind not in OF_PLANE:
         cam = cam.mean(axis=1)
     cam = cam if cam.ndim == 2 else cam[:, None]
@@ -62,7 +66,7 @@ def grad_cam(target: Target) -> Attribution:
 
 def has_convolutions(target: Target) -> bool:
     """Returns whether any layer of the network is an `nn.Conv`."""
-    return bool(_block_shapes(target, target.values[None]))
+    return _traced(target, target.values[None]).any_convolution
 
 
 def _fits(shape: tuple[int, ...], *, has_bands: bool) -> bool:
@@ -71,8 +75,8 @@ def _fits(shape: tuple[int, ...], *, has_bands: bool) -> bool:
     return not has_bands or len(shape) == 3 or shape[2] == 1 or shape[2] >= MIN_STEPS
 
 
-def _block_shapes(target: Target, planes: jax.Array) -> list[tuple[int, ...]]:
-    """Returns the shapes of the outputs of the blocks with convolutions, in their order."""
+def _traced(target: Target, planes: jax.Array) -> "_Blocks":
+    """Returns the blocks of the network, which is traced but not computed."""
     blocks = _Blocks()
 
     def run(planes: jax.Array) -> jax.Array:
@@ -80,17 +84,21 @@ def _block_shapes(target: Target, planes: jax.Array) -> list[tuple[int, ...]]:
             return target.logits(planes)
 
     jax.eval_shape(run, planes)
-    return blocks.shapes
+    return blocks
 
 
 @dataclasses.dataclass
 class _Blocks:
-    """Follows the calls of a network's blocks: the modules in it that contain a convolution."""
+    """Follows the calls of a network's blocks: the modules in it that contain a convolution.
+
+    A block that returns several arrays is none: the step of a scan, whose maps do not leave it.
+    """
 
     chosen: int = -1  # index of the block whose output is kept, and to which `change` is added
     change: Any = None
     maps: Any = None  # the output that was kept
-    shapes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
+    shapes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)  # of the outputs
+    any_convolution: bool = False
     depth: int = 0
     convolved: bool = False
 
@@ -98,13 +106,17 @@ class _Blocks:
         """Calls a module's method; see `nn.intercept_methods`."""
         if context.method_name != "__call__":
             return run(*args, **kwargs)
-        if self.depth == 1:
+        around = self.depth
+        # Without a path, it is a network; within another one, that whose embedding that one uses.
+        depth = around if context.module.path else 0
+        if depth == 1:
             self.convolved = False
-        self.depth += 1
+        self.depth = depth + 1
         output = run(*args, **kwargs)
-        self.depth -= 1
+        self.depth = around
         self.convolved |= isinstance(context.module, nn.Conv)
-        if self.depth != 1 or not self.convolved:
+        self.any_convolution |= self.convolved
+        if depth != 1 or not self.convolved or not isinstance(output, jax.Array):
             return output
         self.shapes.append(output.shape)
         if len(self.shapes) - 1 == self.chosen:

@@ -86,7 +86,8 @@ def maps_of(spec: Spec, observe: Callable[[str], object] = lambda name: None) ->
 def layer_shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each map for one window, by name, in the order of computation.
 
-    Raises UserError where the network has no convolution.
+    Raises UserError where the network has none. Those within a scan or another network's body are
+    not read.
     """
     spec, order = weights.spec, list[str]()
     shape = (1, spec.window_frames, spec.frontend.stored_bands)
@@ -94,8 +95,8 @@ def layer_shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     maps = jax.eval_shape(maps_of(spec, order.append), weights.variables, levels).maps
     if not maps:
         raise UserError(
-            f"--weights: {spec.model} has no convolution; give those of a convolutional network, "
-            "e.g. mtt_musicnn (deepgenre import --source=musicnn)"
+            f"--weights: {spec.model} has no convolution whose output can be read; give those of a "
+            "convolutional network, e.g. mtt_musicnn (deepgenre import --source=musicnn)"
         )
     return {name: maps[name].shape for name in order}
 

@@ -248,7 +248,7 @@ def test_networks_that_cannot_be_used_are_named(songs, tmp_path):
     with pytest.raises(UserError, match="sample_cnn takes a waveform"):
         generate.run(tiny.untrained(waveform), "mine", [songs[0]], options)
     dense = tiny.untrained(tiny.spec(model="dbn", network={}))
-    with pytest.raises(UserError, match="dbn has no convolution"):
+    with pytest.raises(UserError, match="dbn has no convolution whose output"):
         filters.run_on_files(dense, expand([str(songs[0])]), filters.Options(tmp_path / "out"))
     assert jax.tree.leaves(dense.variables)
 

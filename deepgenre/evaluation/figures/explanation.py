@@ -7,13 +7,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from deepgenre.audio.frontend import FrontEnd
 from deepgenre.evaluation.figures import over_time, style
 
-SUPPORT = "PuOr_r"  # orange for the class, purple against it
+# Orange for the class, purple against it; without the ends, which are nearly black.
+SUPPORT = ListedColormap(matplotlib.colormaps["PuOr_r"](np.linspace(0.1, 0.9, 256)))
 
 
 def explanation(
@@ -56,7 +57,7 @@ def explanation(
 
 def _colours(support: np.ndarray) -> np.ndarray:
     """Returns red, green, blue and opacity, (bands, frames, 4), of support in -1..1."""
-    colours = matplotlib.colormaps[SUPPORT](np.clip(0.5 + 0.5 * support.T, 0, 1))
+    colours = SUPPORT(np.clip(0.5 + 0.5 * support.T, 0, 1))
     colours[..., 3] = 0.85 * np.clip(np.abs(support), 0, 1).T
     return colours
 
