@@ -29,7 +29,8 @@ def timeline(
 
     The classes with the highest mean scores are on top. Scores are those of parts of
     `length_seconds` (times,) from `start_seconds`; overlapping ones are drawn around their centres,
-    and gaps stay blank. Vertical lines mark the changes; where there are many, short ones above the waveform.
+    and gaps stay blank. Vertical lines mark the changes; where there are many, short ones above the
+    waveform.
     """
     shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MAX_ROWS]
     rows_inches = 0.24 * len(shown)
