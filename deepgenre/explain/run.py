@@ -246,6 +246,7 @@ def _draw(
         window.start_seconds,
         smoothed(explanation.map, explanation.seconds_per_frame),
         explanation.curves._asdict(),
+        explanation.merit,
         title=f"{escape_controls(encodable(song.name))}: {explanation.target} "
         f"{explanation.score:.2f}, by {explanation.method}",
     )

@@ -27,13 +27,19 @@ class OverTime(NamedTuple):
 
 
 def over_time(outputs: FileOutputs, spec: Spec) -> OverTime:
-    """Returns the scores of a song's windows; of a recurrent network, those of `steps`."""
+    """Returns the scores of a song's windows; of a recurrent network, those of `steps`.
+
+    Of windows that are longer than the song, or end after it, without what is padding only.
+    """
     window_seconds = spec.window_frames / spec.frontend.frames_per_second
     starts, scores = outputs.start_seconds, outputs.scores
     length_seconds = np.full(len(starts), window_seconds)
     if outputs.step_scores is not None:
         starts, ends, scores = steps(starts, outputs.step_scores, window_seconds)
         length_seconds = ends - starts
+    in_song = starts < outputs.seconds
+    starts, scores = starts[in_song], scores[in_song]
+    length_seconds = np.minimum(length_seconds[in_song], outputs.seconds - starts)
     return OverTime(starts, length_seconds, scores, change_times(starts, length_seconds, scores))
 
 

@@ -144,7 +144,8 @@ class BandPooledConv(nn.Module):
         """(batch, frames, bands) -> (batch, frames, features).
 
         In inference, norm is an affine function, so the maximum is taken before it. Where its slope
-        is negative, the minimum is needed: minus the maximum of the negated filter.
+        is negative, the minimum is needed: minus the maximum of the negated filter. There, sows
+        what precedes ReLU as intermediates/convolved, float32 (batch, frames, features).
         """
         conv = nn.Conv(
             self.features,
@@ -161,7 +162,9 @@ class BandPooledConv(nn.Module):
         kernel, bias = (conv.variables["params"][name] for name in ("kernel", "bias"))
         sign = jnp.where(norm.variables["params"]["scale"] < 0, -1.0, 1.0)[None, None]
         highest = sign * band_maximum(x.astype(jnp.float32), kernel[:, :, 0] * sign)
-        return norm(nn.relu(highest + bias[None, None]).astype(self.dtype))
+        convolved = highest + bias[None, None]
+        self.sow("intermediates", "convolved", convolved)
+        return norm(nn.relu(convolved).astype(self.dtype))
 
 
 class MusiCNNVgg(nn.Module):

@@ -16,9 +16,11 @@ from deepgenre.models.musicnn import BandPooledConv
 from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Spec, Weights, features_of
 
-# Modules whose outputs are feature maps. The convolution within a BandPooledConv is computed
-# together with its maximum, so the module's output is the first map there is.
+# Modules with a feature map: what an nn.Conv returns, and what a BandPooledConv sows, which
+# computes its convolution together with the maximum over bands. What it returns is after ReLU,
+# whose gradient is 0 for a channel that is not active.
 LAYERS = (nn.Conv, BandPooledConv)
+SOWN = "convolved"
 
 
 class Outputs(NamedTuple):
@@ -76,8 +78,11 @@ def maps_of(spec: Spec, observe: Callable[[str], object] = lambda name: None) ->
             capture_intermediates=is_layer,
         )  # pyright: ignore[reportGeneralTypeIssues]
         kept: dict[tuple[str, ...], Any] = dict(traverse_util.flatten_dict(state["intermediates"]))
-        calls = {path[:-1]: values for path, values in kept.items() if path[-1] == "__call__"}
-        maps = {"/".join(path): values[-1] for path, values in calls.items()}
+        returned, sown = (
+            {"/".join(path[:-1]): values[-1] for path, values in kept.items() if path[-1] == name}
+            for name in ("__call__", SOWN)
+        )
+        maps = {name: sown.get(name, map_) for name, map_ in returned.items()}
         return Outputs(logits, maps)
 
     return outputs

@@ -76,7 +76,13 @@ def check_options(options: Options, networks: Sequence[Scorer]) -> Path:
         if options.target and options.target not in network.weights.spec.classes:
             what = f"--target: of {network.name}"
             raise unknown_name(what, options.target, network.weights.spec.classes)
-    return new_folder(options.output)
+    folder = new_folder(options.output)
+    if len(networks) == 1:
+        log.warning(
+            "--check: is not given, so that only the network that is optimised scores the sound; "
+            "whether another one agrees is not measured"
+        )
+    return folder
 
 
 def new_folder(folder: Path | None) -> Path:
@@ -134,16 +140,18 @@ def publish(
     """Writes sounds and numbers, and prints those that tell whether it worked.
 
     waveforms: by name, 'before' and 'after' among them. choose: from scores (sounds, classes) to
-    the class whose scores are reported.
+    the class whose scores are reported; every network that has it reports that of the first.
     """
     rate_hz = networks[0].weights.spec.frontend.sample_rate_hz
     for name, waveform in waveforms.items():
         sounds.write(folder / f"{name}.wav", waveform, rate_hz)
     paths = [folder / f"{name}.wav" for name in waveforms]
-    scored = []
+    scored, reported = [], ""
     for network in networks:
         rows, spec = scores(network.weights, paths), network.weights.spec
-        index = choose(spec, rows)
+        known = reported in spec.classes
+        index = spec.classes.index(reported) if known else choose(spec, rows)
+        reported = reported or spec.classes[index]
         of_class = dict(zip(waveforms, map(float, rows[:, index]), strict=True))
         scored.append(
             {

@@ -56,6 +56,9 @@ def channels(examined: Sequence[Channel], spec: Spec, title: str) -> Figure:
             name = style.visible(excerpt.name)
             axes.set_title(f"{name[-24:]}\n{deviations:+.1f} s.d.", fontsize=7)
         row[0].set_ylabel(f"channel {channel.index}\nkHz (mel)", fontsize=8)
+    for column in panels.T:
+        lowest = [axes for axes in column if axes.get_visible()][-1]
+        lowest.set_xlabel("time (s)", fontsize=7)
     figure.suptitle(style.label(title, 100))
     return figure
 

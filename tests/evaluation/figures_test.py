@@ -38,6 +38,7 @@ CURVES = {
     "deletion": FALLING, "random_deletion": FALLING, "insertion": RISING,
     "random_insertion": RISING,
 }  # fmt: skip
+AREAS = {"deletion": 0.12, "random_deletion": 0.34, "insertion": 0.56, "random_insertion": 0.78}
 
 
 def texts(figure: Figure) -> list[str]:
@@ -72,7 +73,7 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
             of_tags.scores, of_tags.labels, multi_label=True
         ),
         "explanation": explanation.explanation(
-            levels, frontend, 59.0, np.ones((100, 8)), CURVES, names[0]
+            levels, frontend, 59.0, np.ones((100, 8)), CURVES, AREAS, names[0]
         ),
     }
 
@@ -180,7 +181,7 @@ def test_times_and_frequencies_have_the_same_form_in_every_figure():
     seconds = 60 / frontend.frames_per_second  # 2.8
     for start, label, first in ((10.0, "time (s)", "10"), (100.0, "time (min:s)", "1:40.0")):
         figure = explanation.explanation(
-            levels, frontend, start, np.ones((60, 16)), CURVES, "a window"
+            levels, frontend, start, np.ones((60, 16)), CURVES, AREAS, "a window"
         )
         by_title = {axes.get_title(loc="left"): axes for axes in figure.axes}
         window, support = (
@@ -196,6 +197,20 @@ def test_times_and_frequencies_have_the_same_form_in_every_figure():
             assert "1" in [tick.get_text() for tick in axes.get_yticklabels()]
     scales = [axes.get_ylabel() for axes in figure.axes]
     assert {"level (dB re maximum)", "relative support"} <= {*scales}
+
+
+def test_an_explanation_shows_the_areas_that_it_states_and_neutral_values_in_white():
+    levels, frontend = np.zeros((60, 16), np.uint8), FrontEnd(n_mels=16, n_mfcc=8)
+    figure = explanation.explanation(levels, frontend, 0.0, np.eye(60, 16), CURVES, AREAS, "a")
+    legends = [axes.get_legend() for axes in figure.axes]
+    shown = {text.get_text() for one in legends if one for text in one.get_texts()}
+    assert shown == {
+        *("by the map (area 0.12)", "at random (area 0.34)"),
+        *("by the map (area 0.56)", "at random (area 0.78)"),
+    }
+    against, neutral, support = explanation.SUPPORT([0.0, 0.5, 1.0])[:, :3]
+    assert neutral.min() > 0.95
+    assert support[0] > 0.6 > support[2] and against[2] > against[1]  # orange; purple
 
 
 def test_reliability_is_on_the_diagonal_of_calibrated_scores_only():

@@ -1,5 +1,6 @@
 """Taggrams: cells of the figure, and file names."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_figure_with_many_classes_and_a_gap(tmp_path):
 def test_file_name_that_is_not_utf8(tmp_path):
     spec = tiny.spec()
     song = Path(os.fsdecode(b"\xff \xe6\x98\x9f\n.wav"))
-    outputs = FileOutputs(song, np.arange(2.0), np.full((2, 3), 0.5, np.float32), None)
+    scores = np.full((2, 3), 0.5, np.float32)
+    outputs = FileOutputs(song, np.arange(2.0), scores, None, seconds=5.0)
     taggram.write(tmp_path, taggram.names([song])[song], outputs, spec, picture(5))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".png"]
 
@@ -90,6 +92,32 @@ def test_steps_of_overlapping_windows_are_those_with_the_most_context():
     joined = np.append(begins[1:] == ends[:-1], True)
     assert np.flatnonzero(~joined).tolist() == [8]  # only the silence is a gap
     assert begins[9] == 40
+
+
+def test_what_is_padding_only_is_left_out():
+    """Of a song of 3 s and a window of 19 s, where the scores of the padding change."""
+    spec = tiny.spec(window_frames=400)
+    window_seconds = spec.window_frames / spec.frontend.frames_per_second
+    steps = np.repeat([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], 14, axis=0).astype(np.float32)[None]
+    outputs = FileOutputs(Path("x"), np.zeros(1), steps[:, -1], None, seconds=3.0)
+    of_window = taggram.over_time(outputs, spec)
+    assert of_window.starts.tolist() == [0] and of_window.length_seconds.tolist() == [3]
+    padded = taggram.over_time(dataclasses.replace(outputs, step_scores=steps), spec)
+    assert len(padded.starts) == np.ceil(3 / (window_seconds / 28))
+    assert padded.starts[-1] + padded.length_seconds[-1] == pytest.approx(3)
+    assert padded.changes.size == 0
+    long = dataclasses.replace(outputs, step_scores=steps, seconds=60.0)
+    assert taggram.over_time(long, spec).changes == pytest.approx([window_seconds / 2], abs=0.1)
+
+
+def test_many_changes_do_not_hide_the_scores():
+    starts, scores = np.arange(100.0), np.full((100, 3), 0.5)
+    for count, expected in ((30, [30, 30, 30]), (31, [31, 0, 0])):
+        changes = np.linspace(5, 95, count)
+        figure = timeline.timeline(
+            picture(100), starts, np.ones(100), scores, changes, ("a", "b", "c"), "x"
+        )
+        assert [len(axes.lines) for axes in figure.axes[:3]] == expected
 
 
 def test_changes_are_between_the_centres_of_parts():

@@ -1,5 +1,6 @@
 """Style transfer, generation and filters, on networks whose answer is known."""
 
+import dataclasses
 import json
 
 import jax
@@ -155,11 +156,26 @@ def test_generation_from_noise_is_reproducible(weights, tmp_path):
     assert (tmp_path / "one/after.wav").read_bytes() == (tmp_path / "two/after.wav").read_bytes()
 
 
-def test_style_brings_textures_closer(weights, songs, tmp_path):
+def test_both_networks_score_the_same_class(weights, songs, tmp_path, capsys):
+    """That of the first network, also where the style differs more in another by the second."""
+    spec = dataclasses.replace(weights.spec, classes=("b", "c", "a"))
+    others = [dataclasses.replace(weights.spec, classes=("x", "y", "z")), spec]
+    check = [Scorer("second", "", dataclasses.replace(weights, spec=each)) for each in others]
+    options = Options(tmp_path / "out", check, seconds=2, steps=1)
+    assert style.run(weights, "mine", [songs[0]], songs[1], options) == 0
+    numbers = json.loads((tmp_path / "out/style.json").read_text())
+    first, without, second = (network["class"] for network in numbers["networks"])
+    assert second == first
+    assert without == "xyz"["abc".index(first)]
+    assert "--check" not in capsys.readouterr().err
+
+
+def test_style_brings_textures_closer(weights, songs, tmp_path, capsys):
     options = Options(tmp_path / "out", seconds=3, steps=60)
     assert style.run(weights, "mine", [songs[0]], songs[1], options) == 0
     numbers = json.loads((tmp_path / "out/style.json").read_text())
     assert numbers["loss"][-1] < 0.8 * numbers["loss"][0]
+    assert "whether another one agrees is not measured" in capsys.readouterr().err
     names = ["after.wav", "before.wav", "style.json", "style.png", "style.wav"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
@@ -185,6 +201,23 @@ def test_filters_find_the_song_with_the_strongest_response(weights, songs, tmp_p
         assert best["response"] == pytest.approx(strongest[expected][line["channel"]], rel=1e-3)
         assert line["maximised"]["response"] > line["mean"]
         assert (tmp_path / "out" / best["sound"]).exists()
+
+
+def test_channels_that_are_not_active_are_maximised_too(songs, tmp_path):
+    """Of musicnn's front layer, which returns what follows ReLU."""
+    frontend = FrontEnd(kind="musicnn", n_mels=32, hop_length=512, n_fft=1024)
+    spec = tiny.spec(
+        **{**SHORT, "model": "musicnn", "network": {"width": 0.05}, "frontend": frontend}
+    )
+    weights = tiny.untrained(spec)
+    front = weights.variables["params"]["front_0"]["conv"]
+    front["bias"] = np.where(np.arange(front["bias"].size) % 2, -100, 1).astype(np.float32)
+    given = {"layer": "front_0", "channels": [0, 1], "num_excerpts": 1}
+    options = filters.Options(tmp_path / "out", **given)
+    assert filters.run_on_files(weights, expand([str(path) for path in songs]), options) == 0
+    for line in map(json.loads, (tmp_path / "out/filters.jsonl").open()):
+        assert line["maximised"]["response"] > line["excerpts"][0]["response"]
+        assert line["excerpts"][0]["end_seconds"] - line["excerpts"][0]["start_seconds"] < 1
 
 
 def test_flatness_tells_noise_from_a_tone():

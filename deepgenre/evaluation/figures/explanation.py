@@ -23,6 +23,7 @@ def explanation(
     start_seconds: float,
     support: np.ndarray,
     curves: Mapping[str, np.ndarray],
+    areas: Mapping[str, float],
     title: str,
 ) -> Figure:
     """Draws a window in dB, the support of a class on it, and deletion and insertion curves.
@@ -30,7 +31,7 @@ def explanation(
     levels: as stored, (frames, stored_bands), from `start_seconds` of the song. support: (frames,
     bands) over the same time and frequencies, not always of the same number of frames and bands;
     drawn over the levels in orange, and in purple where it is negative. curves: scores by name;
-    those whose names begin with random are dashed.
+    those whose names begin with random are dashed. areas: under them, by the same names.
     """
     figure = style.new(12, 6.4)
     layout: Any = [["levels", "deletion"], ["support", "insertion"]]
@@ -51,7 +52,7 @@ def explanation(
     signed = ScalarMappable(Normalize(-1, 1), SUPPORT)
     figure.colorbar(signed, ax=panels["support"], label="relative support", pad=0.01)
     for name, heading in (("deletion", "most important removed"), ("insertion", "... added")):
-        _draw_curves(panels[name], name, curves, heading)
+        _draw_curves(panels[name], name, curves, areas, heading)
     return figure
 
 
@@ -62,11 +63,17 @@ def _colours(support: np.ndarray) -> np.ndarray:
     return colours
 
 
-def _draw_curves(axes: Axes, name: str, curves: Mapping[str, np.ndarray], heading: str) -> None:
+def _draw_curves(
+    axes: Axes,
+    name: str,
+    curves: Mapping[str, np.ndarray],
+    areas: Mapping[str, float],
+    heading: str,
+) -> None:
     orders = ((name, "-", "by the map"), (f"random_{name}", "--", "at random"))
     for curve, line, order in orders:
         shares = np.linspace(0, 1, len(curves[curve]))
-        axes.plot(shares, curves[curve], line, label=f"{order} ({curves[curve].mean():.2f})")
+        axes.plot(shares, curves[curve], line, label=f"{order} (area {areas[curve]:.2f})")
     axes.set(title=heading, ylabel="score", ylim=(-0.02, 1.02), xlabel="share of the window")
     axes.legend(loc="best", fontsize="small")
     axes.grid()

@@ -12,6 +12,8 @@ from deepgenre.audio.overview import RANGE_DB, Picture
 from deepgenre.evaluation.figures import over_time, style
 
 MAX_ROWS = 20  # of classes: more are not legible
+MAX_LINES = 30  # changes that are marked over the whole height: more would hide what is below
+SHORT_LINE = 0.07  # share of the waveform's height that more changes take
 
 
 def timeline(
@@ -27,7 +29,8 @@ def timeline(
 
     The classes with the highest mean scores are on top. Scores are those of parts of
     `length_seconds` (times,) from `start_seconds`; overlapping ones are drawn around their centres,
-    and gaps stay blank. Vertical lines mark the changes.
+    and gaps stay blank. Vertical lines mark the changes; where there are many, short ones above the
+    waveform.
     """
     shown = np.argsort(-scores.mean(axis=0), kind="stable")[:MAX_ROWS]
     rows_inches = 0.24 * len(shown)
@@ -51,9 +54,13 @@ def timeline(
     bottom.set_yticks(np.arange(len(shown)) + 0.5, style.labels([classes[int(i)] for i in shown]))
     bottom.invert_yaxis()
     over_time.set_time(bottom, 0.0, max(times[1], float(edges[-1])))
-    for axes, colour in ((top, style.VERMILION), (middle, "white"), (bottom, "white")):
+    lines = {top: style.VERMILION, middle: "white", bottom: "white"}
+    if len(change_seconds) > MAX_LINES:
+        lines = {top: style.VERMILION}
+    for axes, colour in lines.items():
         for second in change_seconds:
-            axes.axvline(second, color=colour, linestyle="--", linewidth=1.2)
+            lowest, dashes = (0.0, "--") if len(lines) > 1 else (1 - SHORT_LINE, "-")
+            axes.axvline(second, lowest, color=colour, linestyle=dashes, linewidth=1.2)
     top.set_title(f"{style.label(title, 90)}  ({log.counted(len(change_seconds), 'change')})")
     return figure
 
