@@ -22,6 +22,7 @@ class Endpoint:
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the request
     answer: Mapping[str, str] = dataclasses.field(default_factory=dict)
     takes_audio: bool = False  # instead of JSON, the bytes of a song
+    gives_playlist: bool = False  # instead of JSON, where the client accepts it
 
 
 SONG = {
@@ -49,6 +50,21 @@ ENDPOINTS = (
         {**SONG, "count": "number of songs, 1 to 200; default 10"},
         {"songs": "list of {song, cosine}, nearest first", "weights": "those of the index"},
         takes_audio=True,
+    ),
+    Endpoint(
+        "POST", "/v1/path", api.path, "Path from one song to another in small steps of the index",
+        {
+            "from": "id of the first song",
+            "to": "id of the last song",
+            "count": "number of songs with both ends, 3 to 200; default 10; fewer where the index "
+            "has fewer",
+        },
+        {
+            "songs": "list of {song, cosine}, from the first to the last; cosine: to the song "
+            "before, 1 for the first. With 'Accept: audio/x-mpegurl', a playlist instead",
+            "weights": "those of the index",
+        },
+        gives_playlist=True,
     ),
     Endpoint(
         "POST", "/v1/taggram", api.about_a_song(api.taggram), "Scores over time", SONG,
@@ -147,6 +163,9 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         content |= AUDIO
     named = ["song"] if "{song}" in row.path else []
     queries = [*row.fields] if row.takes_audio else []
+    answers = {"application/json": {"schema": _object(row.answer)}}
+    if row.gives_playlist:
+        answers[api.PLAYLIST_TYPE] = {"schema": {"type": "string"}}
     body = {"requestBody": {"required": True, "content": content}} if content else {}
     return {
         "summary": row.summary,
@@ -158,8 +177,7 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         ],
         **body,
         "responses": {
-            "200": {"description": "the answer",
-                    "content": {"application/json": {"schema": _object(row.answer)}}},
+            "200": {"description": "the answer", "content": answers},
             **{status: {"description": text} for status, text in REFUSALS.items()},
         },
     }  # fmt: skip

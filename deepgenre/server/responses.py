@@ -55,10 +55,13 @@ def number_of(value: dict[str, Any], name: str, low: float, high: float, default
     return found
 
 
-async def respond(request: Request, work: Work) -> Response:
+async def respond(
+    request: Request, work: Work, answer: Callable[[dict[str, Any]], Response] | None = None
+) -> Response:
     """Returns the response with the result of work; a closed connection cancels it.
 
     Where the client accepts server-sent events: events 'progress', then 'result' or 'refused'.
+    answer: makes the response of a result; by default it is JSON.
     """
     if EVENTS in request.headers.get("accept", ""):
         return StreamingResponse(_events(work), media_type=EVENTS)
@@ -68,7 +71,7 @@ async def respond(request: Request, work: Work) -> Response:
         await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
-        return as_json(task.result())
+        return (answer or as_json)(task.result())
     finally:
         task.cancel()
         closed.cancel()
