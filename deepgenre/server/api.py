@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,8 @@ async def embed(call: Call, progress: Progress) -> Value:
 async def similar(call: Call, progress: Progress) -> Value:
     """Returns similar songs of the index."""
     count = number_of(call.fields, "count", 1, MAX_COUNT, 10) if "song" in call.fields else 10
-    return await call.state.similar(call.song, int(count), progress)
+    found = await call.state.nearest(call.song, int(count), progress)
+    return _with_cosines(call.state, found)
 
 
 async def explain(call: Call, progress: Progress) -> Value:
@@ -235,18 +236,20 @@ async def path(request: Request) -> Response:
         is_usable = _is_listable if as_playlist else lambda song: True
         found, cosines = await state.path((first, last), count, progress, is_usable)
         steps = [1.0, *np.diagonal(cosines, 1).tolist()]
-        return {
-            "weights": state.searched().weights,
-            "songs": [
-                {"song": song.to_json(), "cosine": round(step, 4)}
-                for song, step in zip(found, steps, strict=True)
-            ],
-        }
+        return _with_cosines(state, zip(found, steps, strict=True))
 
     def answer(value: Value) -> Response:
         return _as_playlist([state.songs.find(one["song"]["id"]) for one in value["songs"]], title)
 
     return await respond(request, run, answer if as_playlist else None)
+
+
+def _with_cosines(state: State, found: Iterable[tuple[Song, float]]) -> Value:
+    """Returns songs of the index with their cosines."""
+    return {
+        "weights": state.searched().weights,
+        "songs": [{"song": song.to_json(), "cosine": round(cosine, 4)} for song, cosine in found],
+    }
 
 
 def _as_playlist(chosen: Sequence[Song], title: str) -> Response:

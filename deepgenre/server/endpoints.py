@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 import deepgenre
 from deepgenre.server import api
+from deepgenre.server.subsonic.methods import METHODS, Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +135,12 @@ REFUSALS = {
     "422": "the file cannot be analysed; the sentence says why",
     "503": "too many requests wait",
 }
+TOKENS = {
+    "apiKey": "the token of the server; needed where it has one",
+    "u": "any user, instead of apiKey",
+    "t": "MD5 of the token followed by s",
+    "s": "a salt",
+}
 AUDIO = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -142,6 +149,8 @@ def openapi() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for row in ENDPOINTS:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
+    for name, method in METHODS.items():
+        paths[f"/rest/{name}"] = {"get": _subsonic_operation(method)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -149,7 +158,9 @@ def openapi() -> dict[str, Any]:
             "version": deepgenre.__version__,
             "description": "Requests about a song hold its id as JSON or its bytes. With 'Accept: "
             "text/event-stream' the answer is a stream of events: 'progress', then 'result' or "
-            "'refused'. Errors are {\"error\": a sentence}.",
+            "'refused'. Errors are {\"error\": a sentence}. /rest/ is the part of the OpenSubsonic "
+            "API that answers from the index: with f=json as JSON, else as XML, errors with status "
+            "200; the token is the apiKey, or the password of any user.",
         },
         "paths": paths,
     }
@@ -179,6 +190,24 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         "responses": {
             "200": {"description": "the answer", "content": answers},
             **{status: {"description": text} for status, text in REFUSALS.items()},
+        },
+    }  # fmt: skip
+
+
+def _subsonic_operation(row: Row) -> dict[str, Any]:
+    parameters = {**row.parameters, **({} if row.is_public else TOKENS), "f": "xml (default), json"}
+    answer = {
+        "subsonic-response": ", ".join(f"{name}: {text}" for name, text in row.answer.items())
+    }
+    return {
+        "summary": row.summary,
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in parameters.items()
+        ],
+        "responses": {
+            "200": {"description": "the answer, or an error of the Subsonic API",
+                    "content": {"application/json": {"schema": _object(answer)}}},
         },
     }  # fmt: skip
 

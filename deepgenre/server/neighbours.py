@@ -70,17 +70,19 @@ def vector(index: Neighbours, song: Song) -> np.ndarray | None:
     return index.indexed[row].vector
 
 
-def nearest(index: Neighbours, song: Song, vector: np.ndarray, count: int) -> list[Json]:
-    """Returns the most similar songs, nearest first, without the song itself and its copies.
+def nearest(
+    index: Neighbours, song: Song, vector: np.ndarray, count: int
+) -> list[tuple[Song, float]]:
+    """Returns the most similar songs and their cosines, nearest first.
 
-    vector: the embedding of the song, float32 (features,).
+    Without the song itself and its copies. vector: the embedding of the song, float32 (features,).
     """
-    found: list[Json] = []
+    found: list[tuple[Song, float]] = []
     for cosine, other in _others(index, vector, count):
         if len(found) >= count:
             break
         if other.id != song.id and cosine < COPY_COSINE and other.path.is_file():
-            found.append({"song": other.to_json(), "cosine": round(cosine, 4)})
+            found.append((other, cosine))
     return found
 
 

@@ -55,12 +55,13 @@ class State:
         self.analyses.move_to_end(key)
         return self.analyses[key]
 
-    async def similar(self, song: Song, count: int, progress: Progress) -> dict[str, Any]:
-        """Returns the songs of the index that are most similar to a song."""
+    async def nearest(
+        self, song: Song, count: int, progress: Progress = lambda value: None
+    ) -> list[tuple[Song, float]]:
+        """Returns what `neighbours.nearest` does."""
         index = self.searched()
         vector = await self._vector(song, progress)
-        found = await asyncio.to_thread(neighbours.nearest, index, song, vector, count)
-        return {"weights": index.weights, "songs": found}
+        return await asyncio.to_thread(neighbours.nearest, index, song, vector, count)
 
     async def path(
         self,
