@@ -13,12 +13,13 @@ from starlette.types import ASGIApp
 from deepgenre import log
 from deepgenre.audio.discover import expand
 from deepgenre.server import endpoints, neighbours, worker
-from deepgenre.server.guard import Guard
+from deepgenre.server.guard import SUBSONIC, Guard
 from deepgenre.server.jobs import Jobs, RefusedError
 from deepgenre.server.responses import as_json, refusal
 from deepgenre.server.settings import Settings
 from deepgenre.server.songs import Songs
 from deepgenre.server.state import State
+from deepgenre.server.subsonic.endpoint import endpoint as subsonic_endpoint
 from deepgenre.server.uploads_folder import uploads_folder
 
 STATIC = Path(__file__).parent / "static"
@@ -56,6 +57,7 @@ def application(state: State, token: str) -> ASGIApp:
     routes += [Route(path, _asset(file)) for path, file in assets.items()]
     routes += [Route(path, _page(STATIC / name)) for path, name in PAGES.items()]
     routes.append(Route("/openapi.json", _document))
+    routes.append(Route(f"{SUBSONIC}{{method}}", subsonic_endpoint, methods=["GET", "POST"]))
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -66,7 +68,7 @@ def application(state: State, token: str) -> ASGIApp:
             500: lambda request, error: JSONResponse({"error": "An error of the program."}, 500),
         },
     )
-    app.state.of_server = state
+    app.state.of_server, app.state.token = state, token
     return Guard(app, host=state.settings.host, token=token)
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import collections
+import concurrent.futures
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,9 @@ class State:
         default_factory=collections.OrderedDict
     )
     map: dict[str, Any] | None = None
+    paths: concurrent.futures.Executor = dataclasses.field(  # one path at a time
+        default_factory=lambda: concurrent.futures.ThreadPoolExecutor(1)
+    )
 
     def weights_name(self, name: str) -> str:
         """Returns the name of weights, '' the first; raises RefusedError where they are unknown."""
@@ -50,19 +55,48 @@ class State:
         self.analyses.move_to_end(key)
         return self.analyses[key]
 
-    async def similar(self, song: Song, count: int, progress: Progress) -> dict[str, Any]:
-        """Returns the songs of the index that are most similar to a song."""
-        if not self.index:
-            raise RefusedError(404, "There is no index of songs; start the server with --index.")
-        analysis = await self.analyse(song, self.index.weights, progress)
-        vector = np.array(analysis["embedding"], np.float32)
-        found = await asyncio.to_thread(neighbours.nearest, self.index, song, vector, count)
-        return {"weights": self.index.weights, "songs": found}
+    async def nearest(
+        self, song: Song, count: int, progress: Progress = lambda value: None
+    ) -> list[tuple[Song, float]]:
+        """Returns what `neighbours.nearest` does."""
+        index = self.searched()
+        vector = await self._vector(song, progress)
+        return await asyncio.to_thread(neighbours.nearest, index, song, vector, count)
+
+    async def path(
+        self,
+        ends: tuple[Song, Song],
+        count: int,
+        progress: Progress = lambda value: None,
+        is_usable: Callable[[Song], bool] = lambda song: True,
+    ) -> tuple[list[Song], np.ndarray]:
+        """Returns what `neighbours.path` does."""
+        index = self.searched()
+        if ends[0].id == ends[1].id:
+            raise RefusedError(400, "The path leads to the song where it starts; give another one.")
+        vectors = [(song, await self._vector(song, progress)) for song in ends]
+        loop = asyncio.get_running_loop()
+        arguments = (index, vectors, count, is_usable)
+        return await loop.run_in_executor(self.paths, neighbours.path, *arguments)
 
     async def positions(self) -> dict[str, Any]:
         """Returns the map of the index."""
+        index = self.searched()
+        if self.map is None:
+            self.map = await asyncio.to_thread(neighbours.positions, index)
+        return self.map
+
+    def searched(self) -> Neighbours:
+        """Returns the index; raises RefusedError where there is none."""
         if not self.index:
             raise RefusedError(404, "There is no index of songs; start the server with --index.")
-        if self.map is None:
-            self.map = await asyncio.to_thread(neighbours.positions, self.index)
-        return self.map
+        return self.index
+
+    async def _vector(self, song: Song, progress: Progress) -> np.ndarray:
+        """Returns the embedding of a song: that of the index, else computed."""
+        index = self.searched()
+        found = neighbours.vector(index, song)
+        if found is not None:
+            return found
+        analysis = await self.analyse(song, index.weights, progress)
+        return np.array(analysis["embedding"], np.float32)
