@@ -1,4 +1,4 @@
-"""Similar songs, and a map of all songs, from an index of embeddings."""
+"""Similar songs from an index of embeddings."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +14,13 @@ from deepgenre.library.similar import COPY_COSINE
 from deepgenre.server.analysis import Json
 from deepgenre.server.songs import Song, Songs
 
-MAP_SAMPLE = 5_000  # songs from which the axes of the map are computed
 MAX_COUNT = 200
 
 
 class Neighbours(NamedTuple):
     """An index that can be searched."""
 
+    path: Path
     weights: str  # the name of the weights that computed it
     songs: tuple[Song, ...]
     vectors: np.ndarray  # float32 (songs, features)
@@ -43,6 +43,7 @@ def load(path: Path, weights: Mapping[str, Json], songs: Songs) -> Neighbours:
     if not index.songs:
         raise UserError(f"{path}: contains no songs; make it with `embed FILES --output={path}`")
     return Neighbours(
+        path,
         names[0],
         tuple(songs.of_file(song.path) for song in index.songs),
         index.matrix(),
@@ -67,23 +68,3 @@ def nearest(index: Neighbours, song: Song, vector: np.ndarray, count: int) -> li
 def _others(index: Neighbours, vector: np.ndarray) -> Iterator[tuple[float, Song]]:
     for cosine, row in song_search.ranking(index.search, vector):
         yield cosine, index.songs[row]
-
-
-def positions(index: Neighbours) -> Json:
-    """Returns the map: per song its position on the first two principal axes, 0 to 1."""
-    units = song_search.unit_vectors(index.vectors)
-    rng = np.random.default_rng(0)
-    sample = units[rng.permutation(len(units))[:MAP_SAMPLE]]
-    centre = sample.mean(axis=0)
-    axes = np.linalg.svd(sample - centre, full_matrices=False)[2][:2]
-    flat = (units - centre) @ axes.T
-    flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-    low, high = np.quantile(flat, [0.005, 0.995], axis=0)
-    placed = np.clip((flat - low) / np.maximum(high - low, 1e-9), 0, 1)
-    return {
-        "weights": index.weights,
-        "songs": [song.id for song in index.songs],
-        "names": [song.name for song in index.songs],
-        "x": placed[:, 0].round(4).tolist(),
-        "y": placed[:, 1].round(4).tolist(),
-    }
