@@ -31,9 +31,9 @@ class LibraryTags:
         """Reads the files in order, each in a process that may crash."""
         while len(self._rows) < len(self._songs):
             batch = self._songs[len(self._rows) : len(self._rows) + BATCH]
-            found = await asyncio.to_thread(lambda: [self._row(song) for song in batch])
+            rows = await asyncio.to_thread(lambda songs: [*map(self._row, songs)], batch)
             async with self._changed:
-                self._rows += found
+                self._rows += rows
                 self._changed.notify_all()
 
     def _row(self, song: Song) -> Json:

@@ -36,7 +36,7 @@ def pca(vectors: np.ndarray) -> np.ndarray:
 
 def umap(vectors: np.ndarray) -> np.ndarray:
     """Returns the UMAP of embeddings by cosine, float32 (songs, 2); the same at every call."""
-    import umap  # an extra, and slow to import
+    import umap  # pyright: ignore[reportMissingImports] - an extra, and slow to import
 
     reducer = umap.UMAP(
         n_neighbors=min(UMAP_NEIGHBOURS, len(vectors) - 1),
