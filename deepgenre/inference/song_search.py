@@ -88,12 +88,15 @@ def nearest_songs(search: Search, queries: np.ndarray, count: int) -> tuple[np.n
     return search.index.search(unit_vectors(queries), min(count, search.index.ntotal))
 
 
-def ranking(search: Search, query: np.ndarray) -> Iterator[tuple[float, int]]:
+def ranking(
+    search: Search, query: np.ndarray, count: int = FIRST_SONGS
+) -> Iterator[tuple[float, int]]:
     """Yields (cosine, row) of the songs that the search finds, nearest first, each once.
 
-    query: float32 (features,). More songs are searched as more are taken.
+    query: float32 (features,). count: songs of the first search; more are searched as more are
+    taken.
     """
-    count, yielded = FIRST_SONGS, set()
+    yielded = set()
     while True:
         cosines, rows = (found[0] for found in nearest_songs(search, query[None], count))
         for cosine, row in zip(cosines.tolist(), rows.tolist(), strict=True):

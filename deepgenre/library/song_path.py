@@ -23,6 +23,18 @@ from deepgenre.library.similarity import Table, similarities, table
 CANDIDATES = 500
 
 
+class TooFewSongsError(UserError):
+    """A path that would need more songs than are left between its ends."""
+
+    def __init__(self, num_left: int, num_songs: int) -> None:
+        """num_left: songs, with both ends; num_songs: of the path that was asked for."""
+        super().__init__(
+            f"--path_to: only {num_left - 2} songs are left for {num_songs - 2} places between the "
+            "two; lower --top_k, or exclude less"
+        )
+        self.num_left = num_left
+
+
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """What a path must fulfil."""
@@ -38,15 +50,17 @@ def find(
     weights: Mapping[str, float],
     rules: Rules,
     is_usable: Callable[[Song], bool] = lambda song: True,
+    of_songs: Table | None = None,
 ) -> list[Song]:
     """Returns the songs of the path, with both ends.
 
     Where the best path breaks a rule, the later of the two songs that do is left out, and the best
-    path of the others is found. Two ends that break one stay. songs: without the ends. is_usable:
-    is asked for candidates only. Raises UserError where too few songs are left.
+    path of the others is found. Two ends that break one stay. songs: without the ends, unless these
+    are not usable. is_usable: is asked for candidates only. of_songs: the table of songs, where it
+    is at hand. Raises TooFewSongsError where too few songs are left.
     """
     of_ends = table(ends)
-    rows = candidates(table(songs), of_ends, weights) if songs else []
+    rows = candidates(of_songs or table(songs), of_ends, weights) if songs else []
     chosen = [ends[0], *(songs[row] for row in rows if is_usable(songs[row])), ends[1]]
     of_chosen = table(chosen)
     steps = np.maximum(1 - similarities(of_chosen, of_chosen, weights), 0)
@@ -77,14 +91,11 @@ def shortest(steps: np.ndarray, num_songs: int) -> list[int]:
     """Returns positions of the best path from the first to the last of songs ordered by progress.
 
     steps: squared distances of each song to each, float (songs, songs). The path has `num_songs`
-    positions, increasing, with both ends. Raises UserError where there are fewer songs.
+    positions, increasing, with both ends. Raises TooFewSongsError where there are fewer songs.
     """
     size = len(steps)
     if size < num_songs:
-        raise UserError(
-            f"--path_to: only {size - 2} songs are left for {num_songs - 2} places between the "
-            "two; lower --top_k, or exclude less"
-        )
+        raise TooFewSongsError(size, num_songs)
     forward = np.where(np.triu(np.ones((size, size), bool), 1), steps, np.inf)
     cost, previous = np.where(np.arange(size) == 0, 0.0, np.inf), []
     for _ in range(num_songs - 1):

@@ -108,9 +108,10 @@ def _questions(head: Any, index: Neighbours, wanted: Wanted) -> list[Json]:
     if not rows:
         return []
     songs = {index.songs[row].path: index.songs[row] for row in rows}
+    embeddings = index.table.units[rows] * index.lengths[rows, None]
     classes = tuple(sorted({*wanted.genres.values()}))
     found = learning.questions(
-        head, [index.songs[row].path for row in rows], index.vectors[rows], classes, wanted.ask
+        head, [index.songs[row].path for row in rows], embeddings, classes, wanted.ask
     )
     return [
         {

@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -15,6 +16,7 @@ from deepgenre.library.neighbours import UNKNOWN_SECONDS
 from deepgenre.server import retagging, song_map
 from deepgenre.server.job import Job
 from deepgenre.server.jobs import Progress, RefusedError, sentence
+from deepgenre.server.neighbours import MAX_COUNT
 from deepgenre.server.responses import (
     as_json,
     declared_bytes,
@@ -30,6 +32,7 @@ from deepgenre.server.state import State
 Value = dict[str, Any]
 MAX_PLAYLIST = 10_000
 MAX_DIGITS = 9
+PLAYLIST_TYPE = "audio/x-mpegurl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +110,9 @@ async def embed(call: Call, progress: Progress) -> Value:
 
 async def similar(call: Call, progress: Progress) -> Value:
     """Returns similar songs of the index."""
-    count = number_of(call.fields, "count", 1, 200, 10) if "song" in call.fields else 10
-    return await call.state.similar(call.song, int(count), progress)
+    count = number_of(call.fields, "count", 1, MAX_COUNT, 10) if "song" in call.fields else 10
+    found = await call.state.nearest(call.song, int(count), progress)
+    return _with_cosines(call.state, found)
 
 
 async def explain(call: Call, progress: Progress) -> Value:
@@ -232,17 +236,64 @@ async def playlist(request: Request) -> Response:
     ids = fields.get("songs")
     if not isinstance(ids, list) or not 0 < len(ids) <= MAX_PLAYLIST:
         raise RefusedError(400, f"songs: must be a list of 1 to {MAX_PLAYLIST} ids.")
-    chosen = [state.songs.find(song_id) for song_id in ids]
+    return _as_playlist(
+        [state.songs.find(song_id) for song_id in ids], text_of(fields, "name", "Selection")
+    )
+
+
+async def path(request: Request) -> Response:
+    """Returns songs from one to another in small steps, as JSON or as a playlist."""
+    state: State = request.app.state.of_server
+    fields = await read_json(request, state.settings.limits)
+    first, last = (state.songs.find(fields.get(name)) for name in ("from", "to"))
+    count = int(number_of(fields, "count", 3, MAX_COUNT, 10))
+    as_playlist = PLAYLIST_TYPE in request.headers.get("accept", "")
+    title = f"From {first.path.stem} to {last.path.stem}"
+    if as_playlist:  # before the work
+        _check_listable([first, last])
+
+    async def run(progress: Progress) -> Value:
+        is_usable = _is_listable if as_playlist else lambda song: True
+        found, cosines = await state.path((first, last), count, progress, is_usable)
+        steps = [1.0, *np.diagonal(cosines, 1).tolist()]
+        return _with_cosines(state, zip(found, steps, strict=True))
+
+    def answer(value: Value) -> Response:
+        return _as_playlist([state.songs.find(one["song"]["id"]) for one in value["songs"]], title)
+
+    return await respond(request, run, answer if as_playlist else None)
+
+
+def _with_cosines(state: State, found: Iterable[tuple[Song, float]]) -> Value:
+    """Returns songs of the index with their cosines."""
+    return {
+        "weights": state.searched().weights,
+        "songs": [{"song": song.to_json(), "cosine": round(cosine, 4)} for song, cosine in found],
+    }
+
+
+def _as_playlist(chosen: Sequence[Song], title: str) -> Response:
+    """Returns the playlist of songs; raises RefusedError where it cannot contain one."""
+    _check_listable(chosen)
+    text = playlists.to_text(
+        title[:100], [(song.path, UNKNOWN_SECONDS) for song in chosen], folder=None
+    )
+    return Response(text, media_type=PLAYLIST_TYPE)
+
+
+def _check_listable(chosen: Sequence[Song]) -> None:
     if any(song.is_upload for song in chosen):
-        raise RefusedError(400, "songs: uploads have no place on disk; choose library songs.")
+        raise RefusedError(400, "A playlist has no place for uploads; choose library songs.")
     for song in chosen:
         try:
             playlists.check_listable(song.path)
         except UserError as error:
             raise RefusedError(400, sentence(f"songs: {error}")) from error
-    text = playlists.to_text(
-        text_of(fields, "name", "Selection")[:100],
-        [(song.path, UNKNOWN_SECONDS) for song in chosen],
-        folder=None,
-    )
-    return Response(text, media_type="audio/x-mpegurl")
+
+
+def _is_listable(song: Song) -> bool:
+    try:
+        _check_listable([song])
+    except RefusedError:
+        return False
+    return True

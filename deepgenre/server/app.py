@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from deepgenre.audio.discover import expand
 from deepgenre.errors import UserError
 from deepgenre.fewshot import examples
 from deepgenre.fewshot.examples import Examples
-from deepgenre.server import endpoints, neighbours, song_map, worker
-from deepgenre.server.guard import Guard
+from deepgenre.server import endpoints, neighbours, worker
+from deepgenre.server.guard import SUBSONIC, Guard
 from deepgenre.server.job import Job
 from deepgenre.server.jobs import Jobs, RefusedError
 from deepgenre.server.library_tags import LibraryTags
@@ -26,11 +25,11 @@ from deepgenre.server.responses import as_json, refusal
 from deepgenre.server.settings import Settings
 from deepgenre.server.songs import Songs
 from deepgenre.server.state import State
+from deepgenre.server.subsonic.endpoint import endpoint as subsonic_endpoint
 from deepgenre.server.uploads_folder import uploads_folder
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-MAP_SECONDS = 600.0
 PAGES = {"/": "index.html", "/docs": "docs.html"}
 
 
@@ -46,8 +45,6 @@ async def started(settings: Settings) -> AsyncIterator[State]:
     files = [path for path in found.files if path not in found.failures]
     given = _examples(settings)
     jobs = Jobs(settings, worker.run)
-    limits = dataclasses.replace(settings.limits, job_seconds=MAP_SECONDS)
-    maps = Jobs(dataclasses.replace(settings, limits=limits), song_map.run)
     with uploads_folder() as folder:
         songs = Songs(folder, settings.limits)
         songs.add_library(files)
@@ -57,17 +54,19 @@ async def started(settings: Settings) -> AsyncIterator[State]:
         }
         artists = {songs.of_file(clip.path).id: clip.group for clip in given.clips
                    if clip.group != clip.key}  # fmt: skip
-        reading = None
+        state = reading = None
         try:
             weights = await jobs.start()
             index = neighbours.load(settings.index, weights, songs) if settings.index else None
             tags = LibraryTags(songs.library, await _predicted(settings, jobs))
             reading = asyncio.create_task(tags.read())
-            yield State(settings, songs, jobs, maps, weights, index, tags, of_genre, artists)
+            state = State(settings, songs, jobs, weights, index, tags, of_genre, artists)
+            yield state
         finally:
             if reading:
                 reading.cancel()
-            maps.stop()
+            if state:
+                state.maps.stop()
             jobs.stop()
 
 
@@ -102,6 +101,7 @@ def application(state: State, token: str) -> ASGIApp:
     routes += [Route(path, _asset(file)) for path, file in assets.items()]
     routes += [Route(path, _page(STATIC / name)) for path, name in PAGES.items()]
     routes.append(Route("/openapi.json", _document))
+    routes.append(Route(f"{SUBSONIC}{{method}}", subsonic_endpoint, methods=["GET", "POST"]))
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -112,7 +112,7 @@ def application(state: State, token: str) -> ASGIApp:
             500: lambda request, error: JSONResponse({"error": "An error of the program."}, 500),
         },
     )
-    app.state.of_server = state
+    app.state.of_server, app.state.token = state, token
     return Guard(app, host=state.settings.host, token=token)
 
 

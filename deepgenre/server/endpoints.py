@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 import deepgenre
 from deepgenre.server import active_learning, api
+from deepgenre.server.subsonic.methods import METHODS, Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Endpoint:
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the request
     answer: Mapping[str, str] = dataclasses.field(default_factory=dict)
     takes_audio: bool = False  # instead of JSON, the bytes of a song
+    gives_playlist: bool = False  # instead of JSON, where the client accepts it
 
 
 SONG = {
@@ -49,6 +51,21 @@ ENDPOINTS = (
         {**SONG, "count": "number of songs, 1 to 200; default 10"},
         {"songs": "list of {song, cosine}, nearest first", "weights": "those of the index"},
         takes_audio=True,
+    ),
+    Endpoint(
+        "POST", "/v1/path", api.path, "Path from one song to another in small steps of the index",
+        {
+            "from": "id of the first song",
+            "to": "id of the last song",
+            "count": "number of songs with both ends, 3 to 200; default 10; fewer where the index "
+            "has fewer",
+        },
+        {
+            "songs": "list of {song, cosine}, from the first to the last; cosine: to the song "
+            "before, 1 for the first. With 'Accept: audio/x-mpegurl', a playlist instead",
+            "weights": "those of the index",
+        },
+        gives_playlist=True,
     ),
     Endpoint(
         "POST", "/v1/taggram", api.about_a_song(api.taggram), "Scores over time", SONG,
@@ -148,6 +165,12 @@ REFUSALS = {
     "422": "the file cannot be analysed; the sentence says why",
     "503": "too many requests wait",
 }
+TOKENS = {
+    "apiKey": "the token of the server; needed where it has one",
+    "u": "any user, instead of apiKey",
+    "t": "MD5 of the token followed by s",
+    "s": "a salt",
+}
 AUDIO = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -156,6 +179,8 @@ def openapi() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for row in ENDPOINTS:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
+    for name, method in METHODS.items():
+        paths[f"/rest/{name}"] = {"get": _subsonic_operation(method)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -163,7 +188,9 @@ def openapi() -> dict[str, Any]:
             "version": deepgenre.__version__,
             "description": "Requests about a song hold its id as JSON or its bytes. With 'Accept: "
             "text/event-stream' the answer is a stream of events: 'progress', then 'result' or "
-            "'refused'. Errors are {\"error\": a sentence}.",
+            "'refused'. Errors are {\"error\": a sentence}. /rest/ is the part of the OpenSubsonic "
+            "API that answers from the index: with f=json as JSON, else as XML, errors with status "
+            "200; the token is the apiKey, or the password of any user.",
         },
         "paths": paths,
     }
@@ -183,6 +210,9 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         if row.method == "GET"
         else {}
     )
+    answers = {"application/json": {"schema": _object(row.answer)}}
+    if row.gives_playlist:
+        answers[api.PLAYLIST_TYPE] = {"schema": {"type": "string"}}
     body = {"requestBody": {"required": True, "content": content}} if content else {}
     return {
         "summary": row.summary,
@@ -194,9 +224,26 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         ],
         **body,
         "responses": {
-            "200": {"description": "the answer",
-                    "content": {"application/json": {"schema": _object(row.answer)}}},
+            "200": {"description": "the answer", "content": answers},
             **{status: {"description": text} for status, text in REFUSALS.items()},
+        },
+    }  # fmt: skip
+
+
+def _subsonic_operation(row: Row) -> dict[str, Any]:
+    parameters = {**row.parameters, **({} if row.is_public else TOKENS), "f": "xml (default), json"}
+    answer = {
+        "subsonic-response": ", ".join(f"{name}: {text}" for name, text in row.answer.items())
+    }
+    return {
+        "summary": row.summary,
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in parameters.items()
+        ],
+        "responses": {
+            "200": {"description": "the answer, or an error of the Subsonic API",
+                    "content": {"application/json": {"schema": _object(answer)}}},
         },
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -14,16 +14,13 @@ from deepgenre.server.jobs import Progress, RefusedError
 from deepgenre.server.settings import Limits
 
 EVENTS = "text/event-stream"
+T = TypeVar("T")
 Work = Callable[[Progress], Awaitable[dict[str, Any]]]
 
 
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """Returns the JSON object in a request's body; raises RefusedError where it holds none."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limits.json_bytes:
-            raise RefusedError(413, "The request is too large.")
+    body = await read_body(request, limits)
     try:
         value = parse_json(body)
     except (ValueError, UnicodeDecodeError) as error:
@@ -31,6 +28,16 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RefusedError(400, "The request must be a JSON object.")
     return value
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Returns the body of a request; raises RefusedError where it is above that of JSON."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.json_bytes:
+            raise RefusedError(413, "The request is too large.")
+    return body
 
 
 def declared_bytes(request: Request) -> int | None:
@@ -55,20 +62,31 @@ def number_of(value: dict[str, Any], name: str, low: float, high: float, default
     return found
 
 
-async def respond(request: Request, work: Work) -> Response:
+async def respond(
+    request: Request, work: Work, answer: Callable[[dict[str, Any]], Response] | None = None
+) -> Response:
     """Returns the response with the result of work; a closed connection cancels it.
 
     Where the client accepts server-sent events: events 'progress', then 'result' or 'refused'.
+    answer: makes the response of a result; by default it is JSON.
     """
     if EVENTS in request.headers.get("accept", ""):
         return StreamingResponse(_events(work), media_type=EVENTS)
+    return (answer or as_json)(await unless_closed(request, work))
+
+
+async def unless_closed(request: Request, work: Callable[[Progress], Awaitable[T]]) -> T:
+    """Returns the result of work; cancels it, and raises, where the client closes the connection.
+
+    The body of the request must have been read.
+    """
     task = asyncio.ensure_future(work(lambda value: None))
     closed = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
-        return as_json(task.result())
+        return task.result()
     finally:
         task.cancel()
         closed.cancel()

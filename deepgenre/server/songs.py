@@ -71,6 +71,15 @@ class Songs:
             self._of_files[song_id] = Song(song_id, path, encodable(path.name), shown)
         return self._of_files[song_id]
 
+    @property
+    def files(self) -> Sequence[Song]:
+        """Returns the songs of the library, then those that only the index has."""
+        return [*self._of_files.values()]
+
+    def of_library(self, song_id: str) -> Song | None:
+        """Returns a song of the library or of the index by its id; None where there is none."""
+        return self._of_files.get(song_id)
+
     def find(self, song_id: object) -> Song:
         """Returns a song by its id; raises RefusedError where there is none."""
         if isinstance(song_id, str) and song_id in self._uploads:

@@ -2,8 +2,9 @@
 
 import asyncio
 import collections
+import concurrent.futures
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from deepgenre.server.settings import Settings
 from deepgenre.server.songs import Song, Songs
 
 ANALYSES = 64  # kept, of the songs that were asked for last
+MAP_SECONDS = 600.0  # after which a map is given up
 EMBEDDED = 500  # likewise, embeddings of the windows of examples
-NO_INDEX = "There is no index of songs; start the server with --index."
 
 
 class Recent(collections.OrderedDict[Any, Any]):
@@ -51,16 +52,24 @@ class State:
     settings: Settings
     songs: Songs
     jobs: Jobs
-    maps: Jobs  # of the process that computes maps
     weights: dict[str, Any]  # by name, see `worker.describe`
     index: Neighbours | None
-    tags: LibraryTags
-    examples: Mapping[str, list[Song]]  # those of the start, by genre
-    artists: Mapping[str, str]  # of these examples, by id, where a manifest names them
+    tags: LibraryTags = dataclasses.field(default_factory=lambda: LibraryTags((), {}))
+    examples: Mapping[str, list[Song]] = dataclasses.field(default_factory=dict)  # by genre
+    artists: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of examples, by id
+    maps: Jobs = dataclasses.field(init=False)  # of the process that computes maps
     analyses: Recent = dataclasses.field(default_factory=lambda: Recent(ANALYSES))
     embedded: Recent = dataclasses.field(default_factory=lambda: Recent(EMBEDDED))
     positions: dict[str, Any] = dataclasses.field(default_factory=dict)  # by method
     mapping: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    paths: concurrent.futures.Executor = dataclasses.field(  # one path at a time
+        default_factory=lambda: concurrent.futures.ThreadPoolExecutor(1)
+    )
+
+    def __post_init__(self) -> None:
+        """Prepares the process of maps, which starts with the first."""
+        limits = dataclasses.replace(self.settings.limits, job_seconds=MAP_SECONDS)
+        self.maps = Jobs(dataclasses.replace(self.settings, limits=limits), song_map.run)
 
     def weights_name(self, name: str) -> str:
         """Returns the name of weights, '' the first; raises RefusedError where they are unknown."""
@@ -87,20 +96,34 @@ class State:
         found = await self.jobs.run(Job("window_embeddings", song.path, weights))
         return self.embedded.keep(key, found["embeddings"])
 
-    async def similar(self, song: Song, count: int, progress: Progress) -> dict[str, Any]:
-        """Returns the songs of the index that are most similar to a song."""
-        if not self.index:
-            raise RefusedError(404, NO_INDEX)
-        analysis = await self.analyse(song, self.index.weights, progress)
-        vector = np.array(analysis["embedding"], np.float32)
-        found = await asyncio.to_thread(neighbours.nearest, self.index, song, vector, count)
-        return {"weights": self.index.weights, "songs": found}
+    async def nearest(
+        self, song: Song, count: int, progress: Progress = lambda value: None
+    ) -> list[tuple[Song, float]]:
+        """Returns what `neighbours.nearest` does."""
+        index = self.searched()
+        vector = await self._vector(song, progress)
+        return await asyncio.to_thread(neighbours.nearest, index, song, vector, count)
+
+    async def path(
+        self,
+        ends: tuple[Song, Song],
+        count: int,
+        progress: Progress = lambda value: None,
+        is_usable: Callable[[Song], bool] = lambda song: True,
+    ) -> tuple[list[Song], np.ndarray]:
+        """Returns what `neighbours.path` does."""
+        index = self.searched()
+        if ends[0].id == ends[1].id:
+            raise RefusedError(400, "The path leads to the song where it starts; give another one.")
+        vectors = [(song, await self._vector(song, progress)) for song in ends]
+        loop = asyncio.get_running_loop()
+        arguments = (index, vectors, count, is_usable)
+        return await loop.run_in_executor(self.paths, neighbours.path, *arguments)
 
     async def map(self, method: str) -> dict[str, Any]:
         """Returns the map of the index by a method, '' the first that is offered."""
-        if not self.index:
-            raise RefusedError(404, NO_INDEX)
-        offered = song_map.offered(len(self.index.songs))
+        index = self.searched()
+        offered = song_map.offered(len(index.songs))
         method = method or offered[0]
         if method not in offered:
             raise RefusedError(
@@ -109,12 +132,12 @@ class State:
         if method not in self.positions:
             async with self.mapping:
                 if method not in self.positions:
-                    self.positions[method] = await self._positions(self.index, method)
+                    self.positions[method] = await self._positions(index, method)
         return {
-            "weights": self.index.weights,
+            "weights": index.weights,
             "method": method,
-            "songs": [song.id for song in self.index.songs],
-            "names": [song.name for song in self.index.songs],
+            "songs": [song.id for song in index.songs],
+            "names": [song.name for song in index.songs],
             **self.positions[method],
         }
 
@@ -126,6 +149,21 @@ class State:
             if len(flat) != len(index.songs):
                 raise RefusedError(409, "The index has changed; start the server again.")
         else:
-            flat = await asyncio.to_thread(song_map.METHODS[method], index.vectors)
+            flat = await asyncio.to_thread(song_map.METHODS[method], index.table.units)
         placed = song_map.scaled(flat).astype(np.float64).round(4)
         return {"x": placed[:, 0].tolist(), "y": placed[:, 1].tolist()}
+
+    def searched(self) -> Neighbours:
+        """Returns the index; raises RefusedError where there is none."""
+        if not self.index:
+            raise RefusedError(404, "There is no index of songs; start the server with --index.")
+        return self.index
+
+    async def _vector(self, song: Song, progress: Progress) -> np.ndarray:
+        """Returns the embedding of a song: that of the index, else computed."""
+        index = self.searched()
+        found = neighbours.vector(index, song)
+        if found is not None:
+            return found
+        analysis = await self.analyse(song, index.weights, progress)
+        return np.array(analysis["embedding"], np.float32)

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +86,49 @@ def test_similar_songs_are_the_nearest_by_embedding_without_copies(server, train
     nearest = found["songs"][0]["song"]
     assert audio == (server.library / nearest["folder"] / nearest["name"]).read_bytes()[2:6]
     assert len(server.get("/v1/map")["songs"]) == 6
+
+
+def test_a_path_is_that_of_the_command_line(server, trained, monkeypatch, tmp_path):
+    songs = server.get("/v1/songs")["songs"]
+    first, last = songs[0], songs[-1]
+    index, output = server.library.parent / "songs.npz", tmp_path / "path.jsonl"
+    arguments = ("similar", server.library / first["folder"] / first["name"], "--top_k=4")
+    other = server.library / last["folder"] / last["name"]
+    options = (f"--path_to={other}", f"--index={index}", f"--output={output}")
+    assert tiny.call(monkeypatch, *arguments, *options, f"--weights={trained}") == 0
+    expected = [json.loads(line) for line in output.read_text().splitlines()]
+    ends = {"from": first["id"], "to": last["id"], "count": 4}
+    status, found = server.post("/v1/path", **ends)
+    assert status == 200
+    names = [one["song"]["name"] for one in found["songs"]]
+    assert names == [Path(one["path"]).name for one in expected] and len(names) == 4
+    cosines = [one["cosine"] for one in expected]
+    assert [one["cosine"] for one in found["songs"]] == pytest.approx(cosines, abs=1e-4)
+    headers = {"Content_Type": "application/json", "Accept": "audio/x-mpegurl"}
+    status, text, answered = server.request("POST", "/v1/path", json.dumps(ends), **headers)
+    lines = text.decode().splitlines()
+    assert (status, answered["content-type"]) == (200, "audio/x-mpegurl")
+    assert lines[1] == "#PLAYLIST:From tone 0 to tone 5"
+    assert lines[3::2] == [one["path"] for one in expected]
+
+
+def test_a_path_from_an_upload_and_one_longer_than_the_index(server, uploaded):
+    last = server.get("/v1/songs")["songs"][0]["id"]
+    status, found = server.post("/v1/path", **{"from": uploaded, "to": last, "count": 200})
+    ids = [one["song"]["id"] for one in found["songs"]]
+    assert status == 200 and (ids[0], ids[-1]) == (uploaded, last)
+    assert 2 <= len(ids) == len({*ids}) <= 7
+    body = json.dumps({"from": uploaded, "to": last})
+    headers = {"Content_Type": "application/json", "Accept": "audio/x-mpegurl"}
+    assert server.request("POST", "/v1/path", body, **headers)[0] == 400
+    for fields, status in (
+        ({"from": last, "to": last}, 400),
+        ({"from": last}, 404),
+        ({"from": last, "to": "../../etc/passwd"}, 404),
+        ({"from": last, "to": uploaded, "count": 2}, 400),
+        ({"from": last, "to": uploaded, "count": 201}, 400),
+    ):
+        assert server.post("/v1/path", **fields)[0] == status, fields
 
 
 def test_explanation_has_a_picture_and_a_sound(server, uploaded):
@@ -248,5 +292,5 @@ def test_playlist_lists_the_chosen_songs(server):
 def test_every_endpoint_is_documented(server):
     found = server.get("/openapi.json")
     assert found["openapi"].startswith("3.1")
-    assert {"/v1/predict", "/v1/embed", "/v1/similar"} <= {*found["paths"]}
+    assert {"/v1/predict", "/v1/embed", "/v1/similar", "/v1/path"} <= {*found["paths"]}
     assert server.request("GET", "/docs")[0] == 200

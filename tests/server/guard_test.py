@@ -81,6 +81,10 @@ def test_other_addresses_need_the_token():
         ("/v1/status", "", {"cookie": "deepgenre_token=secret"}, 200),
         ("/v1/status", "", {"cookie": "deepgenre_token=wrong; x"}, 401),
         ("/v1/status", "", {"cookie": "deepgenre_token=secret", "host": "evil.example"}, 421),
+        ("/rest", "", {}, 401),
+        ("/rest/ping", "", {}, 200),  # asks for it itself
+        ("/rest/ping", "apiKey=secret", {"host": "evil.example"}, 421),
+        ("/rest/ping", "apiKey=secret", {"origin": "http://evil.example"}, 403),
     ):
         assert answer(path, query, **headers)[0] == status, (path, query, headers)
 
