@@ -94,7 +94,7 @@ def write_examples(library: Path) -> Path:
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([
             ["path", "labels", "artist"],
-            *([library / folder / f"tone {n}.mp3", genre, f"artist {n}"] for folder, n, genre in rows),
+            *([library / folder / f"tone {n}.mp3", name, f"artist {n}"] for folder, n, name in rows),
         ])  # fmt: skip
     return path
 

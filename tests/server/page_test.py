@@ -276,19 +276,8 @@ def test_everything_is_reached_by_the_keyboard(open_page):
     open_song(page, "tone 0.mp3")
     page.wait_for_selector("#segments li")
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-    expected = {
-        "files",
-        "weights",
-        "play",
-        "position",
-        "target",
-        "explain",
-        "search",
-        "analyse",
-        "all",
-        "genre",
-        "learn",
-    }
+    expected = {"files", "weights", "play", "position", "target", "explain", "search", "analyse"}
+    expected |= {"all", "genre", "learn"}
     reached: set[str] = set()
     for _ in range(60):
         page.keyboard.press("Tab")
