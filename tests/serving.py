@@ -90,12 +90,11 @@ def write_predictions(library: Path) -> Path:
 def write_examples(library: Path) -> Path:
     """Writes a manifest of two genres with two songs each, by four artists."""
     path = library.parent / "examples.csv"
-    rows = [("odd", 1, "deep"), ("even", 0, "deep"), ("odd", 5, "bright"), ("even", 4, "bright")]
+    songs = {"odd/tone 1.mp3": "deep", "even/tone 0.mp3": "deep",
+             "odd/tone 5.mp3": "bright", "even/tone 4.mp3": "bright"}  # fmt: skip
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([
-            ["path", "labels", "artist"],
-            *([library / folder / f"tone {n}.mp3", name, f"artist {n}"] for folder, n, name in rows),
-        ])  # fmt: skip
+        rows = [[library / name, genre, f"artist of {name}"] for name, genre in songs.items()]
+        csv.writer(stream).writerows([["path", "labels", "artist"], *rows])
     return path
 
 
