@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,11 +94,12 @@ async def _learn(state: State, wanted: Wanted, progress: Progress) -> Json:
     head, index = learned.pop("head"), state.index
     questions: list[Json] = []
     if wanted.ask and index and index.weights == wanted.weights:
-        questions = await asyncio.to_thread(_questions, head, index, wanted)
+        classes = [genre["name"] for genre in learned["genres"]]
+        questions = await asyncio.to_thread(_questions, head, classes, index, wanted)
     return {"weights": wanted.weights, **learned, "failed": failed, "questions": questions}
 
 
-def _questions(head: Any, index: Neighbours, wanted: Wanted) -> list[Json]:
+def _questions(head: Any, classes: Sequence[str], index: Neighbours, wanted: Wanted) -> list[Json]:
     """Returns the songs of the index whose genres would help most."""
     known = {song.id for song in wanted.genres} | wanted.skipped
     rows = [row for row, song in enumerate(index.songs) if song.id not in known]
@@ -109,7 +110,6 @@ def _questions(head: Any, index: Neighbours, wanted: Wanted) -> list[Json]:
         return []
     songs = {index.songs[row].path: index.songs[row] for row in rows}
     embeddings = index.table.units[rows] * index.lengths[rows, None]
-    classes = tuple(sorted({*wanted.genres.values()}))
     found = learning.questions(
         head, [index.songs[row].path for row in rows], embeddings, classes, wanted.ask
     )

@@ -279,7 +279,7 @@ def test_everything_is_reached_by_the_keyboard(open_page):
     expected = {"files", "weights", "play", "position", "target", "explain", "search", "analyse"}
     expected |= {"all", "genre", "learn"}
     reached: set[str] = set()
-    for _ in range(60):
+    for _ in range(110):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
     assert expected <= reached
