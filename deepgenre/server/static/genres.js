@@ -98,7 +98,7 @@ async function learn() {
 }
 
 function progress(event) {
-  if (event.stage === "embedding") say(`Listening to example ${event.song} of ${event.songs} …`);
+  if (event.stage === "embedding") say(`Embedding example ${event.song} of ${event.songs} …`);
   else say("Fitting and measuring …");
 }
 

@@ -8,7 +8,7 @@ export function row(song, open, score, title) {
   const play = element("button", { type: "button", textContent: "▶" });
   play.setAttribute("aria-label", `Open and play ${song.name}`);
   play.addEventListener("click", () => open(song, true));
-  const show = element("button", { type: "button", className: "open", textContent: song.name });
+  const show = element("button", { type: "button", className: "open", textContent: song.name, title: song.name });
   show.addEventListener("click", () => open(song, false));
   return element("li", {}, play, show,
     element("span", { className: "score", textContent: score, title }));
