@@ -1,6 +1,7 @@
 """Test helpers: a running server, and requests to it."""
 
 import contextlib
+import csv
 import dataclasses
 import http.client
 import json
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+
+from deepgenre.library import file_tags
+from deepgenre.weights import export, loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,31 @@ def write_library(folder: Path) -> Path:
         path = folder / ("even", "odd")[number % 2] / f"tone {number}.mp3"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, tiny.tone(hz, 4.0, number), tiny.RATE_HZ)
+    file_tags.write(folder / "odd" / "tone 3.mp3", {"genre": ("Drone",)})
     return folder
+
+
+def write_predictions(library: Path) -> Path:
+    """Writes predictions of two songs, of the weights of `trained` and of others."""
+    lines = [
+        {"path": str(library / "even" / "tone 4.mp3"), "tags": ["low"],
+         "scores": {"low": 0.1, "mid": 0.8, "high": 0.1}},
+        {"path": str(library / "even" / "tone 2.mp3"), "tags": ["waltz"], "scores": {"waltz": 1}},
+    ]  # fmt: skip
+    path = library.parent / "predictions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def write_examples(library: Path) -> Path:
+    """Writes a manifest of two genres with two songs each, by four artists."""
+    path = library.parent / "examples.csv"
+    songs = {"odd/tone 1.mp3": "deep", "even/tone 0.mp3": "deep",
+             "odd/tone 5.mp3": "bright", "even/tone 4.mp3": "bright"}  # fmt: skip
+    with path.open("w", newline="") as stream:
+        rows = [[library / name, genre, f"artist of {name}"] for name, genre in songs.items()]
+        csv.writer(stream).writerows([["path", "labels", "artist"], *rows])
+    return path
 
 
 @contextlib.contextmanager
@@ -78,12 +106,15 @@ def serving(weights: Path, folder: Path) -> Iterator[Server]:
     song = folder / "dropped.mp3"
     samples = np.concatenate([tiny.tone(880, 6.0, 1), tiny.tone(110, 6.0, 2)])
     soundfile.write(song, samples, tiny.RATE_HZ)
-    index = folder / "songs.npz"
+    index, run = folder / "songs.npz", folder / "run.safetensors"
+    export.run(loading.load(str(weights)), run, "float32")
+    predictions, examples = write_predictions(library), write_examples(library)
     with pytest.MonkeyPatch.context() as patch:
-        assert tiny.call(patch, "embed", library, f"--weights={weights}", f"--output={index}") == 0
+        assert tiny.call(patch, "embed", library, f"--weights={run}", f"--output={index}") == 0
     other = shutil.copytree(weights, folder / "other")
     arguments = [
-        *("serve", library, f"--weights={weights},{other}", f"--index={index}"),
+        *("serve", library, f"--weights={run},{other}", f"--index={index}"),
+        *(f"--predictions={predictions}", f"--examples={examples}"),
         *("--write", f"--output={folder / 'organized'}", "--port=0", "--upload_mb=4"),
         "--song_minutes=2",
     ]

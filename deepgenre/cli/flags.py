@@ -177,6 +177,9 @@ INDEX = _define_path(
     "Embeddings of songs (.npz, or .parquet of others); --library is added to it; default in "
     "data/index/, for embed with an --output that ends in .parquet the same name with .npz",
 )
+PREDICTIONS = _define_path(
+    "predictions", "Predictions of songs (.jsonl, of predict or organize), whose tags are shown"
+)
 PRUNE = flags.DEFINE_bool(
     "prune", False, "Remove from the index, or --output, the songs that are not among those given"
 )

@@ -113,8 +113,8 @@ MODES: Mapping[str, Mode] = {
         commands.serve,
         "Serves a local web page and a JSON API: tags over time, similar songs, explanations.",
         (
-            *("host", "port", "token", "index", "output", "write", "field", "policy"),
-            *("upload_mb", "song_minutes", "job_seconds", *_WEIGHTS),
+            *("host", "port", "token", "index", "predictions", "examples", "output", "write"),
+            *("field", "policy", "upload_mb", "song_minutes", "job_seconds", *_WEIGHTS),
         ),
         (
             "serve",

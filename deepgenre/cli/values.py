@@ -237,6 +237,8 @@ def server_settings(files: Sequence[str]) -> "Settings":
         weights={name or sources[0]: sources for name, sources in weights_side_by_side().items()},
         library=files,
         index=path_of(flags.INDEX),
+        predictions=path_of(flags.PREDICTIONS),
+        examples=flags.EXAMPLES.value,
         output=output(),
         write=flags.WRITE.value,
         tagging=tagging(),

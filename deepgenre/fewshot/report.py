@@ -1,7 +1,6 @@
 """What a head is worth: accuracy on songs of other artists, with its interval, by class."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -42,19 +41,14 @@ def show(
 ) -> None:
     """Prints the metrics, how they were obtained, and a line per class."""
     testable = fitted.testable
-    log.result(f"{_how(examples)}, {int(testable.sum())} of {len(targets)} songs tested:")
+    log.result(f"{how(examples)}, {int(testable.sum())} of {len(targets)} songs tested:")
     for name in SHOWN[examples.multi_label] if results else ():
         chance = f", chance {results[f'{name}_chance']:.3f}" if f"{name}_chance" in results else ""
         interval = f"{results[f'{name}_low']:.3f} to {results[f'{name}_high']:.3f}"
         log.result(f"  {name} {results[name]:.3f} (95 % interval {interval}{chance})")
     for line in _per_class(fitted, targets, examples):
         log.result(line)
-    alone = [
-        name
-        for name, of_class in zip(examples.classes, targets.T, strict=True)
-        if not examples.multi_label and not testable[of_class == 1].any()
-    ]
-    if alone:
+    if alone := untested(fitted, targets, examples):
         log.warning(
             "not tested, as all their songs are by one artist: %s; add songs of other artists",
             ", ".join(alone),
@@ -68,7 +62,8 @@ def show(
         log.warning("fewer than %d examples of: %s", FEW, ", ".join(few))
 
 
-def _how(examples: Examples) -> str:
+def how(examples: Examples) -> str:
+    """Returns how the scores of the songs were obtained."""
     num_groups, num_songs = len({*_groups(examples)}), len(examples.clips)
     if not examples.num_known:
         return (
@@ -82,18 +77,33 @@ def _how(examples: Examples) -> str:
     return f"{way} ({num_groups} groups{known})"
 
 
+def untested(fitted: Fitted, targets: np.ndarray, examples: Examples) -> list[str]:
+    """Returns the classes all of whose songs are by one artist; of tags none."""
+    return [
+        name
+        for name, of_class in zip(examples.classes, targets.T, strict=True)
+        if not examples.multi_label and not fitted.testable[of_class == 1].any()
+    ]
+
+
+def class_values(
+    fitted: Fitted, targets: np.ndarray, examples: Examples
+) -> Mapping[str, np.ndarray]:
+    """Returns figures of each class by name, see `per_class` and `per_tag`; {} without tests."""
+    rows = fitted.testable
+    if not rows.any():
+        return {}
+    if examples.multi_label:
+        return tag_metrics.per_tag(fitted.scores[rows], targets[rows])
+    return genre_metrics.per_class(fitted.scores[rows], targets[rows].argmax(axis=1))
+
+
 def _per_class(fitted: Fitted, targets: np.ndarray, examples: Examples) -> list[str]:
     """Returns a line per class: songs, and recall, or for tags ROC-AUC and average precision."""
-    rows, width = fitted.testable, max(map(len, examples.classes))
+    width = max(map(len, examples.classes))
     counts = targets.sum(axis=0).astype(int)
-    values: Mapping[str, Any]
-    if examples.multi_label:
-        values = tag_metrics.per_tag(fitted.scores[rows], targets[rows]) if rows.any() else {}
-        names = ("roc_auc", "average_precision")
-    else:
-        labels = targets[rows].argmax(axis=1)
-        values = genre_metrics.per_class(fitted.scores[rows], labels) if rows.any() else {}
-        names = ("recall", "precision")
+    values = class_values(fitted, targets, examples)
+    names = ("roc_auc", "average_precision") if examples.multi_label else ("recall", "precision")
     header = f"  {'class':<{width}}  songs  {'  '.join(names)}"
     lines = [header]
     for index, name in enumerate(examples.classes):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,13 @@ def analyse(network: Network, path: Path, watch: Watch) -> Json:
         "waveform": waveform(picture.picture()),
         "descriptors": describer.values(),
     }
+
+
+def tags_of_scores(network: Network, scores: Mapping[str, float]) -> list[str]:
+    """Returns the tags that are proposed for scores by class."""
+    classes = network.weights.spec.classes
+    values = np.array([scores[name] for name in classes], np.float32)
+    return [tag["name"] for tag in tags(values, classes, network.choice) if tag["proposed"]]
 
 
 def tags(scores: np.ndarray, classes: Sequence[str], choice: Choice) -> list[Json]:

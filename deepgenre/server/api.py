@@ -13,7 +13,7 @@ import deepgenre
 from deepgenre.errors import UserError
 from deepgenre.library import playlists
 from deepgenre.library.neighbours import UNKNOWN_SECONDS
-from deepgenre.server import retagging
+from deepgenre.server import retagging, song_map
 from deepgenre.server.job import Job
 from deepgenre.server.jobs import Progress, RefusedError, sentence
 from deepgenre.server.neighbours import MAX_COUNT
@@ -31,6 +31,7 @@ from deepgenre.server.state import State
 
 Value = dict[str, Any]
 MAX_PLAYLIST = 10_000
+MAX_DIGITS = 9
 PLAYLIST_TYPE = "audio/x-mpegurl"
 
 
@@ -168,6 +169,8 @@ async def status(request: Request) -> Response:
         "weights": state.weights,
         "library": len(state.songs.library),
         "index": len(state.index.songs) if state.index else 0,
+        "index_weights": state.index.weights if state.index else None,
+        "maps": song_map.offered(len(state.index.songs)) if state.index else [],
         "can_write": state.settings.write,
         "waiting": state.jobs.waiting,
         "limits": {"upload_megabytes": limits.upload_bytes / MEBIBYTE,
@@ -206,7 +209,24 @@ async def audio(request: Request) -> Response:
 
 async def positions(request: Request) -> Response:
     """Returns the map of the index."""
-    return as_json(await request.app.state.of_server.positions())
+    state: State = request.app.state.of_server
+    return as_json(await state.map(request.query_params.get("method", "")))
+
+
+async def library_tags(request: Request) -> Response:
+    """Returns the tags of the library's songs, as far as they were read."""
+    state: State = request.app.state.of_server
+    start = request.query_params.get("after", "0")
+    if not (start.isdecimal() and start.isascii() and len(start) <= MAX_DIGITS):
+        raise RefusedError(400, "after: must be a number of songs.")
+    return as_json(await state.tags.after(int(start)))
+
+
+async def examples(request: Request) -> Response:
+    """Returns the examples of a user's own genres that the server was started with."""
+    state: State = request.app.state.of_server
+    genres = {name: [song.to_json() for song in songs] for name, songs in state.examples.items()}
+    return as_json({"genres": genres})
 
 
 async def playlist(request: Request) -> Response:

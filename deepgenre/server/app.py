@@ -1,5 +1,6 @@
 """The application: routes of the page and of the API, behind the guard."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,14 @@ from starlette.types import ASGIApp
 
 from deepgenre import log
 from deepgenre.audio.discover import expand
+from deepgenre.errors import UserError
+from deepgenre.fewshot import examples
+from deepgenre.fewshot.examples import Examples
 from deepgenre.server import endpoints, neighbours, worker
 from deepgenre.server.guard import SUBSONIC, Guard
+from deepgenre.server.job import Job
 from deepgenre.server.jobs import Jobs, RefusedError
+from deepgenre.server.library_tags import LibraryTags
 from deepgenre.server.responses import as_json, refusal
 from deepgenre.server.settings import Settings
 from deepgenre.server.songs import Songs
@@ -37,16 +43,54 @@ async def started(settings: Settings) -> AsyncIterator[State]:
     for path, reason in found.failures.items():
         log.warning("%s: left out (%s)", path, reason)
     files = [path for path in found.files if path not in found.failures]
+    given = _examples(settings)
     jobs = Jobs(settings, worker.run)
     with uploads_folder() as folder:
         songs = Songs(folder, settings.limits)
         songs.add_library(files)
+        of_genre = {
+            name: [songs.of_file(clip.path) for clip in given.clips if name in clip.labels]
+            for name in given.classes
+        }
+        artists = {songs.of_file(clip.path).id: clip.group for clip in given.clips
+                   if clip.group != clip.key}  # fmt: skip
+        state = reading = None
         try:
             weights = await jobs.start()
             index = neighbours.load(settings.index, weights, songs) if settings.index else None
-            yield State(settings, songs, jobs, weights, index)
+            tags = LibraryTags(songs.library, await _predicted(settings, jobs))
+            reading = asyncio.create_task(tags.read())
+            state = State(settings, songs, jobs, weights, index, tags, of_genre, artists)
+            yield state
         finally:
+            if reading:
+                reading.cancel()
+            if state:
+                state.maps.stop()
             jobs.stop()
+
+
+def _examples(settings: Settings) -> Examples:
+    """Returns the given examples of own genres; raises UserError where they cannot be used."""
+    if not settings.examples:
+        return Examples((), (), multi_label=False)
+    given = examples.read(settings.examples)
+    for failure in given.failures:
+        log.warning("--examples: %s", failure)
+    if given.multi_label:
+        raise UserError("--examples: have songs of several labels, or of none; use mode fewshot")
+    return given
+
+
+async def _predicted(settings: Settings, jobs: Jobs) -> dict[str, list[str]]:
+    """Returns the tags of songs of a file of predictions, by path."""
+    path = settings.predictions
+    if not path:
+        return {}
+    try:
+        return await jobs.run(Job("predicted", path, ""))
+    except RefusedError as error:
+        raise UserError(f"--predictions: {path}: {error}") from error
 
 
 def application(state: State, token: str) -> ASGIApp:

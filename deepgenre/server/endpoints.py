@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import deepgenre
-from deepgenre.server import api
+from deepgenre.server import active_learning, api
 from deepgenre.server.subsonic.methods import METHODS, Row
 
 
@@ -110,8 +110,38 @@ ENDPOINTS = (
              answer={"id": "id of the song"}, takes_audio=True),
     Endpoint("DELETE", "/v1/songs/{song}", api.remove, "Removes an uploaded song"),
     Endpoint("GET", "/v1/songs/{song}/audio", api.audio, "The file of a song, for playback"),
-    Endpoint("GET", "/v1/map", api.positions, "Map of the index: near songs lie near",
-             answer={"songs": "ids", "names": "names", "x": "0 to 1", "y": "0 to 1"}),
+    Endpoint("GET", "/v1/library/tags", api.library_tags, "Tags of the library's songs",
+             {"after": "number of songs that are known already; waits for at least one more"},
+             {"songs": "list of {id, artist, tags, predicted}: tags of the files, and those of "
+              "--predictions", "total": "number of songs of the library"}),
+    Endpoint("GET", "/v1/map", api.positions, "Map of the index: near songs are similar",
+             {"method": "umap or pca; default the first of 'maps' in /v1/status"},
+             {"songs": "ids", "names": "names", "x": "0 to 1", "y": "0 to 1"}),
+    Endpoint("GET", "/v1/fewshot", api.examples, "Examples of own genres, given at the start",
+             answer={"genres": "list of songs by genre"}),
+    Endpoint(
+        "POST", "/v1/fewshot", active_learning.learn,
+        "Weights for own genres from examples, what they are worth, and what to label next",
+        {
+            "genres": "list of ids of songs by genre; 2 genres or more",
+            "skipped": "ids of songs not to ask for",
+            "ask": "number of songs to ask for, 0 to 50; default 10",
+            "weights": "whose embedding is used; default those of the index",
+        },
+        {
+            "accuracy": "share of the tested songs whose genre is right, by heads fitted without "
+            "the song's artist; null where no song can be tested",
+            "accuracy_low": "lower end of its 95 % interval over artists",
+            "accuracy_high": "upper end",
+            "how": "how it was measured",
+            "genres": "list of {name, songs, recall, precision}",
+            "untested": "genres all of whose songs are by one artist",
+            "questions": "list of {song, best}, the most useful first",
+            "file": "base64 of the weights (.safetensors)",
+            "base": "name of the weights that the file needs",
+            "failed": "list of {song, error}",
+        },
+    ),
     Endpoint(
         "POST", "/v1/tags", api.about_a_song(api.tags), "Writes tags into the file of a song",
         {**SONG, "tags": "list of tags", "write": "true to write; else the change is shown only"},
@@ -168,12 +198,18 @@ def openapi() -> dict[str, Any]:
 
 def _operation(row: Endpoint) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if row.fields:
+    if row.fields and row.method != "GET":
         content["application/json"] = {"schema": _object(row.fields)}
     if row.takes_audio:
         content |= AUDIO
     named = ["song"] if "{song}" in row.path else []
-    queries = [*row.fields] if row.takes_audio else []
+    queries = (
+        {"weights": "with the bytes of a song"}
+        if row.takes_audio and row.fields
+        else row.fields
+        if row.method == "GET"
+        else {}
+    )
     answers = {"application/json": {"schema": _object(row.answer)}}
     if row.gives_playlist:
         answers[api.PLAYLIST_TYPE] = {"schema": {"type": "string"}}
@@ -183,8 +219,8 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
               for name in named),
-            *({"name": name, "in": "query", "description": "with the bytes of a song",
-               "schema": {"type": "string"}} for name in queries if name == "weights"),
+            *({"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+              for name, text in queries.items()),
         ],
         **body,
         "responses": {

@@ -99,6 +99,9 @@ class Jobs:
                 message = await self._process.messages.get()
         except TimeoutError:
             message = None
+        except asyncio.CancelledError:  # by who waits for a worker that is started again
+            self.stop()
+            raise
         if message is None or message[0] == "failed":
             self.stop()
             raise UserError(message[1] if message else "the worker process did not start")

@@ -1,4 +1,4 @@
-"""Similar songs, paths and a map of all songs, from an index of embeddings."""
+"""Similar songs and paths from an index of embeddings."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +16,18 @@ from deepgenre.library.similar import COPY_COSINE
 from deepgenre.server.analysis import Json
 from deepgenre.server.songs import Song, Songs
 
-MAP_SAMPLE = 5_000  # songs from which the axes of the map are computed
 MAX_COUNT = 200
 
 
 class Neighbours(NamedTuple):
     """An index that can be searched."""
 
+    path: Path
     weights: str  # the name of the weights that computed it
     songs: tuple[Song, ...]
     indexed: tuple[song_index.Song, ...]  # the same songs, as in the index
     table: similarity.Table
+    lengths: np.ndarray  # float32 (songs,), of the embeddings; those of `table` have length 1
     search: song_search.Search
     rows: Mapping[str, int]  # by id of the song
     by_path: Mapping[Path, Song]  # by path in the index
@@ -56,7 +57,8 @@ def load(path: Path, weights: Mapping[str, Json], songs: Songs) -> Neighbours:
     known = tuple(songs.of_file(song.path) for song in indexed)
     rows = {song.id: row for row, song in enumerate(known)}
     by_path = {each.path: song for each, song in zip(indexed, known, strict=True)}
-    return Neighbours(names[0], known, indexed, table, search, rows, by_path)
+    lengths = np.linalg.norm(index.matrix(), axis=1)
+    return Neighbours(path, names[0], known, indexed, table, lengths, search, rows, by_path)
 
 
 def vector(index: Neighbours, song: Song) -> np.ndarray | None:
@@ -123,23 +125,3 @@ def path(
     units = similarity.table(found).units
     (first, _), (last, _) = ends
     return [first, *(index.by_path[each.path] for each in found[1:-1]), last], units @ units.T
-
-
-def positions(index: Neighbours) -> Json:
-    """Returns the map: per song its position on the first two principal axes, 0 to 1."""
-    units = index.table.units
-    rng = np.random.default_rng(0)
-    sample = units[rng.permutation(len(units))[:MAP_SAMPLE]]
-    centre = sample.mean(axis=0)
-    axes = np.linalg.svd(sample - centre, full_matrices=False)[2][:2]
-    flat = (units - centre) @ axes.T
-    flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-    low, high = np.quantile(flat, [0.005, 0.995], axis=0)
-    placed = np.clip((flat - low) / np.maximum(high - low, 1e-9), 0, 1)
-    return {
-        "weights": index.weights,
-        "songs": [song.id for song in index.songs],
-        "names": [song.name for song in index.songs],
-        "x": placed[:, 0].round(4).tolist(),
-        "y": placed[:, 1].round(4).tolist(),
-    }

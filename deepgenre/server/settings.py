@@ -31,6 +31,8 @@ class Settings:
     weights: Mapping[str, Sequence[str]]  # sources by name; several sources form an ensemble
     library: Sequence[str] = ()  # files, folders, globs or lists
     index: Path | None = None
+    predictions: Path | None = None  # tags of the library's songs (.jsonl)
+    examples: Sequence[str] = ()  # songs of the user's own genres
     output: Path | None = None  # folder of the journal
     write: bool = False  # whether the page may write tags into files of the library
     tagging: Tagging = dataclasses.field(default_factory=Tagging)

@@ -17,7 +17,7 @@ from deepgenre import devices, interrupt, log
 from deepgenre.errors import UserError
 from deepgenre.inference.infer import BATCH_WINDOWS
 from deepgenre.library import policies
-from deepgenre.server import explaining, retagging
+from deepgenre.server import explaining, library_tags, own_genres, retagging
 from deepgenre.server.analysis import Json, Network, Watch, analyse
 from deepgenre.server.job import Job
 from deepgenre.server.settings import Settings
@@ -110,6 +110,19 @@ def _explain(worker: Worker, job: Job) -> Json:
     return explaining.explain_window(worker.networks[job.weights], job.path, **job.options)
 
 
+def _window_embeddings(worker: Worker, job: Job) -> Json:
+    return own_genres.window_embeddings(worker.networks[job.weights], job.path, worker.watch)
+
+
+def _learn(worker: Worker, job: Job) -> Json:
+    body = worker.networks[job.weights].weights
+    return own_genres.learn(body, worker.settings.weights[job.weights], **job.options)
+
+
+def _predicted(worker: Worker, job: Job) -> Json:
+    return library_tags.predicted(job.path, [*worker.networks.values()])
+
+
 def _change_tags(worker: Worker, job: Job) -> Json:
     assert worker.settings.output
     spec = worker.networks[job.weights].weights.spec
@@ -128,6 +141,9 @@ def _take_back(worker: Worker, job: Job) -> Json:
 JOBS: Mapping[str, Callable[[Worker, Job], Json]] = {
     "analyse": _analyse,
     "explain": _explain,
+    "window_embeddings": _window_embeddings,
+    "learn": _learn,
+    "predicted": _predicted,
     "change_tags": _change_tags,
     "take_back": _take_back,
 }

@@ -1,5 +1,6 @@
 """The JSON API of a running server: results, hostile requests, tags in files."""
 
+import base64
 import hashlib
 import http.client
 import io
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+from flax import traverse_util
 from serving import Server
 
 import deepgenre
 from deepgenre.library import file_tags
 from deepgenre.library.similar import COPY_COSINE
+from deepgenre.weights import weight_file
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +281,84 @@ def test_tags_are_not_written_into_uploads_and_must_be_texts(server, uploaded):
     song = server.get("/v1/songs")["songs"][0]["id"]
     for tags in ([""], [3], ["a\nb"], ["x" * 101], ["a"] * 33, "text\0"):
         assert server.post("/v1/tags", song=song, tags=tags)[0] == 400, tags
+
+
+def test_own_genres_are_learned_as_in_the_terminal(server, monkeypatch):
+    genres = {
+        name: [song["id"] for song in songs]
+        for name, songs in server.get("/v1/fewshot")["genres"].items()
+    }
+    assert [*genres] == ["bright", "deep"]
+    status, found = server.post("/v1/fewshot", genres=genres, ask=1)
+    assert status == 200
+    assert (found["accuracy"], found["accuracy_low"], found["accuracy_high"]) == (1, 1, 1)
+    assert found["how"] == "leave-one-artist-out (4 groups)"
+    assert [(one["name"], one["songs"], one["recall"]) for one in found["genres"]] == [
+        ("bright", 2, 1.0), ("deep", 2, 1.0)
+    ]  # fmt: skip
+    (question,) = found["questions"]
+    assert question["song"]["name"] in ("tone 2.mp3", "tone 3.mp3")
+    skipped = [question["song"]["id"]]
+    other = server.post("/v1/fewshot", genres=genres, ask=9, skipped=skipped)[1]["questions"]
+    assert {one["song"]["name"] for one in other} == {"tone 2.mp3", "tone 3.mp3"} - {
+        question["song"]["name"]
+    }
+    folder = server.library.parent
+    (folder / "page.safetensors").write_bytes(base64.b64decode(found["file"]))
+    given = [f"--examples={folder / 'examples.csv'}", f"--weights={folder / 'run.safetensors'}"]
+    output = folder / "terminal.safetensors"
+    assert tiny.call(monkeypatch, "--mode=fewshot", *given, f"--output={output}") == 0
+    of_page, of_terminal = (
+        traverse_util.flatten_dict(weight_file.read(folder / name).variables)
+        for name in ("page.safetensors", "terminal.safetensors")
+    )
+    assert {*of_page} == {*of_terminal}
+    for name, values in of_page.items():  # examples in another order
+        assert np.allclose(np.sort(values.ravel()), np.sort(of_terminal[name].ravel()), atol=1e-4)
+
+
+def test_wrong_examples_get_a_sentence(server, uploaded):
+    first, second = (song["id"] for song in server.get("/v1/songs")["songs"][:2])
+    for fields, status in (
+        ({}, 400),
+        ({"genres": {"one": [first]}}, 400),
+        ({"genres": {"one": [first], "two": []}}, 400),
+        ({"genres": {"one": [first], "two": [first]}}, 400),
+        ({"genres": {"one": [first], "": [second]}}, 400),
+        ({"genres": {"one": [first], "two": ["unknown"]}}, 404),
+        ({"genres": {"one": [first], "two": [second]}, "ask": 51}, 400),
+        ({"genres": {"one": [first], "two": [second]}, "weights": "other"}, 422),  # is a run
+    ):
+        found, answer = server.post("/v1/fewshot", **fields)
+        assert found == status, (fields, answer)
+        assert answer["error"]
+
+
+def test_tags_of_files_and_predictions_are_shown(server):
+    names = {song["id"]: song["name"] for song in server.get("/v1/songs")["songs"]}
+    rows: list = []
+    while len(rows) < len(names):
+        found = server.get(f"/v1/library/tags?after={len(rows)}")
+        assert found["total"] == len(names) and found["songs"]
+        rows += found["songs"]
+    of_name = {names[row["id"]]: row for row in rows}
+    assert [row["id"] for row in rows] == [*names]
+    assert of_name["tone 3.mp3"]["tags"] == ["Drone"]
+    assert of_name["tone 4.mp3"]["predicted"] == ["mid"]  # chosen from the scores
+    assert of_name["tone 2.mp3"]["predicted"] == ["waltz"]  # of other weights: as they stand
+    assert of_name["tone 0.mp3"] == {
+        "id": rows[0]["id"], "artist": "", "tags": [], "predicted": []
+    }  # fmt: skip
+    assert server.get("/v1/library/tags?after=99")["songs"] == []
+    assert server.request("GET", "/v1/library/tags?after=x")[0] == 400
+
+
+def test_maps_that_are_not_offered_are_refused(server):
+    assert server.get("/v1/status")["maps"] == ["pca"]  # too few songs for UMAP
+    assert server.get("/v1/map?method=pca")["method"] == "pca"
+    for method in ("umap", "guess"):
+        status, body, _ = server.request("GET", f"/v1/map?method={method}")
+        assert status == 400 and b"must be pca" in body
 
 
 def test_playlist_lists_the_chosen_songs(server):

@@ -97,6 +97,18 @@ def test_a_cancelled_request_ends_its_work_and_frees_the_worker(run):
     run(test, job_seconds=60.0)
 
 
+def test_a_request_cancelled_while_the_worker_starts_again_leaves_a_usable_one(run):
+    async def test(queue: Jobs) -> None:
+        await refused(queue.run(job("crash")))
+        task = asyncio.ensure_future(queue.run(job("echo")))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await queue.run(job("echo", number=1)))["number"] == 1
+
+    run(test, job_seconds=60.0)
+
+
 def test_writing_is_not_cancelled(run, tmp_path):
     async def test(queue: Jobs) -> None:
         task = asyncio.ensure_future(queue.run(job("change_tags", tmp_path / "written")))

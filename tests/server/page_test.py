@@ -15,6 +15,7 @@ import chromium
 import pytest
 from serving import Server
 
+import deepgenre
 from deepgenre.library import file_tags
 
 pytestmark = chromium.needed
@@ -183,16 +184,71 @@ def test_the_library_is_searched_sorted_filtered_and_saved(open_page):
     assert page.locator(names).all_inner_texts() == [f"tone {n}.mp3" for n in (4, 2, 0)]
     page.click("#analyse")
     says(page, "Analysed")
-    tags = page.locator("#table tbody td:nth-child(4)").all_inner_texts()
-    known = [tag for tag in tags if tag != "–"]
-    if known:
-        page.select_option("#filter", known[0])
-        assert page.locator(names).count() == tags.count(known[0])
-    page.locator("#table tbody input").first.check()
+    predicted = page.locator("#table tbody td:nth-child(5)").all_inner_texts()
+    assert predicted[:2] == ["mid", "waltz"]  # of the file of predictions
+    page.fill("#search", "")
+    page.get_by_role("button", name="Drone", exact=True).click()  # in the legend of the map
+    assert page.locator(names).all_inner_texts() == ["tone 3.mp3"]
+    page.select_option("#filter", "waltz")
+    assert page.locator(names).all_inner_texts() == ["tone 2.mp3"]
+    page.check("#all")
+    says(page, "1 of 6 songs, 1 chosen", "count")
     with page.expect_download() as saved:
         page.click("#playlist")
     assert Path(saved.value.path()).read_text().startswith("#EXTM3U")
     assert page.locator("#map-figure").is_visible()
+
+
+def test_a_path_between_two_songs_is_found_played_and_saved(open_page):
+    page = open_page()
+    for name in ("tone 5.mp3", "tone 0.mp3"):  # the order is the path's direction
+        assert page.locator("#find-path").is_disabled()
+        page.get_by_label(f"Choose {name}").check()
+    page.fill("#path-count", "4")
+    page.click("#find-path")
+    page.wait_for_selector("#path li:nth-child(4)")
+    listed = page.locator("#path .open").all_inner_texts()
+    assert (listed[0], listed[-1]) == ("tone 5.mp3", "tone 0.mp3")
+    with page.expect_download() as saved:
+        page.click("#path-save")
+    assert saved.value.suggested_filename == "From tone 5_mp3 to tone 0_mp3.m3u8"
+    entries = Path(saved.value.path()).read_text().splitlines()
+    assert [Path(line).name for line in entries if not line.startswith("#")] == listed
+    page.click("#path-play")
+    until(page, "document.getElementById('audio').currentTime > 0.1")
+    page.evaluate("document.getElementById('audio').currentTime = 3.9")
+    until(page, f"document.getElementById('song-name').textContent === {json.dumps(listed[1])}")
+    page.click("#path-close")
+    assert page.locator("#path-panel").is_hidden()
+
+
+def test_own_genres_are_learned_asked_for_and_saved(open_page, server):
+    page = open_page()
+    assert page.locator("#genres strong").all_inner_texts() == ["bright", "deep"]  # --examples
+    page.get_by_label("Choose tone 3.mp3").check()
+    page.fill("#genre", "middle")
+    page.press("#genre", "Enter")
+    assert page.locator("#genres strong").all_inner_texts() == ["bright", "deep", "middle"]
+    page.click("#learn")
+    page.wait_for_selector("#question:not([hidden])")
+    assert "100 % of the tested songs right (95 % interval" in page.inner_text("#worth")
+    assert "all their songs are by one artist: middle" in page.inner_text("#worth")
+    assert page.inner_text("#question-song") == "tone 2.mp3"  # the only one without a genre
+    ready = "one => new Promise(done => one.readyState ? done() : (one.onloadedmetadata = done))"
+    page.locator("#question-audio").evaluate(ready)
+    page.locator("#answers button", has_text="middle").click()
+    says(page, "6 of 6 songs tested", "worth")
+    assert page.locator("#question").is_hidden()
+    with page.expect_download() as saved:
+        page.click("#save-weights")
+    path = server.library.parent / "saved.safetensors"
+    saved.value.save_as(path)
+    assert set(deepgenre.load(path).classes) == {"bright", "deep", "middle"}
+    page.reload()
+    page.wait_for_selector("#genres li:nth-child(3)")
+    assert "2 songs" in page.locator("#genres li", has_text="middle").inner_text()
+    page.click("#own-clear")
+    assert page.locator("#genres li").count() == 0
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -221,8 +277,9 @@ def test_everything_is_reached_by_the_keyboard(open_page):
     page.wait_for_selector("#segments li")
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     expected = {"files", "weights", "play", "position", "target", "explain", "search", "analyse"}
+    expected |= {"all", "genre", "learn"}
     reached: set[str] = set()
-    for _ in range(60):
+    for _ in range(110):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
     assert expected <= reached

@@ -3,8 +3,10 @@
 import * as api from "/static/api.js";
 import { clock, element, find, say } from "/static/dom.js";
 import * as explain from "/static/explain.js";
+import * as genres from "/static/genres.js";
 import * as library from "/static/library.js";
 import * as map from "/static/map.js";
+import * as path from "/static/path.js";
 import * as player from "/static/player.js";
 import * as similar from "/static/similar.js";
 import * as taggram from "/static/taggram.js";
@@ -14,6 +16,7 @@ let status = null;
 let current = null; // { song, source, found }
 let work = new AbortController(); // of the requests about the current song
 const uploads = new Set();
+let queue = []; // songs to play after the current one
 
 const weights = () => find("weights").value;
 
@@ -51,11 +54,20 @@ async function openFiles(files) {
   }
 }
 
+// Plays songs one after the other.
+function playAll([first, ...rest]) {
+  openSong(first, { play: true });
+  queue = rest;
+}
+
+const openSimilar = (song, play) => openSong(song, { play });
+
 function openSong(song, { source = `/v1/songs/${song.id}/audio`, card = null, play = false } = {}) {
   for (const other of document.querySelectorAll("#opened button")) {
     other.setAttribute("aria-current", String(other === card));
   }
   current = { song, source };
+  queue = [];
   find("song").hidden = false;
   find("song-name").textContent = song.name;
   find("song-name").focus({ preventScroll: true });
@@ -82,7 +94,7 @@ async function analyse() {
     }, signal);
     await show(song, found, fields, signal);
     say(`${song.name}: analysed with ${found.weights}.`);
-    if (status.index) await similar.show(song, (other, play) => openSong(other, { play }), signal);
+    if (status.index) await similar.show(song, openSimilar, signal);
   });
 }
 
@@ -145,6 +157,8 @@ addEventListener("drop", (event) => {
 });
 addEventListener("pagehide", () => uploads.forEach(api.forget));
 
+find("audio").addEventListener("ended", () => queue.length && playAll(queue));
+
 let drawing = 0;
 function redraw() {
   cancelAnimationFrame(drawing);
@@ -162,5 +176,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 await attempt(async () => {
   status = await api.get("/v1/status");
   find("weights").replaceChildren(...Object.keys(status.weights).map((name) => new Option(name, name)));
-  await library.load(status, (song) => openSong(song));
+  path.load({ one: openSimilar, all: playAll });
+  await library.load(status, (song) => openSong(song), genres.choiceChanged);
+  await genres.load(status);
 });

@@ -26,6 +26,8 @@ for (const [path, methods] of Object.entries(found.paths)) {
       element("h2", { textContent: `${method.toUpperCase()} ${path}` }),
       element("p", { textContent: operation.summary }),
       ...(audio ? [element("p", { textContent: "The body may be the bytes of a song." })] : []),
+      ...fields("Query", { properties: Object.fromEntries(
+        operation.parameters.filter((one) => one.in === "query").map((one) => [one.name, one])) }),
       ...fields("Request", content["application/json"]?.schema),
       ...fields("Answer", answer),
     );

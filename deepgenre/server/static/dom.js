@@ -30,6 +30,13 @@ export function sized(canvas, height) {
 
 export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
+// Saves content as a file of the user's.
+export function download(content, type, name) {
+  const href = URL.createObjectURL(new Blob([content], { type }));
+  element("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
+}
+
 export function say(text) {
   find("status").textContent = text;
 }

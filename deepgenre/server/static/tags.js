@@ -2,10 +2,12 @@
 
 import * as api from "/static/api.js";
 import { element, find } from "/static/dom.js";
+import * as library from "/static/library.js";
 
 const SHOWN = 12;
 let current = null; // { song, weights, name }
 let change = null; // what `preview` showed
+let written = null; // the change that was written last
 
 export function draw(song, weights, tags, canWrite) {
   current = { song, weights };
@@ -62,11 +64,17 @@ find("preview").addEventListener("click", () => attempt(async () => {
 find("write").addEventListener("click", () => attempt(async () => {
   const found = await send(true);
   find("write").disabled = true;
+  if (found.written) {
+    written = { song: current.song.id, ...found.change };
+    library.wrote(written.song, written.old, written.new);
+  }
   return found.written ? `Written: ${found.field}. Undo restores the file.` : "Nothing changed.";
 }));
 
 find("undo").addEventListener("click", () => attempt(async () => {
   const found = await api.post("/v1/tags/undo", { song: current.song.id });
+  if (written?.song === current.song.id) library.wrote(written.song, written.new, written.old);
+  written = null;
   return `The file is restored${found.note ? ` (${found.note})` : ""}.`;
 }));
 
