@@ -54,6 +54,9 @@ def folders(workdir: Path) -> list[Path]:
     if not workdir.is_dir():
         raise UserError(f"{workdir}: no such workdir; give --workdir of a run")
     found = [path.parent for path in workdir.glob("eval-*/scores.npz")]
+    folds = sorted(path.parent for path in workdir.glob("fold-*/config.json"))
+    if not found and folds:
+        raise UserError(f"{workdir}: is a cross-validation; give a fold, e.g. --workdir={folds[0]}")
     if not found:
         raise UserError(
             f"{workdir}: contains no evaluation (eval-*/scores.npz); run deepgenre eval "
