@@ -102,8 +102,8 @@ def robustness(files: Sequence[str]) -> int:
     weights = loading.load_tagger(*sources)
     data_dir = values.data_dir(config_of(weights.spec))
     given = values.path_of(flags.WORKDIR)
-    place = evaluate.place_of(sources, given)
-    return robustness.run(weights, data_dir, flags.EVAL_SPLIT.value, place)
+    place, source = evaluate.place_of(sources, given), " + ".join(sources)
+    return robustness.run(weights, source, data_dir, flags.EVAL_SPLIT.value, place)
 
 
 def predict(files: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ again. Early stopping and the choice of the checkpoint use 'valid', never the he
 (artists, recordings) are whole in every part.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 from deepgenre.data import classes as class_names
@@ -21,6 +22,8 @@ from deepgenre.errors import UserError, look_up
 
 Split = dict[str, list[Row]]
 VALIDATION_FOLDS = 8  # one of so many of a run's clips is 'valid': an eighth
+# Splits that assign a clip by what the other clips are; those not listed look at each clip alone.
+RANDOM = ("paper_random", "group_random")
 
 
 def choose_classes(config: DataSettings, rows: Sequence[Row], multi_label: bool) -> tuple[str, ...]:
@@ -61,8 +64,29 @@ def _whole_split(
     config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
 ) -> Split:
     split = look_up(dataset_kind(config.dataset).splits, config.split, "config.split")
-    kept = _tagged(rows, names) if multi_label and not config.keep_untagged else rows
+    kept = _kept(config, rows, names, multi_label)
     return _rows_of(split(kept, config.seed), kept)
+
+
+def _kept(
+    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
+) -> Sequence[Row]:
+    return _tagged(rows, names) if multi_label and not config.keep_untagged else rows
+
+
+def division(
+    config: DataSettings, rows: Sequence[Row], names: Sequence[str], multi_label: bool
+) -> str:
+    """Returns a digest of the clips that a random split, or folds, divide; '' of other splits.
+
+    Where a clip, a label or a group is another, so is the split: its parts then say nothing about
+    the clips that a run was trained on.
+    """
+    if split_in_use(config, rows) not in RANDOM and config.fold < 0:
+        return ""
+    kept = _kept(config, rows, names, multi_label)
+    clips = sorted((row.key, row.group, *sorted(row.labels)) for row in kept)
+    return hashlib.sha256(repr(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _of_fold(config: DataSettings, parts: Split) -> Split:

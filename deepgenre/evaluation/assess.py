@@ -50,11 +50,12 @@ def assess(
         scored.scores, scored.labels, multi_label=scored.multi_label, thresholds=thresholds
     )
     evaluation = {
-        **describe(weights, clips, scored, source),
+        **describe(weights, clips, source),
         "f1_thresholds": tuned_on,
         **summarize(scored, thresholds),
         "leakage": _leakage(weights, clips, near_duplicates),
     }
+    warn_of_leakage(evaluation)
     _warn(evaluation, results)
     folder = choose(evaluation)
     if clips.test_of:
@@ -84,18 +85,19 @@ def score(weights: Weights, clips: Clips, rows: list | None = None) -> Scored:
     )
 
 
-def describe(weights: Weights, clips: Clips, scored: Scored, source: str) -> dict[str, Any]:
+def describe(weights: Weights, clips: Clips, source: str) -> dict[str, Any]:
     """Returns what makes scores comparable: the data, the clips and the weights."""
-    keys = "\n".join(row.key for row in clips.rows)
+    keys, multi_label = "\n".join(row.key for row in clips.rows), weights.spec.multi_label
+    untagged = sum({*row.labels}.isdisjoint(clips.classes) for row in clips.rows)
     return {
         "dataset": clips.dataset,
         "split": clips.split,
         "part": clips.part,
-        "multi_label": scored.multi_label,
+        "multi_label": multi_label,
         "clips": len(clips.rows),
         "clips_digest": hashlib.sha256(keys.encode("utf-8", "surrogatepass")).hexdigest(),
         "excluded_clips": clips.excluded,
-        "untagged_clips": int((~scored.labels.any(axis=1)).sum()) if scored.multi_label else 0,
+        "untagged_clips": untagged if multi_label else 0,
         "untagged_counted": clips.untagged_counted,
         "matching": clips.matching,
         "weights": {
@@ -126,8 +128,8 @@ def _leakage(weights: Weights, clips: Clips, near_duplicates: bool | None) -> di
     return {**report, "near_duplicates": found}
 
 
-def _warn(evaluation: dict[str, Any], results: metrics.Metrics) -> None:
-    """Prints what a reader of the scores must know."""
+def warn_of_leakage(evaluation: dict[str, Any]) -> None:
+    """Prints what the evaluated clips share with the training clips."""
     for name in ("same_clip", "same_track", "same_group", "near_duplicates"):
         found = evaluation["leakage"][name]
         if found and found["clips"] and evaluation["part"] != "train":
@@ -146,6 +148,10 @@ def _warn(evaluation: dict[str, Any], results: metrics.Metrics) -> None:
             trained["clips"],
             evaluation["clips"],
         )
+
+
+def _warn(evaluation: dict[str, Any], results: metrics.Metrics) -> None:
+    """Prints which metrics say little on these clips."""
     if results.get("tags_evaluated") == 0:
         log.warning("no tag has both a positive and a negative clip: its metrics are undefined")
     supports = [row["support"] for row in evaluation["per_class"]]

@@ -16,7 +16,13 @@ from deepgenre import log
 from deepgenre.config import Config
 from deepgenre.data import store
 from deepgenre.data.datasets import read_dataset
-from deepgenre.data.parts import Split, choose_classes, parts_for_evaluation, split_rows
+from deepgenre.data.parts import (
+    Split,
+    choose_classes,
+    division,
+    parts_for_evaluation,
+    split_rows,
+)
 from deepgenre.data.prepare import Prepared, is_current, prepare, store_folder
 from deepgenre.data.splits import part_name
 from deepgenre.data.store import Row
@@ -67,8 +73,9 @@ def of_rows(
     folder: the store, or that of the data where they are not prepared.
     """
     rows, excluded = _known(rows, spec, exclude_unknown)
-    parts = parts_for_evaluation(config_of(spec), rows, spec.classes, spec.multi_label)
-    return of_parts(spec, folder, parts, part, rows=rows, excluded=excluded)
+    parts = _parts(config_of(spec), rows, spec.classes, spec.multi_label, part)
+    clips = of_parts(spec, folder, parts, part, rows=rows, excluded=excluded)
+    return clips if _same_division(spec, rows) else dataclasses.replace(clips, train=None)
 
 
 def of_parts(
@@ -120,7 +127,7 @@ def other_clips(
     _check_spectrograms(prepared, spec)
     multi_label = prepared.dataset.multi_label
     names = choose_classes(config, prepared.rows, multi_label)
-    parts = parts_for_evaluation(config, prepared.rows, names, multi_label)
+    parts = _parts(config, prepared.rows, names, multi_label, part)
     name = _name_of(parts, part)
     rows = prepared.rows if name == ALL else look_up(parts, name, "--eval_split")
     matching = class_matching.match(rows, spec.classes, mapping)
@@ -173,6 +180,21 @@ def _with_own_store(config: Config, data_dir: Path) -> Config:
         other.store_dir = ""
     log.info("%s holds other clips; preparing these in %s", folder, store_folder(other, data_dir))
     return other
+
+
+def _parts(
+    config: Config, rows: Sequence[Row], names: Sequence[str], multi_label: bool, part: str
+) -> Split:
+    """Returns the parts of the rows; {} where they cannot be made and all clips are evaluated."""
+    try:
+        return parts_for_evaluation(config, rows, names, multi_label)
+    except UserError as error:
+        if not part:
+            raise UserError(f"{error}; or evaluate every clip: --eval_split={ALL}") from error
+        if part != ALL:
+            raise
+        log.warning("which of these clips the weights were trained on is unknown: %s", error)
+        return {}
 
 
 def _name_of(parts: Split, part: str) -> str:
@@ -259,7 +281,24 @@ def _trained_on(spec: Spec, config: Config, rows: Sequence[Row]) -> list[Row] | 
     if own.dataset != config.dataset or own.dataset == "folder":
         return None
     known = rows if spec.multi_label else [r for r in rows if {*r.labels} <= {*spec.classes}]
+    if not _same_division(spec, known):
+        return None
     return split_rows(own, known, spec.classes, spec.multi_label).get("train")
+
+
+def _same_division(spec: Spec, rows: Sequence[Row]) -> bool:
+    """Returns whether the run's random split divided these clips; a warning tells where not."""
+    config = config_of(spec)
+    divided = division(config, rows, spec.classes, spec.multi_label)
+    if not spec.division or divided == spec.division:
+        return True
+    log.warning(
+        "config.split %r divides clips at random, and these %d are not those of the run (or have "
+        "other labels or groups): which of them the weights were trained on is unknown",
+        config.split,
+        len(rows),
+    )
+    return False
 
 
 def _check_spectrograms(prepared: Prepared, spec: Spec) -> None:

@@ -50,7 +50,17 @@ def run(networks: Mapping[str, tuple[Weights, Sequence[str]]], options: Options)
         (only,) = results.values()
         print(strict_json(only))
         return 0
-    summary = {"spread": spread(list(results.values())), "weights": results}
+    digests = {_clips_digest(folder) for folder in folders.values()}
+    if len(digests) > 1:
+        log.warning(
+            "these weights were evaluated on different clips, as their own splits differ: the "
+            "spread is also that of the clips; --config gives one split for all"
+        )
+    summary = {
+        "spread": spread(list(results.values())),
+        "same_clips": len(digests) == 1,
+        "weights": results,
+    }
     path = _summary_path(folders, options)
     write_json(path, summary)
     for name, one in summary["spread"].items():
@@ -86,6 +96,10 @@ def evaluate(
         folder,
     )
     return results, folder
+
+
+def _clips_digest(folder: Path) -> str:
+    return evaluation_files.read_details(folder / "evaluation.json")["clips_digest"]
 
 
 def spread(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:

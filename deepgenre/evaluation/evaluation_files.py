@@ -136,7 +136,8 @@ def holds_other(folder: Path, evaluation: dict[str, Any]) -> str:
     """Returns which other evaluation a folder holds, in words; '' where it holds none."""
     old = read_details(folder / "evaluation.json")
     if not old:
-        return "one of an earlier version" if (folder / "metrics.json").exists() else ""
+        earlier = any((folder / name).exists() for name in ("metrics.json", "robustness.json"))
+        return "one of an earlier version" if earlier else ""
     same = [old.get(name) == evaluation[name] for name in IDENTITY]
     if all(same) and old["weights"]["fingerprint"] == evaluation["weights"]["fingerprint"]:
         return ""

@@ -4,13 +4,15 @@ The models share clips and resamples, so what is difficult about a clip cancels:
 resolved that the intervals of two separate scores would hide.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from deepgenre.errors import UserError
-from deepgenre.evaluation import bootstrap, metrics
+from deepgenre.evaluation import bootstrap, metrics, tag_metrics
+from deepgenre.evaluation.summarize import Thresholds
 
 
 def compare_paired(
@@ -22,11 +24,13 @@ def compare_paired(
     multi_label: bool,
     num_draws: int,
     seed: int,
+    thresholds: tuple[Thresholds, Thresholds] = (tag_metrics.THRESHOLD, tag_metrics.THRESHOLD),
 ) -> dict[str, Any]:
     """Returns the differences of two models' metrics, with intervals and p-values.
 
     scores_a, scores_b: float32 (clips, classes). labels: int32 (clips,), or uint8 (clips, classes)
     for tags. groups: names (clips,) of artists, or anything that marks clips as dependent.
+    thresholds: of each model's F1 of tags, as it was evaluated with; (classes,), or one of all.
 
     'metrics': {name: {'a', 'b', 'difference' (a minus b), 'low', 'high', 'p'}}, from resamples of
     clips; 'metrics_by_group_bootstrap': the same from resamples of groups, {} where each clip is a
@@ -43,16 +47,20 @@ def compare_paired(
         metrics.check(scores)
     indices = bootstrap.group_indices(groups)
     num_groups = int(indices.max()) + 1
-    compared = {"multi_label": multi_label, "num_draws": num_draws, "seed": seed}
+    draws = {"num_draws": num_draws, "seed": seed}
     clips = np.arange(len(labels))
     hits = (top_hits(scores, labels, multi_label) for scores in (scores_a, scores_b))
+    computes = [
+        metrics.resampled(scores, labels, multi_label=multi_label, thresholds=own)
+        for scores, own in zip((scores_a, scores_b), thresholds, strict=True)
+    ]
     return {
         "clips": len(labels),
         "groups": num_groups,
-        "metrics": _differences(scores_a, scores_b, labels, clips, **compared),
+        "metrics": _differences(computes, clips, **draws),
         "metrics_by_group_bootstrap": {}
         if num_groups in (1, len(labels))
-        else _differences(scores_a, scores_b, labels, indices, **compared),
+        else _differences(computes, indices, **draws),
         "mcnemar": mcnemar(*hits),
     }
 
@@ -78,20 +86,13 @@ def mcnemar(hits_a: np.ndarray, hits_b: np.ndarray) -> dict[str, float]:
 
 
 def _differences(
-    scores_a: np.ndarray,
-    scores_b: np.ndarray,
-    labels: np.ndarray,
+    computes: Sequence[Callable[[np.ndarray], bootstrap.Metrics]],
     groups: np.ndarray,
     *,
-    multi_label: bool,
     num_draws: int,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    computes = [
-        metrics.resampled(scores, labels, multi_label=multi_label)
-        for scores in (scores_a, scores_b)
-    ]
-    once = bootstrap.once(len(labels))
+    once = bootstrap.once(len(groups))
     (a, b) = (compute(once) for compute in computes)
     drawn_a, drawn_b = (
         bootstrap.distribution(compute, groups, num_draws=num_draws, seed=seed)  # the same draws

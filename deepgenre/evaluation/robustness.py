@@ -1,9 +1,11 @@
 """Mode `robustness`: the same evaluation of the same clips, unchanged and perturbed.
 
 The clips of a part are decoded from audio, changed in every way of `audio.perturbations`, and
-scored like stored clips. Written to `<workdir>/robustness-PART`:
+scored like stored clips. Written to `<workdir>/robustness-PART`, or robustness-PART-2 and so on
+where that holds other clips or weights:
 
-    robustness.json   metrics, change and agreement for each perturbation
+    evaluation.json   what was evaluated, and what the clips share with the training clips
+    robustness.json   metrics, change with its interval, and agreement for each perturbation
     scores.npz        key, classes, labels, perturbation, scores (perturbations, clips, classes)
     robustness.png    the metric for each perturbation; the same as .svg
     partial.jsonl     scores so far, while it runs; the same command resumes from it
@@ -28,8 +30,16 @@ from deepgenre.data.datasets import read_dataset
 from deepgenre.data.sampling import window, window_starts
 from deepgenre.data.store import Measured, Row
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.evaluation import ledger, metrics
+from deepgenre.evaluation import (
+    assess,
+    bootstrap,
+    evaluation_files,
+    leakage,
+    ledger,
+    metrics,
+)
 from deepgenre.evaluation.clips import Clips, of_rows
+from deepgenre.evaluation.paired import compare_paired
 from deepgenre.evaluation.steps import ScoreStep, compile_score_step
 from deepgenre.files import json_lines, replacing, write_json, write_json_lines
 from deepgenre.interrupt import stop_requests
@@ -37,18 +47,21 @@ from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Spec, Weights, config_of
 
 PARTIAL = "partial.jsonl"
+SEED = 0  # of the resamples
 THREADS = min(8, os.cpu_count() or 1)
 Scores = dict[str, list[list[float]]]  # by key: (perturbations, classes)
 
 
-def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
-    """Prints a table, writes the results; returns 1 where a clip could not be read."""
+def run(weights: Weights, source: str, data_dir: Path, part: str, workdir: Path) -> int:
+    """Prints a table, writes the results; returns 1 where a clip could not be read.
+
+    source: where the weights are from.
+    """
     evaluated, clips = _clips(weights.spec, data_dir, part)
     if evaluated.test_of:
         ledger.record(workdir, evaluated.part, scores_digest(weights), evaluated.test_of)
     chosen = _available()
-    folder = workdir / f"robustness-{evaluated.part}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _claimed_folder(weights, source, evaluated, workdir)
     scores, failures = _score(weights, clips, chosen, folder)
     scored = [clip for clip in clips if clip.key in scores]
     if not scored:
@@ -56,7 +69,8 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     stacked = np.array([scores[clip.key] for clip in scored], np.float32).transpose(1, 0, 2)
     spec = weights.spec
     labels = pipeline.encode_labels(_rows(scored), spec.classes, spec.multi_label)
-    results = compare(dict(zip(chosen, stacked, strict=True)), labels, spec.multi_label)
+    groups = np.array([clip.group for clip in scored])
+    results = compare(dict(zip(chosen, stacked, strict=True)), labels, groups, spec.multi_label)
     _write(folder, spec, scored, labels, stacked, results)
     print("\n".join(table(results)))
     for failure in failures:
@@ -67,41 +81,65 @@ def run(weights: Weights, data_dir: Path, part: str, workdir: Path) -> int:
     return 1 if failures else 0
 
 
+def _claimed_folder(weights: Weights, source: str, evaluated: Clips, workdir: Path) -> Path:
+    """Returns the folder to write, which states from now on what is evaluated there."""
+    shared = leakage.leakage(evaluated.rows, evaluated.train)
+    evaluation = {
+        **assess.describe(weights, evaluated, source),
+        "leakage": {**shared, "near_duplicates": None},  # nothing is stored to compare
+    }
+    wanted = workdir / f"robustness-{evaluated.part}"
+    folder = evaluation_files.free_folder(wanted, evaluation)
+    if folder != wanted:
+        log.info("%s holds another evaluation: writing to %s", wanted, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "evaluation.json", evaluation)
+    assess.warn_of_leakage(evaluation)
+    return folder
+
+
 def compare(
-    scores: Mapping[str, np.ndarray], labels: np.ndarray, multi_label: bool
+    scores: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, multi_label: bool
 ) -> dict[str, dict[str, Any]]:
     """Returns, for each perturbation, its metrics and how they differ from 'unchanged'.
 
-    scores: (clips, classes) of each perturbation. 'change' is the difference of the main metric
-    (accuracy, roc_auc), 'same_top' the share of clips whose highest score is of the same class.
+    scores: (clips, classes) of each perturbation. groups: names of artists, (clips,). 'change' is
+    the difference of the main metric (accuracy, roc_auc), 'low' and 'high' its 95 % interval in
+    paired resamples of the groups or, where each clip is a group of its own, of the clips.
+    'same_top' is the share of clips whose highest score is of the same class.
     """
     clean = scores["unchanged"]
     merit = "roc_auc" if multi_label else "accuracy"
-    evaluated = {
-        name: metrics.evaluate(own, labels, multi_label=multi_label) for name, own in scores.items()
-    }
-    return {
-        name: {
+    draws = {"multi_label": multi_label, "num_draws": bootstrap.DRAWS, "seed": SEED}
+    results = {}
+    for name, own in scores.items():
+        paired = compare_paired(own, clean, labels, groups, **draws)
+        change = (paired["metrics_by_group_bootstrap"] or paired["metrics"])[merit]
+        results[name] = {
             "family": PERTURBATIONS[name].family,
             "metric": merit,
-            "change": results[merit] - evaluated["unchanged"][merit],
-            "same_top": float((scores[name].argmax(1) == clean.argmax(1)).mean()),
-            "metrics": results,
+            "change": change["difference"],
+            "low": change["low"],
+            "high": change["high"],
+            "same_top": float((own.argmax(1) == clean.argmax(1)).mean()),
+            "metrics": metrics.evaluate(own, labels, multi_label=multi_label),
         }
-        for name, results in evaluated.items()
-    }
+    return results
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Returns the lines of a table: a perturbation per row."""
     second = "average_precision" if "average_precision" in _first(results)["metrics"] else "loss"
     merit = _first(results)["metric"]
-    lines = [f"{'':<22}{merit:>10}{'change':>9}{second:>19}{'same top class':>16}"]
+    interval = f"{'change':>8}  {'95 % interval':<18}"
+    lines = [f"{'':<22}{merit:>10}{interval}{second:>17}{'same top class':>16}"]
     for name, result in results.items():
-        own = result["metrics"]
-        change = "" if name == "unchanged" else f"{result['change']:+.3f}"
+        own, change = result["metrics"], ""
+        if name != "unchanged":
+            change = f"{result['change']:+8.3f}  {result['low']:+.3f} to {result['high']:+.3f}"
         lines.append(
-            f"{name:<22}{own[merit]:>10.3f}{change:>9}{own[second]:>19.3f}{result['same_top']:>16.2f}"
+            f"{name:<22}{own[merit]:>10.3f}{change:<28}{own[second]:>17.3f}"
+            f"{result['same_top']:>16.2f}"
         )
     return lines
 

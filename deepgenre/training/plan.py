@@ -11,7 +11,7 @@ from deepgenre.config import Config
 from deepgenre.data import store
 from deepgenre.data.datasets import dataset_kind
 from deepgenre.data.datasets.spectrograms import SIDECAR
-from deepgenre.data.parts import Split, choose_classes, split_in_use, split_rows
+from deepgenre.data.parts import Split, choose_classes, division, split_in_use, split_rows
 from deepgenre.data.prepare import Prepared
 from deepgenre.data.store import Row
 from deepgenre.errors import UserError
@@ -64,6 +64,7 @@ def make_plan(config: Config, prepared: Prepared) -> Plan:
         hop_frames=hop_frames,
         clip_seconds=_typical_frames(parts["train"]) / frontend.frames_per_second,
         config={**config.to_dict(), "split": split},
+        division=division(config, prepared.rows, names, multi_label),
     )
     steps_per_epoch = 1 if solved else -(-len(parts["train"]) // config.batch_size)
     typical = _typical_frames(parts["train"])

@@ -42,6 +42,8 @@ def check_same_run(
     record = run_record.locations(workdir)
     before["config"] = _plain({**complete(before["config"]).to_dict(), **record})
     after["config"] = _plain(complete(after["config"]).to_dict())
+    if not before["division"]:  # an earlier version did not record it
+        after["division"] = ""
     safe_before, safe_after = (
         {name: fields["config"].pop(name) for name in SAFE_FIELDS} for fields in (before, after)
     )

@@ -13,7 +13,7 @@ from deepgenre.weights import spec as specs
 from deepgenre.weights.spec import Weights
 
 # Fields of a spec that do not affect embeddings.
-IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature")
+IGNORED_FIELDS = ("classes", "multi_label", "config", "temperature", "division")
 
 
 def model_digest(weights: Weights) -> str:

@@ -35,6 +35,7 @@ class Spec:
     clip_seconds: float  # of a training clip; longer audio is cut into parts of about this length
     config: Mapping[str, Any]  # the complete config of the run that trained the weights
     temperature: float = 1.0  # of a song's scores, see `evaluation.calibration`; 1: none
+    division: str = ""  # `data.parts.division` of the run's clips; '' of an earlier version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +117,7 @@ def _check_types(spec: Spec) -> None:
         "network": isinstance(spec.network, Mapping),
         "classes": all(isinstance(name, str) for name in spec.classes),
         "multi_label": isinstance(spec.multi_label, bool),
+        "division": isinstance(spec.division, str),
         "mean, deviation, clip_seconds, temperature": all(
             type(number) in (int, float) and math.isfinite(number) for number in numbers
         ),

@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from deepgenre.errors import UserError
+from deepgenre.evaluation import summarize
 from deepgenre.evaluation.evaluation_files import Scored
 from deepgenre.evaluation.report import alignment, compare, evaluations
 
@@ -57,9 +58,8 @@ def test_songs_are_compared_where_clips_are_cut_from_them(tmp_path, capsys):
     assert (result["clips"], result["tracks"]["clips"]) == (40, 20)
     songs = [evaluations.read(run / "eval-test").details["tracks"] for run in runs]
     for metric, one in result["tracks"]["metrics"].items():
-        if not metric.startswith("f1"):  # of thresholds, which the comparison does not tune
-            values = [song[metric]["value"] for song in songs]
-            assert [one["b"], one["a"]] == pytest.approx(values), metric
+        values = [song[metric]["value"] for song in songs]
+        assert [one["b"], one["a"]] == pytest.approx(values), metric
     page = (tmp_path / "compare.html").read_text()
     assert "Resamples of 20 tracks, each the mean of its clips" in page
     assert "McNemar test of the tracks" in page
@@ -68,6 +68,30 @@ def test_songs_are_compared_where_clips_are_cut_from_them(tmp_path, capsys):
         evaluated.write_run(run, evaluated.scored(9, seed=seed))
     assert compare.run(flat, "", None) == 0
     assert json.loads(capsys.readouterr().out)["paired"]["flat1"]["tracks"] == {}
+
+
+def test_tags_are_compared_at_the_thresholds_that_they_were_evaluated_with(tmp_path, capsys):
+    """Else the page states two different F1 of a run."""
+    runs = []
+    for seed in (0, 1):
+        one = evaluated.scored(40, multi_label=True, seed=seed)
+        run = evaluated.write_run(tmp_path / f"run{seed}", one)
+        path = run / "eval-test" / "evaluation.json"
+        thresholds = np.array([0.2, 0.4, 0.7]) + 0.1 * seed
+        about = {
+            **json.loads(path.read_text()),
+            **summarize.summarize(one, thresholds, num_draws=9),
+        }
+        path.write_text(json.dumps(about))
+        runs.append(run)
+    other = evaluations.read(runs[1] / "eval-test")
+    np.testing.assert_allclose(other.thresholds(other.scored.classes[::-1]), [0.8, 0.5, 0.3])
+    assert compare.run(runs, "", tmp_path / "compare.html") == 0
+    printed = json.loads(capsys.readouterr().out)
+    for name in ("macro_f1", "micro_f1", "roc_auc"):
+        values = [printed["runs"][run][name]["value"] for run in ("run1", "run0")]
+        paired = printed["paired"]["run1"]["metrics"][name]
+        assert [paired["a"], paired["b"]] == pytest.approx(values, abs=1e-12), name
 
 
 def test_one_is_singular(tmp_path, capsys):

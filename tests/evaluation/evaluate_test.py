@@ -1,5 +1,6 @@
 """Mode `eval`: what it evaluates, where it writes, other datasets and several weights."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -237,11 +238,27 @@ def test_several_weights_give_mean_and_spread(command, tones, weights_of, tmp_pa
         "n": 3,
     }
     assert "clips" not in summary["spread"]
+    assert summary["same_clips"]
     assert "(n = 3)" in errors
+    assert "different clips" not in errors
     path = tmp_path / "evaluations" / "a,b,c" / "eval-all" / "spread.json"
     assert strict(path) == summary
     for name in "abc":
         assert (tmp_path / "evaluations" / name / "eval-all" / "scores.npz").exists()
+
+
+def test_several_weights_on_clips_of_their_own_are_not_taken_for_the_same(
+    command, trained, tones, tmp_path
+):
+    for seed in (0, 1):
+        weights = loading.load(str(trained))
+        spec = dataclasses.replace(weights.spec, config={**weights.spec.config, "seed": seed})
+        own = dataclasses.replace(weights, spec=spec)
+        weight_file.write(tmp_path / f"{seed}.safetensors", own, dtype="float32")
+    both = f"--weights={tmp_path / '0.safetensors'},{tmp_path / '1.safetensors'}"
+    code, output, errors = command(both, f"--data_dir={tones}", "--eval_split=test")
+    assert (code, json.loads(output)["same_clips"]) == (0, False)
+    assert "evaluated on different clips" in errors
 
 
 def test_checkpoints_of_a_run_are_evaluated_beside_it(command, own_run, tones):

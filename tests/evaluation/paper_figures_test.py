@@ -27,6 +27,18 @@ def test_of_a_run(trained, tones, tmp_path, monkeypatch, capfd):
     assert f"wrote 8 figures, as .png and .svg, to {tmp_path}" in capfd.readouterr().err
 
 
+def test_of_a_run_that_is_not_yet_evaluated(trained, tones, tmp_path, monkeypatch, capfd):
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    out = tmp_path / "out"
+    arguments = ("figures", f"--workdir={tmp_path}", f"--data_dir={tones}", f"--output={out}")
+    assert tiny.call(monkeypatch, *arguments) == 0
+    assert stems(out) == {"classes", "spectrogram", "network", "training"}
+    errors = capfd.readouterr().err
+    assert f"not drawn: confusion, tags, calibration: {tmp_path}: contains no evaluation" in errors
+    assert "wrote 4 figures" in errors
+
+
 def test_of_annotations_without_audio(tmp_path, monkeypatch, capfd):
     rows = ["clip_id\tguitar\tslow\tloud\tmp3_path", "1\t1\t0\t0\t0/a.mp3", "2\t1\t1\t0\t1/b.mp3"]
     with gzip.open(tmp_path / "annotations_final.csv.gz", "wt") as stream:

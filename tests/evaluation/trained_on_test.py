@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from deepgenre import config as defaults
-from deepgenre.data.parts import parts_for_evaluation
+from deepgenre.data.datasets import dataset_kind
+from deepgenre.data.parts import RANDOM, parts_for_evaluation
 from deepgenre.data.store import Measured, Row
-from deepgenre.evaluation.clips import Clips, num_trained_on
+from deepgenre.errors import UserError
+from deepgenre.evaluation.clips import Clips, num_trained_on, of_rows, own_clips
+from deepgenre.weights import run_record
 
 MEASURED = Measured("", 1, 1, 0.0, 0.0, 0, 0)
 NAMES = ("blues", "rock")
@@ -35,3 +38,47 @@ def test_clips_that_the_weights_were_trained_on_are_counted(split, part, expecte
     clips = Clips(Path(), "gtzan", split, part, parts[part], NAMES, False, train=parts["train"])
     assert num_trained_on(clips) == expected
     assert num_trained_on(dataclasses.replace(clips, train=None)) == 0
+
+
+def test_weights_of_given_parts_are_evaluated_on_clips_without_parts(trained, tones, capsys):
+    """As those trained on a file of spectrograms with parts, on the audio, which has none."""
+    spec = run_record.read(trained)
+    given = dataclasses.replace(spec, config={**spec.config, "split": "as_given"}, division="")
+    with pytest.raises(UserError, match=r"defines no parts.*evaluate every clip: --eval_split=all"):
+        own_clips(given, tones, "", exclude_unknown=False)
+    clips = own_clips(given, tones, "all", exclude_unknown=False)
+    assert (len(clips.rows), clips.train, clips.test_of) == (24, None, "")
+    assert "trained on is unknown: split: 'as_given'" in capsys.readouterr().err
+
+
+def test_a_random_split_of_other_clips_tells_nothing_about_the_trained_ones(trained, tones, capsys):
+    spec = run_record.read(trained)
+    assert spec.division
+    own = own_clips(spec, tones, "all", exclude_unknown=False)
+    assert "is unknown" not in capsys.readouterr().err
+    for rows, known in (
+        (own.rows, True),
+        (own.rows[::-1], True),  # the order does not matter
+        (own.rows[1:], False),
+        ([dataclasses.replace(own.rows[0], group="another"), *own.rows[1:]], False),
+    ):
+        for part in ("all", "valid"):
+            clips = of_rows(spec, tones, rows, part, exclude_unknown=False)
+            assert (clips.train is not None) == known
+        assert ("trained on is unknown" in capsys.readouterr().err) != known
+    earlier = dataclasses.replace(spec, division="")  # not recorded: as before
+    assert of_rows(earlier, tones, own.rows[1:], "all", exclude_unknown=False).train
+
+
+@pytest.mark.parametrize("dataset", ["gtzan", "mtat"])
+def test_splits_that_are_not_random_look_at_each_clip_alone(dataset):
+    """Else weights would seem not to be trained on a clip when others are missing."""
+    keys = {"gtzan": [*PARTS], "mtat": [f"{folder}/a-b-{folder}-0-29.mp3" for folder in "0acdf"]}
+    rows = [Row(key, ("x",), key, "train", MEASURED) for key in keys[dataset]]
+    for name, split in dataset_kind(dataset).splits.items():
+        if name in RANDOM:
+            continue
+        whole = split(rows, 0)["train"]
+        for row in rows:
+            rest = [one for one in rows if one is not row]
+            assert split(rest, 0).get("train", []) == [key for key in whole if key != row.key], name

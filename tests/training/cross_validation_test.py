@@ -18,6 +18,7 @@ from deepgenre.data.store import Measured, Row
 from deepgenre.errors import UserError
 from deepgenre.evaluation.clips import of_parts
 from deepgenre.evaluation.ledger import consultations
+from deepgenre.evaluation.report import alignment, evaluations
 from deepgenre.training import cross_validation, train
 from deepgenre.weights import loading
 from deepgenre.weights.spec import Spec
@@ -156,6 +157,20 @@ def test_mean_and_spread_are_over_folds(validated):
     lines = cross_validation.table(report["folds"])
     assert len(lines) == 4
     assert f"{np.mean(accuracies):.4f} +- {np.std(accuracies, ddof=1):.4f}" in lines[-1]
+
+
+def test_scores_out_of_fold_are_compared_and_folds_are_reported(validated):
+    workdir, _, report = validated
+    assert alignment.choose([workdir], "") == [workdir]
+    one = evaluations.read(workdir)
+    accuracy = one.values["accuracy"]
+    assert accuracy["value"] == pytest.approx(report["pooled"]["accuracy"])
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert sum(row["support"] for row in one.per_class) == report["pooled"]["clips"]
+    with pytest.raises(
+        UserError, match=r"cross-validation; give a fold, e\.g\. --workdir=.*fold-0"
+    ):
+        evaluations.folders(workdir)
 
 
 def test_a_finished_fold_is_not_trained_again(validated, monkeypatch, capsys):

@@ -24,6 +24,7 @@ from deepgenre.weights import spec as specs
 
 SEED = 0  # of the resamples
 MAX_CLIPS = 20  # listed per pair
+Tuned = tuple[np.ndarray, np.ndarray]  # thresholds of the F1 of tags, of two runs
 
 
 def run(runs: Sequence[Path], part: str, output: Path | None) -> int:
@@ -42,7 +43,8 @@ def run(runs: Sequence[Path], part: str, output: Path | None) -> int:
         name: alignment.aligned(first.scored, one.scored, (str(folders[0]), str(one.folder)))
         for name, one in found.items()
     }
-    paired = _paired(scored)
+    tuned = {name: one.thresholds(first.scored.classes) for name, one in found.items()}
+    paired = _paired(scored, tuned)
     path = output or runs[0] / "compare.html"
     _write(path, runs, found, scored, paired)
     for name, result in paired.items():
@@ -72,21 +74,29 @@ def _workdir(run: Path) -> Path:
     return run.resolve().parent if is_evaluation else run
 
 
-def _paired(scored: Mapping[str, Scored]) -> dict[str, dict[str, Any]]:
-    """Returns the comparison of each run but the first with the first, by name."""
-    (_, first), *others = scored.items()
+def _paired(
+    scored: Mapping[str, Scored], tuned: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Returns the comparison of each run but the first with the first, by name.
+
+    tuned: the thresholds of tags of each run.
+    """
+    first, *others = scored
     with log.progress(others, total=len(others), unit="pair", title="compare") as bar:
-        return {name: _of_clips_and_tracks(other, first) for name, other in bar}
+        return {
+            name: _of_clips_and_tracks(scored[name], scored[first], (tuned[name], tuned[first]))
+            for name in bar
+        }
 
 
-def _of_clips_and_tracks(other: Scored, first: Scored) -> dict[str, Any]:
+def _of_clips_and_tracks(other: Scored, first: Scored, tuned: Tuned) -> dict[str, Any]:
     """Returns `compare_paired` of clips; as 'tracks' that of songs, {} if each clip is a song."""
     songs, first_songs = per_track(other), per_track(first)
-    tracks = _differences(songs, first_songs) if songs and first_songs else {}
-    return {**_differences(other, first), "tracks": tracks}
+    tracks = _differences(songs, first_songs, tuned) if songs and first_songs else {}
+    return {**_differences(other, first, tuned), "tracks": tracks}
 
 
-def _differences(other: Scored, first: Scored) -> dict[str, Any]:
+def _differences(other: Scored, first: Scored, tuned: Tuned) -> dict[str, Any]:
     return compare_paired(
         other.scores,
         first.scores,
@@ -95,6 +105,7 @@ def _differences(other: Scored, first: Scored) -> dict[str, Any]:
         multi_label=first.multi_label,
         num_draws=bootstrap.DRAWS,
         seed=SEED,
+        thresholds=tuned,
     )
 
 

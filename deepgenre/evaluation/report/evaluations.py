@@ -4,7 +4,7 @@ Those of earlier versions are read too: they lack groups, tracks and `evaluation
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class Evaluation:
         """Returns the name within the workdir: the part, after a dataset that is not the run's."""
         return self.folder.name.removeprefix("eval-")
 
+    def thresholds(self, classes: Sequence[str]) -> np.ndarray:
+        """Returns the thresholds of the F1 of these tags, as evaluated, float64 (classes,)."""
+        of_class = {row["class"]: row.get("threshold") for row in self.per_class}
+        known = [of_class.get(name) for name in classes]
+        return np.array([tag_metrics.THRESHOLD if one is None else one for one in known])
+
     @property
     def confusion(self) -> np.ndarray | None:
         """Returns the confusion matrix, int64 (classes, classes); None for tags."""
@@ -48,6 +54,9 @@ def folders(workdir: Path) -> list[Path]:
     if not workdir.is_dir():
         raise UserError(f"{workdir}: no such workdir; give --workdir of a run")
     found = [path.parent for path in workdir.glob("eval-*/scores.npz")]
+    folds = sorted(path.parent for path in workdir.glob("fold-*/config.json"))
+    if not found and folds:
+        raise UserError(f"{workdir}: is a cross-validation; give a fold, e.g. --workdir={folds[0]}")
     if not found:
         raise UserError(
             f"{workdir}: contains no evaluation (eval-*/scores.npz); run deepgenre eval "
@@ -63,10 +72,13 @@ def read(folder: Path) -> Evaluation:
     """
     scored = read_scores(folder)
     details = read_details(folder / "evaluation.json")
+    flat = read_details(folder / "metrics.json")
+    if not details and not flat:  # the scores out of fold of a cross-validation
+        details = summarize.summarize(scored, tag_metrics.THRESHOLD)
     return Evaluation(
         folder=folder,
         scored=scored,
-        values=details.get("metrics") or _values(read_details(folder / "metrics.json")),
+        values=details.get("metrics") or _values(flat),
         per_class=details.get("per_class") or summarize.per_class(scored, tag_metrics.THRESHOLD),
         details=details,
     )

@@ -98,7 +98,7 @@ def _all(
         yield from _first_clip(config, source, frontend, reasons)
     yield from _network(config, spec, frontend, counts, reasons)
     if workdir:
-        yield from _run(workdir, spec)
+        yield from _run(workdir, spec, reasons)
 
 
 def _distributions(counts: Mapping[str, int], num_clips: int, top_tags: int) -> Figures:
@@ -161,12 +161,16 @@ def _network(
     yield "network", network.network(name, layers(module, frames, bands), frames, bands)
 
 
-def _run(workdir: Path, spec: Spec | None) -> Figures:
+def _run(workdir: Path, spec: Spec | None, reasons: list[str]) -> Figures:
     if spec and (workdir / "metrics.jsonl").exists():
         merit = specs.merit_name(spec)
         yield "training", curves.training_curves(log.read_metrics(workdir), merit)
-    for folder in evaluations.folders(workdir):
-        one = evaluations.read(folder)
+    try:
+        found = [evaluations.read(folder) for folder in evaluations.folders(workdir)]
+    except UserError as error:  # a run that still trains has none
+        reasons.append(f"confusion, tags, calibration: {error}")
+        return
+    for one in found:
         scored, confused = one.scored, one.confusion
         if confused is None:
             figure = tags.average_precision(scored.scores, scored.labels, scored.classes)
