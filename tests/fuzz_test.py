@@ -86,12 +86,16 @@ def _check_identity(path: Path) -> None:
     identity.check(path.with_name("songs.jsonl"), MADE_WITH)
 
 
+WATCHED = Layout({"": CLASSES, "moods": ("happy",)}, ("tempo_bpm", "key", "energy"))
+
+
 def _watched(folder: Path) -> Path:
     path = folder / "songs.jsonl"
     lines = [
         {"path": "/a.mp3", "bytes": 1, "mtime_ns": 2, "tags": ["rock"],
          "scores": {"rock": 0.5, "jazz": 0.5}, "seconds": 1.5, "written": {"genre": ["Rock"]},
-         "stamp": [1, 3]},
+         "stamp": [1, 3], "tempo_bpm": 99.5, "key": "F# minor", "energy": 0.5,
+         "moods:tags": ["happy"], "moods:scores": {"happy": 0.75}},
         {"path": "/b.mp3", "bytes": 1, "mtime_ns": 2, "error": "is empty"},
     ]  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -317,7 +321,7 @@ XSPF = (
 READERS = {
     **{f"resume{s}": Reader(_predictions(s), _resume) for s in writer.FORMATS},
     "identity": Reader(_identity, _check_identity),
-    "watched_songs": Reader(_watched, lambda path: Remembered(path, CLASSES)),
+    "watched_songs": Reader(_watched, lambda path: Remembered(path, WATCHED)),
     "journal": Reader(_journal, _undo),
     "shard_index": Reader(_shard, _read_store),
     "shard_records": Reader(_records, _read_store),

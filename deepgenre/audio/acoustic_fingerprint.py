@@ -5,6 +5,7 @@ bits, the signs of the differences of 33 band energies between bands and frames.
 sign and lossy coding few. Two recordings match where, at some shift, few bits differ.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,10 +20,20 @@ BANDS_HZ = np.geomspace(300, 2000, 34)  # edges of 33 bands
 MAX_FRAMES = 2584  # two minutes: 10 kB
 MAX_SECONDS = (MAX_FRAMES * HOP_SAMPLES + SPAN_SAMPLES) / RATE_HZ
 BITS = np.uint32(1) << np.arange(32, dtype=np.uint32)
-MIN_OVERLAP_FRAMES = 108  # 5 s
-MAX_BIT_ERRORS = 0.30  # share; 0.5 between unrelated recordings, the paper's threshold is 0.35
 MAX_REPEATS = 50  # frames that more recordings share say nothing: silence, held tones
 MIN_EQUAL_FRAMES = 3  # at one shift, of pairs that are compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Matching:
+    """When two fingerprints, each uint32 (frames,), are of one recording."""
+
+    min_overlap_frames: int
+    max_bit_errors: float  # share of the bits of overlapping frames
+
+
+# 108: 5 s; 0.5 of the bits differ between unrelated recordings, the paper's threshold is 0.35.
+MATCHING = Matching(min_overlap_frames=108, max_bit_errors=0.30)
 
 
 def sub_fingerprints(samples: np.ndarray) -> np.ndarray:
@@ -36,19 +47,23 @@ def sub_fingerprints(samples: np.ndarray) -> np.ndarray:
     return ((across_bands[1:] > across_bands[:-1]) * BITS).sum(axis=1, dtype=np.uint32)
 
 
-def bit_error_rate(first: np.ndarray, second: np.ndarray, shift: int) -> float:
+def bit_error_rate(
+    first: np.ndarray, second: np.ndarray, shift: int, min_overlap_frames: int
+) -> float:
     """Returns the share of differing bits where frame i of `second` is i + shift of `first`.
 
-    1 where they overlap by less than MIN_OVERLAP_FRAMES.
+    1 where they overlap by less than `min_overlap_frames`.
     """
     first, second = first[max(0, shift) :], second[max(0, -shift) :]
     overlap = min(first.size, second.size)
-    if overlap < MIN_OVERLAP_FRAMES:
+    if overlap < min_overlap_frames:
         return 1.0
     return float(np.bitwise_count(first[:overlap] ^ second[:overlap]).mean()) / 32
 
 
-def matches(fingerprints: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def matches(
+    fingerprints: Sequence[np.ndarray], matching: Matching = MATCHING
+) -> list[tuple[int, int]]:
     """Returns the pairs of indices, smaller first, of recordings that are copies of each other.
 
     Pairs with equal frames at a shift are compared at that shift; others are not copies.
@@ -57,8 +72,9 @@ def matches(fingerprints: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     pairs: set[tuple[int, int]] = set()
     for first, second, shift in shifts[counts >= MIN_EQUAL_FRAMES].tolist():
         if (first, second) not in pairs:
-            errors = bit_error_rate(fingerprints[first], fingerprints[second], shift)
-            pairs |= {(first, second)} if errors < MAX_BIT_ERRORS else set()
+            songs = fingerprints[first], fingerprints[second]
+            errors = bit_error_rate(*songs, shift, matching.min_overlap_frames)
+            pairs |= {(first, second)} if errors < matching.max_bit_errors else set()
     return sorted(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Descriptors of a song beside its tags: tempo, key, loudness, acoustic fingerprint.
+"""Descriptors of a song beside its tags: tempo, key, loudness, acoustic fingerprints.
 
 A `Describer` observes the blocks of one decoding, so that a file is decoded once for tags and
 descriptors. Each descriptor keeps a few numbers per frame, at most 25 MB an hour.
@@ -7,23 +7,25 @@ descriptors. Each descriptor keeps a few numbers per frame, at most 25 MB an hou
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import soxr
 
-from deepgenre.audio import acoustic_fingerprint, decoding, key, loudness, tempo
+from deepgenre.audio import acoustic_fingerprint, chromaprint, decoding, key, loudness, tempo
 from deepgenre.audio.frame_stream import FrameStream
 from deepgenre.errors import look_up
 
 Descriptor = float | str | None
-RATE_HZ = 11_025  # of tempo, key and fingerprint
+RATE_HZ = 11_025  # of tempo, key and fingerprints
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tempo": ("tempo_bpm",),
     "key": ("key",),
     "loudness": ("loudness_lufs", "true_peak_dbtp", "replaygain_db"),
     "fingerprint": ("acoustic_fingerprint",),
+    "chromaprint": ("chromaprint",),
 }
-TEXT_COLUMNS = frozenset({"key", "acoustic_fingerprint"})
+TEXT_COLUMNS = frozenset({"key", "acoustic_fingerprint", "chromaprint"})
 UNITS = {
     "tempo_bpm": "BPM",
     "key": "",
@@ -34,9 +36,11 @@ DECIMALS = {"energy": 2}  # likewise; 1 for others
 
 
 def check(names: Sequence[str]) -> None:
-    """Raises UserError that names a descriptor which does not exist."""
+    """Raises UserError that names a descriptor which does not exist, or what it needs."""
     for name in names:
         look_up(COLUMNS, name, "--describe")
+    if "chromaprint" in names:
+        chromaprint.load_library()
 
 
 def columns(names: Sequence[str]) -> list[str]:
@@ -59,11 +63,13 @@ class Describer:
         """Starts a recording; `names`: of COLUMNS."""
         self._names = names
         self._num_samples = 0
-        self._streams = {
+        self._streams: dict[str, FrameStream | chromaprint.Stream] = {
             name: FrameStream(analyse, span, hop, longest)
             for name, (analyse, span, hop, longest) in ANALYSES.items()
             if name in names
         }
+        if "chromaprint" in names:
+            self._streams["chromaprint"] = chromaprint.Stream()
         self._meter: loudness.Meter | None = None
         self._resampler: soxr.ResampleStream | None = None
 
@@ -142,8 +148,9 @@ ANALYSES = {
         acoustic_fingerprint.MAX_FRAMES,
     ),
 }
-ESTIMATES: Mapping[str, Callable[[np.ndarray], Descriptor]] = {
+ESTIMATES: Mapping[str, Callable[[Any], Descriptor]] = {
     "tempo": _rounded_tempo,
     "key": key.estimate,
     "fingerprint": encode_fingerprint,
+    "chromaprint": str,  # encoded already
 }

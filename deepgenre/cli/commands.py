@@ -210,7 +210,7 @@ def organize(files: Sequence[str]) -> int:
         options,
         write=flags.WRITE.value,
         tagging=values.tagging(),
-        moods=values.load_tagger(["moods"]) if flags.MOODS.value else None,
+        moods=values.moods(),
     )
 
 
@@ -227,7 +227,7 @@ def watch(files: Sequence[str]) -> int:
         poll_seconds=flags.POLL_SECONDS.value,
         settle_seconds=flags.SETTLE_SECONDS.value,
     )
-    return watch.run(weights, files, options)
+    return watch.run(weights, files, options, values.moods())
 
 
 def fewshot(files: Sequence[str]) -> int:

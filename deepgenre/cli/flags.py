@@ -96,8 +96,8 @@ RESUME = flags.DEFINE_bool(
 DESCRIBE = flags.DEFINE_list(
     "describe",
     [],
-    "Of each song also: tempo, key, loudness, fingerprint, for embed also tags; separated by "
-    "commas",
+    "Of each song also: tempo, key, loudness, fingerprint, chromaprint, for embed also tags; "
+    "separated by commas",
 )
 TAGGRAM = _define_path("taggram", "Folder for each song's scores over time, as .npz and .png")
 TARGET = flags.DEFINE_string(

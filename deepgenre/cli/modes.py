@@ -88,12 +88,14 @@ MODES: Mapping[str, Mode] = {
         commands.watch,
         "Organizes what is added to folders, until stopped; continues after a restart.",
         (
-            *("files", "output", *_TAGGING, "poll_seconds", "settle_seconds"),
+            *("files", "output", *_TAGGING, "moods", "describe"),
+            *("poll_seconds", "settle_seconds"),
             *(*_TAGS, *_WINDOWS, *_PREDICTING),
         ),
         (
             "watch music/ --output=organized/",
             "watch music/ --output=organized/ --weights=mtt_musicnn --write",
+            "watch music/ --output=organized/ --moods --describe=loudness --write",
         ),
         files=True,
     ),

@@ -104,6 +104,11 @@ def load(sources: Sequence[str]) -> "Weights":
     return dataclasses.replace(loading.load(*sources), engine=flags.ENGINE.value)
 
 
+def moods() -> "Weights | None":
+    """Returns the weights that --moods writes moods with."""
+    return load_tagger(["moods"]) if flags.MOODS.value else None
+
+
 def load_tagger(sources: Sequence[str]) -> "Weights":
     """Returns weights that have classes, likewise."""
     from deepgenre.weights import loading

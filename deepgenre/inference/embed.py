@@ -145,6 +145,8 @@ def _update(
     current = song_index.unchanged(song for song in complete if needed <= song.details.computed)
     done = set(real_paths(song.path for song in current))
     todo = {path: real for real, path in requested.items() if real not in done}
+    if todo:  # what other songs have may need a library that is not installed here
+        song_details.check(sorted(names))
     log.info(
         "%s: %d of %d files unchanged, %d to process; %d other songs %s",
         index_path, len(done), len(requested), len(todo), num_others,

@@ -8,11 +8,13 @@ tempo_bpm            float32, null where unknown
 key                  string such as 'F# minor', null where unknown
 loudness_lufs        float32, null where unknown
 acoustic_fingerprint list of uint32, null where not computed: `audio.acoustic_fingerprint`
+chromaprint          list of uint32, null where not computed: `audio.chromaprint`
 path                 string, null with paths 'none'
 
 Metadata of the schema, texts: `deepgenre.schema` (SCHEMA), `deepgenre.model` (digest of the network
 and weights that computed the embeddings), `deepgenre.classes` (JSON list), `deepgenre.computed`
-(JSON list of `song_details.NAMES` that every song has), `deepgenre.fingerprint` (FINGERPRINT).
+(JSON list of `song_details.NAMES` that every song has), `deepgenre.fingerprint` (FINGERPRINT),
+`deepgenre.chromaprint` (CHROMAPRINT). Files of earlier versions have no Chromaprint.
 
 By default rows have no path, and their order is that of a digest of the embedding, which tells
 nothing about folders and albums. Sizes and times of the files are never written. A fingerprint
@@ -38,9 +40,11 @@ from deepgenre.inference.song_index import Song, SongIndex
 SUFFIX = ".parquet"
 SCHEMA = "1"  # changes where a reader of the old schema would misread the new one
 FINGERPRINT = "haitsma-kalker-2002; 11025 Hz, frames 4096, hop 512, 33 bands of 300 to 2000 Hz"
+CHROMAPRINT = "chromaprint algorithm 1; 11025 Hz, the first 120 s, a frame per 1365 samples"
 NONE, FILE_NAMES, FULL = PATHS = ("none", "names", "full")
 COLUMNS = (
-    "embedding", "scores", "tempo_bpm", "key", "loudness_lufs", "acoustic_fingerprint", "path",
+    "embedding", "scores", "tempo_bpm", "key", "loudness_lufs", "acoustic_fingerprint",
+    "chromaprint", "path",
 )  # fmt: skip
 
 
@@ -62,6 +66,7 @@ def write(path: Path, index: SongIndex, paths: str) -> None:
         arrow.array([each.key for each in details], arrow.string()),
         arrow.array([each.loudness_lufs for each in details], arrow.float32()),
         arrow.array([each.fingerprint for each in details], arrow.list_(arrow.uint32())),
+        arrow.array([each.chromaprint for each in details], arrow.list_(arrow.uint32())),
         arrow.array([_shown(song.path, paths) for song in songs], arrow.string()),
     ]
     metadata = {
@@ -70,6 +75,7 @@ def write(path: Path, index: SongIndex, paths: str) -> None:
         "deepgenre.classes": json.dumps([*index.classes]),
         "deepgenre.computed": json.dumps(sorted(computed)),
         "deepgenre.fingerprint": FINGERPRINT,
+        "deepgenre.chromaprint": CHROMAPRINT,
     }
     table = arrow.Table.from_arrays(arrays, names=[*COLUMNS]).replace_schema_metadata(metadata)
     with replacing(path) as temporary:
@@ -128,24 +134,25 @@ def _read(path: Path, table: Any) -> SongIndex:
         )
     classes = tuple(map(str, parse_json(metadata["deepgenre.classes"])))
     computed = frozenset(map(str, parse_json(metadata["deepgenre.computed"])))
-    if metadata.get("deepgenre.fingerprint") != FINGERPRINT:  # they cannot be compared
-        computed -= {"fingerprint"}
+    for name, kind in (("fingerprint", FINGERPRINT), ("chromaprint", CHROMAPRINT)):
+        if metadata.get(f"deepgenre.{name}") != kind:  # they cannot be compared
+            computed -= {name}
     vectors, scores = (_matrix(table, name) for name in ("embedding", "scores"))
     if scores.shape[1] != len(classes):
         raise ValueError(f"scores: are of {scores.shape[1]} classes, not of {len(classes)}")
     columns = [table.column(name).to_pylist() for name in ("tempo_bpm", "key", "loudness_lufs")]
     names = _paths(path, table.column("path").to_pylist())
-    prints = table.column("acoustic_fingerprint").combine_chunks()
-    if getattr(prints.type, "value_type", None) != "uint32":
-        raise ValueError("acoustic_fingerprint: is not a column of lists of uint32")
+    prints = [
+        _fingerprints(table, column) if name in computed else [None] * len(names)
+        for name, column in (
+            ("fingerprint", "acoustic_fingerprint"), ("chromaprint", "chromaprint"),
+        )
+    ]  # fmt: skip
     songs = []
     for row, values in enumerate(zip(*columns, strict=True)):
         tempo, key, loudness = _checked(*values)
-        frames = prints[row].values if "fingerprint" in computed else None
-        sound = (
-            np.asarray(frames.to_numpy(), np.uint32) if frames is not None and len(frames) else None
-        )
-        details = Details(computed, tempo, key, loudness, scores[row], sound)
+        of_song = (column[row] for column in prints)
+        details = Details(computed, tempo, key, loudness, scores[row], *of_song)
         songs.append(Song(names[row], None, vectors[row], details))
     return SongIndex(metadata["deepgenre.model"], tuple(songs), classes=classes)
 
@@ -160,6 +167,16 @@ def _matrix(table: Any, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: contains NaN or infinity")
     return values
+
+
+def _fingerprints(table: Any, name: str) -> list[np.ndarray | None]:
+    """Returns the fingerprint of each row, uint32 (frames,); None where there is none."""
+    column = table.column(name).combine_chunks()
+    if getattr(column.type, "value_type", None) != "uint32":
+        raise ValueError(f"{name}: is not a column of lists of uint32")
+    frames = (each.values for each in column)
+    return [np.asarray(f.to_numpy(), np.uint32) if f is not None and len(f) else None
+            for f in frames]  # fmt: skip
 
 
 def _paths(path: Path, names: Iterable[str | None]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The labels of songs, and the names by which they are written into files."""
+"""The labels of songs, and what is written into their files: names of labels, descriptors."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from deepgenre.audio.describe import Descriptor
+from deepgenre.errors import UserError
+from deepgenre.inference import thresholds
+from deepgenre.inference.prediction_files.rows import Result
 from deepgenre.inference.tags import UNKNOWN, Choice, choose_tags, merged_scores, possible_tags
-from deepgenre.library import mapping, policies
+from deepgenre.library import descriptor_fields, mapping, policies
 from deepgenre.library.policies import Tagging
 from deepgenre.library.report import Song
 from deepgenre.library.tag_fields import Values
 from deepgenre.weights.spec import Spec, has_moods
+
+MOOD_FIELD = "mood"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,45 @@ def labelling(spec: Spec, choice: Choice, tagging: Tagging) -> Labelling:
     labels = possible_tags(spec.classes, choice)
     names = mapping.read(tagging.mapping, [*labels, *spec.classes]) if tagging.mapping else {}
     return Labelling(spec, choice, tagging, names)
+
+
+def labellings(specs: Sequence[Spec], choice: Choice, tagging: Tagging) -> tuple[Labelling, ...]:
+    """Returns that of the labels, by the first spec, and that of the moods beside, if any.
+
+    specs: one, or two, of which the second has moods. Raises UserError where both have one field.
+    """
+    first, *others = specs
+    how = labelling(first, choice, tagging)
+    if others and how.tagging.field == MOOD_FIELD:
+        raise UserError("--moods: the field mood gets the labels already; leave out --moods")
+    of_moods = Tagging(field=MOOD_FIELD)
+    return how, *(labelling(s, thresholds.library_choice(s), of_moods) for s in others)
+
+
+def song_of(
+    path: Path,
+    seconds: float,
+    results: Sequence[Result],
+    descriptors: Mapping[str, Descriptor],
+    labellings: Sequence[Labelling],
+) -> Song:
+    """Returns the song with the labels of the first network, and other fields to write.
+
+    results: of each network; labellings: likewise. descriptors: by column.
+    """
+    song, *others = (
+        labelled(path, seconds, result.scores, result.tags, how)
+        for result, how in zip(results, labellings, strict=True)
+    )
+    fields = descriptor_fields.values_of(descriptors)
+    for other, how in zip(others, labellings[1:], strict=True):
+        fields[how.tagging.field] = names_of(other, how)
+    return dataclasses.replace(song, fields=fields)
+
+
+def fields_of(song: Song, how: Labelling) -> dict[str, Values]:
+    """Returns the values to write into a song's file, by field; () for none of a field."""
+    return {how.tagging.field: names_of(song, how), **song.fields}
 
 
 def labelled(

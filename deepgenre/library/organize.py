@@ -17,10 +17,10 @@ from deepgenre.audio.describe import decode_fingerprint
 from deepgenre.audio.discover import Found
 from deepgenre.errors import InterruptedRunError, UserError
 from deepgenre.files import expand_home, updating
-from deepgenre.inference import predict, thresholds
-from deepgenre.inference.prediction_files.rows import SCORES, TAGS, prefixed
+from deepgenre.inference import predict
+from deepgenre.inference.prediction_files.rows import SCORES, TAGS, Result, prefixed
 from deepgenre.interrupt import stop_requests
-from deepgenre.library import descriptor_fields, duplicates, journal, labels, results, tag_writer
+from deepgenre.library import duplicates, journal, labels, results, tag_writer
 from deepgenre.library import undo as undo_files
 from deepgenre.library.labels import Labelling
 from deepgenre.library.policies import Tagging
@@ -29,9 +29,7 @@ from deepgenre.library.results import Failure
 from deepgenre.library.tag_fields import Values
 from deepgenre.log import escape_controls
 from deepgenre.summary import Batch
-from deepgenre.weights.spec import Spec, Weights
-
-MOOD_FIELD = "mood"
+from deepgenre.weights.spec import Weights
 
 
 def run(
@@ -49,23 +47,14 @@ def run(
     whose classes are written into the field of moods, beside the labels.
     """
     with summary.batch("organize", options.summary) as counts:
-        how = [labels.labelling(weights.spec, options.choice, tagging or Tagging())]
-        networks = {"": weights}
-        if moods:
-            how.append(_mood_labelling(how[0], moods.spec))
-            networks["moods"] = moods
+        networks = results.networks_of(weights, moods)
+        specs = [each.spec for each in networks.values()]
+        how = labels.labellings(specs, options.choice, tagging or Tagging())
         folder = results.check_folder(options.output)
         folder.mkdir(parents=True, exist_ok=True)
         with updating(folder):
             _organize(folder, networks, inputs, options, how, counts, write=write)
     return 1 if counts.failures else 0
-
-
-def _mood_labelling(how: Labelling, spec: Spec) -> Labelling:
-    """Returns the labelling by moods beside `how`; raises UserError where that has their field."""
-    if how.tagging.field == MOOD_FIELD:
-        raise UserError("--moods: the field mood gets the labels already; leave out --moods")
-    return labels.labelling(spec, thresholds.library_choice(spec), Tagging(field=MOOD_FIELD))
 
 
 def _organize(
@@ -84,9 +73,7 @@ def _organize(
     by_network = dict(zip(networks, labellings, strict=True))
     songs, failures = _read_predictions(files, predictions, by_network)
     written, unlistable = results.write_playlists(folder, how.labels, songs)
-    fields = {
-        song.path: {how.tagging.field: labels.names_of(song, how), **song.fields} for song in songs
-    }
+    fields = {song.path: labels.fields_of(song, how) for song in songs}
     failures += [*unlistable, *_write_tags(folder, fields, how.tagging, write=write)]
     copies = _same_recording(songs) or _same_content(files)
     messages = [message for _, message in failures]
@@ -130,27 +117,20 @@ def _read_predictions(
             if "error" in line:
                 raise UserError(line["error"])
             seconds = line["seconds"] if "seconds" in line else decoding.seconds(path)
-            song, *others = (
-                labels.labelled(path, seconds, *_result(line, network, how), how)
-                for network, how in labellings.items()
-            )
-            fields = descriptor_fields.values_of(line)
-            for other, how in zip(others, [*labellings.values()][1:], strict=True):
-                fields[how.tagging.field] = labels.names_of(other, how)
+            every = [_result(line, network, how) for network, how in labellings.items()]
+            song = labels.song_of(path, seconds, every, line, [*labellings.values()])
             fingerprint = line.get("acoustic_fingerprint") or ""
-            songs.append(dataclasses.replace(song, fields=fields, fingerprint=fingerprint))
+            songs.append(dataclasses.replace(song, fingerprint=fingerprint))
         except UserError as error:
             failures.append((path, escape_controls(error)))
     return songs, failures
 
 
-def _result(
-    line: Mapping[str, Any], network: str, how: Labelling
-) -> tuple[np.ndarray, Sequence[str]]:
-    """Returns the scores of a network, (classes,), and its tags in a line of predictions."""
+def _result(line: Mapping[str, Any], network: str, how: Labelling) -> Result:
+    """Returns the result of a network in a line of predictions."""
     scores = line[prefixed(network, SCORES)]
     tags = line.get(prefixed(network, TAGS), ())
-    return np.array([scores[name] for name in how.spec.classes]), tags
+    return Result(np.array([scores[name] for name in how.spec.classes]), tags)
 
 
 def _write_tags(

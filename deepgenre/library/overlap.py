@@ -1,9 +1,9 @@
 """Mode `overlap`: the songs that two libraries share, from their embeddings, without their audio.
 
 Each song of the first library is compared with the CANDIDATES songs of the second whose embeddings
-are nearest. It is the same recording where the acoustic fingerprints match, or, where one of the
-two has none, where the cosine is that of copies. Songs that only the second library has are ranked
-by their cosine to the nearest song of the first.
+are nearest. It is the same recording where the acoustic fingerprints of one kind match, or, where
+no kind is there of both, where the cosine is that of copies. Songs that only the second library has
+are ranked by their cosine to the nearest song of the first.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deepgenre import log
-from deepgenre.audio import acoustic_fingerprint
+from deepgenre.audio import acoustic_fingerprint, chromaprint
 from deepgenre.errors import UserError, look_up
 from deepgenre.files import updating, write_json_lines
 from deepgenre.inference import shared_songs, song_index, song_search
@@ -23,6 +23,8 @@ from deepgenre.library import indexed_songs
 from deepgenre.library.similar import COPY_COSINE
 from deepgenre.log import escape_controls
 
+# Of `Details`, and how they match; a pair that two kinds could decide is one where any matches.
+FINGERPRINTS = {"fingerprint": acoustic_fingerprint.MATCHING, "chromaprint": chromaprint.MATCHING}
 CANDIDATES = 10
 KEPT = 10_000  # fingerprints that are kept sorted, of 10 kB each
 QUERIES = 1000  # that are searched at once
@@ -92,31 +94,39 @@ def _check_mergeable(libraries: Sequence[Path], first: SongIndex, second: SongIn
 
 def same_recordings(first: Sequence[Song], second: Sequence[Song]) -> list[Pair]:
     """Returns the pairs of songs that are the same recording, in the order of the first."""
-    frames = [_frames_of(songs) for songs in (first, second)]
+    decide = _decision(first, second)
     near, same = _near(first, second, CANDIDATES), []
     with log.progress(None, total=len(near), unit="pair", title="overlap") as bar:
         for pair in near:
             bar.update()
-            prints = [song.details.fingerprint for song in (first[pair.first], second[pair.second])]
-            known = [each for each in prints if each is not None]
-            if len(known) < 2:
-                by = "embedding" if pair.cosine >= COPY_COSINE else ""
-            else:
-                # Copies have equal frames; most other pairs have none, which is soon found out.
-                may_match = _have_common(frames[0](pair.first), frames[1](pair.second))
-                by = "fingerprint" if may_match and acoustic_fingerprint.matches(known) else ""
-            same += [dataclasses.replace(pair, by=by)] if by else []
+            if by := decide(pair):
+                same.append(dataclasses.replace(pair, by=by))
     return same
 
 
-def _frames_of(songs: Sequence[Song]) -> Callable[[int], np.ndarray]:
-    """Returns the function of a row to the distinct frames of its fingerprint, sorted."""
+def _decision(first: Sequence[Song], second: Sequence[Song]) -> Callable[[Pair], str]:
+    """Returns the function of a pair to what tells that it is one recording; '' where nothing."""
 
-    @functools.lru_cache(maxsize=KEPT)
-    def frames(row: int) -> np.ndarray:
-        return np.unique(np.asarray(songs[row].details.fingerprint))
+    @functools.lru_cache(maxsize=2 * KEPT)
+    def distinct(is_second: bool, row: int, kind: str) -> np.ndarray:
+        song = (second if is_second else first)[row]
+        return np.unique(np.asarray(getattr(song.details, kind)))  # sorted
 
-    return frames
+    def decide(pair: Pair) -> str:
+        details = first[pair.first].details, second[pair.second].details
+        compared = False
+        for kind, matching in FINGERPRINTS.items():
+            prints = [getattr(each, kind) for each in details]
+            if any(each is None for each in prints):
+                continue
+            compared = True
+            # Copies have equal frames; most other pairs have none, which is soon found out.
+            frames = distinct(False, pair.first, kind), distinct(True, pair.second, kind)
+            if _have_common(*frames) and acoustic_fingerprint.matches(prints, matching):
+                return kind
+        return "embedding" if not compared and pair.cosine >= COPY_COSINE else ""
+
+    return decide
 
 
 def _have_common(first: np.ndarray, second: np.ndarray) -> bool:

@@ -44,6 +44,11 @@ def check_folder(output: Path | None) -> Path:
     return output
 
 
+def networks_of(weights: Weights, moods: Weights | None) -> dict[str, Weights]:
+    """Returns the networks that predict labels and, beside them, moods, by name."""
+    return {"": weights} | ({"moods": moods} if moods else {})
+
+
 def journal_path(folder: Path) -> Path:
     """Returns the journal of an output folder."""
     return folder / "journal.jsonl"

@@ -1,6 +1,7 @@
 """Which songs of a ranking are listed: exclusions, and no artist twice within some songs."""
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -60,6 +61,24 @@ def artist(path: Path) -> str:
         return "; ".join(dict.fromkeys(calls.call(file_tags.artists, path))).casefold().strip()
     except (UserError, OSError):  # a format without tags, or damaged tags: not known, not an error
         return ""
+
+
+def first_spaced(
+    items: Iterable[T], artist_of: Callable[[T], str], gap: int, count: int
+) -> tuple[list[T], int]:
+    """Returns the first `count` items of `spaced`, and how many items it took; all if it has fewer.
+
+    gap: 0 for the items as they are.
+    """
+    taken = []
+
+    def noted() -> Iterator[T]:
+        for item in items:
+            taken.append(item)
+            yield item
+
+    chosen = spaced(noted(), artist_of, gap) if gap else noted()
+    return [*itertools.islice(chosen, count)], len(taken)
 
 
 def spaced(items: Iterable[T], artist_of: Callable[[T], str], gap: int) -> Iterator[T]:

@@ -5,7 +5,6 @@ By the cosine of embeddings, or by several terms (`similarity`). Also a path of 
 """
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -86,11 +85,13 @@ def _search(weights: Weights, queries: Found, options: Options, counts: Batch) -
     nearest = []
     for path, song in songs.items():
         found = _neighbours(path, rank(song), indexed.songs, excluded, options, left_out)
-        if options.artist_gap:
-            found = selection.spaced(found, _artist_of, options.artist_gap)
-        listed = [*itertools.islice(found, options.top_k)]
-        if options.artist_gap and len(listed) < options.top_k:
-            log.info("%s: only %d songs fit --artist_gap", escape_controls(path.name), len(listed))
+        how = _artist_of, options.artist_gap, options.top_k
+        listed, num_found = selection.first_spaced(found, *how)
+        if len(listed) < min(options.top_k, num_found):
+            log.info(
+                "%s: only %d of %d songs fit --artist_gap",
+                escape_controls(path.name), len(listed), num_found,
+            )  # fmt: skip
         nearest += [
             dataclasses.replace(neighbour, rank=number)
             for number, neighbour in enumerate(listed, 1)

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
+from deepgenre.audio import describe
 from deepgenre.errors import UserError
 from deepgenre.files import expand_home, fingerprint, stamp, updating
 from deepgenre.inference import aggregation, predict
 from deepgenre.inference.infer import compile_infer_batch, with_windows
 from deepgenre.inference.prediction_files import identity
-from deepgenre.inference.prediction_files.rows import Prediction
+from deepgenre.inference.prediction_files.rows import Layout, Networks, Prediction
 from deepgenre.interrupt import stop_requests
 from deepgenre.library import folder_scan, journal, labels, results, tag_writer, watched
 from deepgenre.library.file_tags import Change
@@ -38,8 +39,15 @@ NAP_SECONDS = 0.2  # within which a request to stop is noticed
 Digest = Callable[[Path, State], str]
 
 
-def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
+def run(
+    weights: Weights,
+    arguments: Sequence[str],
+    options: Options,
+    moods: Weights | None = None,
+) -> int:
     """Watches the folders until asked to stop; returns 0.
+
+    moods: as of mode `organize`.
 
     Raises UserError where an argument is no folder, or another run uses the output folder.
     """
@@ -47,24 +55,32 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     for name in ("poll_seconds", "settle_seconds"):
         if not 0 <= getattr(options, name) <= 86_400:
             raise UserError(f"--{name}: must be 0 to 86400, is {getattr(options, name)}")
-    aggregation.check(options.predict.aggregation, weights.spec)
-    if options.predict.choice.unfamiliar_below:
-        aggregation.check_familiarity(weights.spec)
-    how = labels.labelling(weights.spec, options.predict.choice, options.tagging)
+    networks = results.networks_of(weights, moods)
+    specs = [each.spec for each in networks.values()]
+    describe.check(options.predict.describe)
+    for spec in specs:
+        aggregation.check(options.predict.aggregation, spec)
+        if options.predict.choice.unfamiliar_below:
+            aggregation.check_familiarity(spec)
+    how = labels.labellings(specs, options.predict.choice, options.tagging)
     roots = [expand_home(argument).absolute() for argument in arguments]
     if not roots:
         raise UserError("--files: give the folders to watch")
     folder.mkdir(parents=True, exist_ok=True)
     with updating(folder / "watch"), stop_requests() as stop_requested:
-        predictions = results.predictions_path(folder, [weights], options.predict)
+        predictions = results.predictions_path(folder, [*networks.values()], options.predict)
         scoring = results.scoring(options.predict, predictions)
-        remembered = _remembered(weights, scoring, predictions)
+        remembered = _remembered(networks, scoring, predictions)
         library = Library(remembered, watched.last_sightings(remembered, roots))
         for root in roots:
             if not root.is_dir() and not watched.any_below(library.sightings, root):
                 raise UserError(f"{root}: is not a folder; give one to watch")
-        weights = with_windows(weights, scoring.window_seconds, scoring.hop_seconds)
-        job = Job(roots, folder, options, scoring, how, weights, compile_infer_batch(weights))
+        networks = {
+            name: with_windows(each, scoring.window_seconds, scoring.hop_seconds)
+            for name, each in networks.items()
+        }
+        infer = [compile_infer_batch(each) for each in networks.values()]
+        job = Job(roots, folder, options, scoring, networks, how, infer)
         log.info(
             "watching %s; %d songs are known; Ctrl-C ends",
             ", ".join(map(str, roots)), len(library.sightings),
@@ -80,15 +96,22 @@ def run(weights: Weights, arguments: Sequence[str], options: Options) -> int:
     return 0
 
 
-def _remembered(weights: Weights, scoring: predict.Options, predictions: Path) -> Remembered:
+def _remembered(
+    networks: Mapping[str, Weights], scoring: predict.Options, predictions: Path
+) -> Remembered:
     """Returns what the file of predictions holds; raises UserError where it cannot be continued."""
-    made_with = predict.identity_of({"": weights}, scoring)
+    made_with = predict.identity_of(networks, scoring)
+    layout = Layout(_classes(networks), predict.columns(networks, scoring))
     with updating(predictions):
         if predictions.exists():
             identity.check(predictions, made_with)
-        remembered = Remembered(predictions, weights.spec.classes)
+        remembered = Remembered(predictions, layout)
         identity.write(predictions, made_with)
     return remembered
+
+
+def _classes(networks: Mapping[str, Weights]) -> Networks:
+    return {name: weights.spec.classes for name, weights in networks.items()}
 
 
 def _watch(job: Job, library: Library, digest: Digest, stop_requested: StopRequested) -> None:
@@ -150,9 +173,7 @@ def _analyse(
     """Analyses files and remembers the result of each at once."""
     states = {path: library.sightings[path].state for path in batch}
     fingerprints = {path: fingerprint(path) for path in batch}
-    predictions = predict.predictions(
-        {"": job.weights}, batch, fingerprints, {}, job.scoring, [job.infer_batch]
-    )
+    predictions = predict.predictions(job.networks, batch, fingerprints, {}, job.scoring, job.infer)
     with contextlib.closing(predictions):
         for seconds, prediction in predictions:
             if stop_requested():
@@ -165,23 +186,23 @@ def _analyse(
             if entry.error:
                 log.warning("failed: %s", entry.error)
             else:
-                classes = {"": job.weights.spec.classes}
-                print(predict.table_line(prediction, classes, job.scoring.choice))
+                print(predict.table_line(prediction, _classes(job.networks), job.scoring.choice))
 
 
 def _entry(prediction: Prediction, seconds: float, state: State, remembered: Remembered) -> Entry:
     path = prediction.path
-    entry = Entry(path, prediction.fingerprint, None, error=prediction.error, stamp=state)
-    for result in prediction.results:
-        entry = dataclasses.replace(
-            entry,
-            scores=result.scores,
-            tags=result.tags,
-            seconds=seconds,
-            # An owner who changes tags of ours keeps these changes: the audio is the same.
-            written=remembered.written_before(path, result.scores),
-        )
-    return entry
+    if prediction.error:
+        return Entry(path, prediction.fingerprint, error=prediction.error, stamp=state)
+    return Entry(
+        path,
+        prediction.fingerprint,
+        prediction.results,
+        seconds=seconds,
+        descriptors=prediction.descriptors,
+        # An owner who changes tags of ours keeps these changes: the audio is the same.
+        written=remembered.written_before(path, prediction.results),
+        stamp=state,
+    )
 
 
 def _tag(job: Job, library: Library, stop_requested: StopRequested) -> None:
@@ -219,10 +240,10 @@ def _tag_file(
     job: Job, library: Library, entry: Entry, last: Mapping[str, Change], record: Record | None
 ) -> None:
     path, tagging = entry.path, job.how.tagging
-    names = labels.names_of(library.songs[path], job.how)
+    fields = labels.fields_of(library.songs[path], job.how)
     try:
-        if names or tagging.field in last:
-            results.change_tags(path, {tagging.field: names}, tagging, last, record)
+        if requested := {name: values for name, values in fields.items() if values or name in last}:
+            results.change_tags(path, requested, tagging, last, record)
     except UserError as error:
         library.failures.setdefault(path, []).append(str(error))
         library.changed = True
@@ -230,9 +251,7 @@ def _tag_file(
         return
     if record:
         state = stamp(path)
-        library.remembered.append(
-            dataclasses.replace(entry, stamp=state, written={tagging.field: names})
-        )
+        library.remembered.append(dataclasses.replace(entry, stamp=state, written=fields))
         library.handled[path] = state
         library.sightings[path] = Sighting(state, library.sightings[path].since_seconds)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deepgenre import log
@@ -44,9 +44,14 @@ class Job:
     folder: Path  # of the output
     options: Options
     scoring: predict.Options  # of the predictions; its output: their file
-    how: Labelling
-    weights: Weights
-    infer_batch: InferBatch
+    networks: Mapping[str, Weights]  # of labels and, beside them, of moods
+    labellings: Sequence[Labelling]  # of each network
+    infer: Sequence[InferBatch]  # likewise
+
+    @property
+    def how(self) -> Labelling:
+        """Returns the labelling by which songs are listed."""
+        return self.labellings[0]
 
 
 @dataclasses.dataclass
@@ -120,7 +125,7 @@ def recognise(job: Job, library: Library, stop_requested: StopRequested) -> None
         if is_handled(library, path):
             continue
         entry = _known(library.remembered, path, sighting.state)
-        if entry and entry.scores is not None and entry.seconds is None:  # by mode organize
+        if entry and entry.results and entry.seconds is None:  # by mode organize
             if stamp(path) != sighting.state:
                 continue
             entry = with_seconds(entry)
@@ -154,7 +159,7 @@ def with_seconds(entry: Entry) -> Entry:
     try:
         return dataclasses.replace(entry, seconds=decoding.seconds(entry.path))
     except UserError as error:
-        return dataclasses.replace(entry, scores=None, error=str(error))
+        return dataclasses.replace(entry, results=(), error=str(error))
 
 
 def take_in(job: Job, library: Library, entry: Entry, *, tag: bool) -> None:
@@ -164,14 +169,15 @@ def take_in(job: Job, library: Library, entry: Entry, *, tag: bool) -> None:
     library.changed = True
     for known in (library.songs, library.failures, library.untagged):
         known.pop(path, None)
-    if entry.scores is None or entry.seconds is None:
+    if not entry.results or entry.seconds is None:
         library.failures[path] = [entry.error]
         return
-    song = labels.labelled(path, entry.seconds, entry.scores, entry.tags, job.how)
+    about = entry.results, entry.descriptors
+    song = labels.song_of(path, entry.seconds, *about, job.labellings)
     library.songs[path] = song
     if error := listing_error(path):
         library.failures[path] = [error]
-    if tag and entry.written != {job.how.tagging.field: labels.names_of(song, job.how)}:
+    if tag and entry.written != labels.fields_of(song, job.how):
         library.untagged[path] = entry
 
 

@@ -14,7 +14,7 @@ from deepgenre.inference.song_details import NO_DETAILS, Details
 from deepgenre.inference.song_index import Song, SongIndex
 
 CLASSES = ("rock", "jazz")
-EVERY = frozenset(("tempo", "key", "loudness", "fingerprint", "tags"))
+EVERY = frozenset(("tempo", "key", "loudness", "fingerprint", "tags", "chromaprint"))
 
 
 def a_library(num_songs: int = 5) -> SongIndex:
@@ -31,6 +31,7 @@ def a_library(num_songs: int = 5) -> SongIndex:
                 -9.25 if number else None,
                 np.array([0.25, 0.75], np.float32),
                 np.arange(number, dtype=np.uint32) if number else None,
+                np.arange(3 * number, dtype=np.uint32) + 7 if number > 1 else None,
             ),
         )
         for number in range(num_songs)
@@ -43,9 +44,10 @@ def check_same(found: Song, expected: Song) -> None:
     a, b = found.details, expected.details
     assert (a.tempo_bpm, a.key, a.loudness_lufs) == (b.tempo_bpm, b.key, b.loudness_lufs)
     np.testing.assert_array_equal(a.scores, b.scores)
-    assert (a.fingerprint is None) == (b.fingerprint is None)
-    if a.fingerprint is not None:
-        np.testing.assert_array_equal(a.fingerprint, b.fingerprint)
+    for x, y in ((a.fingerprint, b.fingerprint), (a.chromaprint, b.chromaprint)):
+        assert (x is None) == (y is None)
+        if x is not None:
+            np.testing.assert_array_equal(x, y)
 
 
 @pytest.mark.parametrize("paths", shared_songs.PATHS)
@@ -81,12 +83,14 @@ def test_documented_format(tmp_path):
         "key": "string",
         "loudness_lufs": "float",
         "acoustic_fingerprint": "list<element: uint32>",
+        "chromaprint": "list<element: uint32>",
         "path": "string",
     }
     assert table.column("path").null_count == 5
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     assert metadata["deepgenre.schema"] == "1"
     assert metadata["deepgenre.model"] == "digest of the model"
+    assert metadata["deepgenre.chromaprint"].startswith("chromaprint algorithm 1; 11025 Hz")
     assert json.loads(metadata["deepgenre.classes"]) == [*CLASSES]
     assert json.loads(metadata["deepgenre.computed"]) == sorted(EVERY)
 
@@ -123,7 +127,8 @@ DOUBLES = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array([1.0] * 15), 3)
         ({"tempo_bpm": -NUMBERS.to_numpy()}, "tempo_bpm: is -0.0"),
         ({"key": pyarrow.array(["H minor"] * 5)}, "key: is 'H minor'"),
         ({"key": NUMBERS}, "is damaged ("),
-        ({"acoustic_fingerprint": NUMBERS}, "is damaged ("),
+        ({"acoustic_fingerprint": NUMBERS}, "acoustic_fingerprint: is not a column of lists"),
+        ({"chromaprint": NUMBERS}, "chromaprint: is not a column of lists"),
         ({"loudness_lufs": pyarrow.array([np.inf] * 5)}, "loudness_lufs: is inf"),
     ],
 )
@@ -154,12 +159,25 @@ def test_other_file_is_refused(tmp_path, content):
         shared_songs.read(tmp_path / "missing.parquet")
 
 
-def test_fingerprints_of_another_algorithm_are_not_compared(tmp_path):
+@pytest.mark.parametrize("name", ["fingerprint", "chromaprint"])
+def test_fingerprints_of_another_algorithm_are_not_compared(tmp_path, name):
     shared_songs.write(tmp_path / "s.parquet", a_library(), "none")
-    change(tmp_path / "s.parquet", metadata={"deepgenre.fingerprint": "chromaprint"})
+    change(tmp_path / "s.parquet", metadata={f"deepgenre.{name}": "algorithm 2"})
+    songs = shared_songs.read(tmp_path / "s.parquet").songs
+    assert all(getattr(song.details, name) is None for song in songs)
+    assert any(song.details.chromaprint is not None for song in songs) == (name == "fingerprint")
+    assert {song.details.computed for song in songs} == {EVERY - {name}}
+
+
+def test_file_of_a_version_without_chromaprint_is_read(tmp_path):
+    shared_songs.write(tmp_path / "s.parquet", a_library(), "none")
+    table = pyarrow.parquet.read_table(tmp_path / "s.parquet")
+    kept = {k: v for k, v in table.schema.metadata.items() if k != b"deepgenre.chromaprint"}
+    old = table.drop_columns("chromaprint").replace_schema_metadata(kept)
+    pyarrow.parquet.write_table(old, tmp_path / "s.parquet")
     for song in shared_songs.read(tmp_path / "s.parquet").songs:
-        assert song.details.fingerprint is None
-        assert song.details.computed == EVERY - {"fingerprint"}
+        assert song.details.computed == EVERY - {"chromaprint"}
+        assert song.details.chromaprint is None and song.details.scores is not None
 
 
 def test_details_in_an_index(tmp_path):
@@ -193,7 +211,7 @@ def test_index_without_details_has_the_arrays_of_earlier_versions(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("described", np.full(5, 32, np.uint8)),
+        ("described", np.full(5, 64, np.uint8)),
         ("tempo_bpm", np.zeros(5, np.float32)),
         ("tempo_bpm", np.ones(4, np.float32)),
         ("key", np.full(5, 24, np.int8)),

@@ -1,6 +1,7 @@
 """Moods and energy: in the fields of files beside the labels, under the same policies, undone."""
 
 import json
+import signal
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import soundfile
 import tiny
 
 from deepgenre.inference import energy
-from deepgenre.library import file_tags
+from deepgenre.library import file_tags, watch
 from deepgenre.weights import essentia_moods, musicnn, published, weight_file
 from deepgenre.weights.spec import Weights, build
 
@@ -66,6 +67,19 @@ def organize(library: Path, monkeypatch: pytest.MonkeyPatch, trained: Path):
     return run
 
 
+@pytest.fixture
+def watch_once(library: Path, monkeypatch: pytest.MonkeyPatch, trained: Path):
+    """Runs mode `watch` with moods until all songs are processed; returns the exit code."""
+    monkeypatch.setattr(watch, "_wait", lambda *_: signal.raise_signal(signal.SIGTERM))
+
+    def run(*arguments: str) -> int:
+        output = f"--output={library.parent / 'out'}"
+        common = ["--mode=watch", f"--weights={trained}", output, "--settle_seconds=0"]
+        return tiny.call(monkeypatch, *common, "--moods", *arguments, library)
+
+    return run
+
+
 def moods_of(library: Path) -> list[tuple[str, ...]]:
     return [file_tags.read(library / name)["mood"] for name in SONGS]
 
@@ -98,8 +112,35 @@ def test_weights_of_moods_alone_write_moods_and_playlists(organize, library) -> 
     assert (library.parent / "out" / "happy.m3u8").exists()
 
 
-def test_moods_twice_in_one_field_are_refused(organize, capsys) -> None:
+@pytest.mark.parametrize("policy", [[], ["--policy=add"]])
+def test_watch_writes_what_organize_writes(organize, watch_once, library, policy) -> None:
+    before = {name: (library / name).read_bytes() for name in SONGS}
+    options = ["--write", "--threshold=0", "--describe=loudness,tempo,key", *policy]
+    assert watch_once(*options) == 0
+    of_watch = [file_tags.read(library / name) for name in SONGS]
+    assert of_watch[0]["mood"] == ("Aggressive", "Happy")
+    assert of_watch[1]["mood"] == (("Mine", "Aggressive", "Happy") if policy else ("Mine",))
+    assert all(tags["genre"] and tags["gain"] and tags["energy"] for tags in of_watch)
+    assert organize("--undo") == 0
+    assert {name: (library / name).read_bytes() for name in SONGS} == before
+    assert organize("--moods", *options) == 0
+    assert len([*(library.parent / "out").glob("songs-*.jsonl")]) == 1  # the same predictions
+    assert [file_tags.read(library / name) for name in SONGS] == of_watch
+
+
+def test_watch_leaves_moods_that_the_owner_changes(watch_once, library, capsys) -> None:
+    assert watch_once("--write", "--threshold=0") == 0
+    file_tags.write(library / "a.mp3", {"mood": ("Calm",)})
+    capsys.readouterr()
+    assert watch_once("--write", "--threshold=0") == 0
+    assert moods_of(library) == [("Calm",), ("Mine",)]
+    assert " -> " not in capsys.readouterr().out
+
+
+def test_moods_twice_in_one_field_are_refused(organize, watch_once, capsys) -> None:
     assert organize("--moods", weights="moods") == 1
+    assert "--moods: the field mood gets the labels already" in capsys.readouterr().err
+    assert watch_once("--field=mood") == 1
     assert "--moods: the field mood gets the labels already" in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 """Two libraries compared by their vectors and fingerprints alone."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -44,6 +45,30 @@ def test_fingerprints_decide_where_both_have_one():
     assert [pair.second for pair in rest] == [1, 3, 4]  # the nearest first
     assert [pair.first for pair in rest[:2]] == [1, 3]
     assert rest[0].cosine == pytest.approx(1)
+
+
+def test_any_kind_of_fingerprint_that_both_have_decides():
+    def printed(number: int, **frames: np.ndarray) -> Song:
+        kept = song(number)
+        return dataclasses.replace(kept, details=dataclasses.replace(kept.details, **frames))
+
+    near = FRAMES[0] ^ np.uint32(0b101010101)  # 5 bits of 32: more than in copies
+    near[::9] = FRAMES[0][::9]
+    first = [
+        printed(0, fingerprint=FRAMES[1], chromaprint=FRAMES[0]),
+        printed(1, chromaprint=FRAMES[0]),
+        printed(2, fingerprint=FRAMES[0]),
+        printed(3, fingerprint=FRAMES[0]),
+    ]
+    second = [
+        printed(0, fingerprint=FRAMES[2], chromaprint=FRAMES[0]),
+        printed(1, chromaprint=near),
+        printed(2, fingerprint=near),
+        printed(3, chromaprint=FRAMES[0]),  # no kind of both: by the embedding
+    ]
+    same = overlap.same_recordings(first, second)
+    diagonal = [pair for pair in pairs(same) if pair[0] == pair[1]]
+    assert diagonal == [(0, 0, "chromaprint"), (2, 2, "fingerprint"), (3, 3, "embedding")]
 
 
 def test_every_copy_in_the_second_library_is_found():

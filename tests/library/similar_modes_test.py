@@ -94,7 +94,9 @@ def test_gap_and_exclusions(run_command, library, tmp_path):
     listed = (tmp_path / "n.m3u8").read_text().splitlines()
     assert [line for line in listed if line[0] != "#"]
     errors = run_command(*query, "--artist_gap=3")[2]
-    assert "000.wav: only 2 songs fit --artist_gap" in errors
+    assert "000.wav: only 2 of 11 songs fit --artist_gap" in errors
+    errors = run_command(*query, "--artist_gap=1", "--exclude=*", "--copies")[2]
+    assert "fit --artist_gap" not in errors  # nothing is left out because of it
     (tmp_path / "no.txt").write_text(str(library / "low/001.wav"))
     command = [*query, "--exclude=no.txt", f"--exclude={library}/high", "--exclude=*/MID/*3.wav"]
     code, table, errors = run_command(*command)
