@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from deepgenre.errors import UserError
-from deepgenre.files import json_lines, parse_json, replacing
+from deepgenre.files import append_line, replacing
 from deepgenre.inference.prediction_files.rows import Layout, Prediction, Result, Row
 from deepgenre.inference.prediction_files.text import JSON_LINES, json_row
 from deepgenre.library.folder_scan import State
 from deepgenre.library.tag_fields import Values
+from deepgenre.sealed_lines import sealed, unsealed
 
 SAME_SCORES = 1e-3  # largest difference between scores of the same audio in other batches
 NS_PER_SECOND = 1_000_000_000
@@ -78,8 +79,7 @@ class Remembered:
         row = json_row(prediction, self._layout)
         row |= {} if entry.written is None else {"written": dict(entry.written)}
         row |= {} if entry.state == entry.fingerprint else {"stamp": entry.stamp}
-        with self._path.open("ab") as stream:
-            stream.write(json_lines([row]))
+        append_line(self._path, sealed(row).encode())
         self._add(entry)
 
     def paths(self) -> list[Path]:
@@ -157,7 +157,7 @@ def _completed(entry: Entry, earlier: Entry | None) -> Entry:
 def _read_entry(path: Path, number: int, line: bytes, classes: Sequence[str]) -> Entry:
     """Returns the entry of a line; raises UserError where a value has another type."""
     try:
-        return _entry(parse_json(line), classes)
+        return _entry(unsealed(line), classes)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path}: line {number} is damaged ({type(error).__name__}: {error}); remove this line"
