@@ -226,7 +226,7 @@ class Harness:
         """Returns outcome, file and note of damage to a file that was written."""
         artefact, made = self.artefacts[name], self.made[name]
         shutil.copytree(made.before if artefact.is_source else made.after, self.run)
-        patterns = [pattern for pattern in artefact.files.values()]
+        patterns = artefact.files.values()
         kinds = [
             [p for p in files_of(self.run) if fnmatch.fnmatch(str(p.relative_to(self.run)), one)]
             for one in patterns

@@ -1,4 +1,4 @@
-"""The files that the program writes, each with how it is begun, written and read: for `file_faults`.
+"""The files that the program writes, with how each is begun, written and read: for `file_faults`.
 
 Contents are small and *synthetic*; writing and reading is that of the program. What is read is a
 dictionary of items, of which a part must be there whatever happens.

@@ -1,8 +1,8 @@
 """JSON lines with a checksum, for files that the program itself reads again.
 
-A sealed line is an object whose last key is "crc32": the CRC-32, as eight hexadecimal digits, of the
-line without that key, in UTF-8. A damaged line is thus found where no other check would, such as
-of a changed digit. Lines of earlier versions have none and are taken as they are.
+A sealed line is an object whose last key is "crc32": the CRC-32, as eight hexadecimal digits, of
+the line without that key, in UTF-8. A changed digit is thus found, which no other check would find.
+Lines of earlier versions have no such key and are taken as they are.
 """
 
 import json

@@ -7,7 +7,8 @@
     new_sha256  of the file after it
     back        pieces that restore the old file from the new one, see `binary_diff`
 
-Each line is sealed with a checksum (`sealed_lines`). One that is damaged is named and skipped, and stays in the journal.
+Each line has a checksum (`sealed_lines`). One that is damaged is named and skipped, and stays in
+the journal.
 """
 
 import contextlib

@@ -32,8 +32,8 @@ def path_of(output: Path) -> Path:
 
 def write(output: Path, identity: Identity, *, with_digest: bool = False) -> None:
     """Writes the identity of an output, atomically; with the digest of what it holds now."""
-    content = {CONTENT: _digest(output, output.stat().st_size)} if with_digest else {}
     with replacing(path_of(output)) as temporary:
+        content = {CONTENT: _digest(output, output.stat().st_size)} if with_digest else {}
         text = json.dumps({**identity, **content}, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
 A row contains path, size in bytes and modification time of the file, its descriptors, and for each
-network its tags (best first) and a score per class; or the error. JSON lines contain names exactly, and a checksum.
-CSV is for spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line
+network its tags (best first) and a score per class; or the error. JSON lines contain names exactly, and a checksum of
+the row. CSV is for spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line
 breaks are quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
 """
 
