@@ -1,9 +1,10 @@
 """Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
 A row contains path, size in bytes and modification time of the file, its descriptors, and for each
-network its tags (best first) and a score per class; or the error. JSON lines contain names exactly, and a checksum of
-the row. CSV is for spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line
-breaks are quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
+network its tags (best first) and a score per class; or the error. JSON lines contain names exactly,
+and a checksum of the row. CSV is for spreadsheets: a cell that looks like a formula gets an
+apostrophe in front (OWASP), line breaks are quoted (RFC 4180), and bytes of a name that are not
+UTF-8 become escapes, as in Parquet.
 """
 
 import contextlib
@@ -123,6 +124,8 @@ def csv_cell(value: Any) -> str:
     """Returns the text of a cell, which spreadsheets do not evaluate as a formula."""
     if isinstance(value, float):
         return f"{value:.6f}"
+    if isinstance(value, int):  # a time before 1970 is negative
+        return str(value)
     text = "" if value is None else rows.encodable(str(value))
     return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
@@ -152,7 +155,8 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
                     raise _resume_error(path, f"row {number} has other columns than these weights")
                 if number:
                     name, size_bytes, mtime_ns, error, *_ = values
-                    fingerprint = (int(size_bytes), int(mtime_ns)) if size_bytes else None
+                    times = mtime_ns.removeprefix("'")  # of earlier versions, before 1970
+                    fingerprint = (int(size_bytes), int(times)) if size_bytes else None
                     yield Row(name, fingerprint, bool(error)), _csv_row(values)
         except (csv.Error, ValueError) as error:
             if stream.read(1):
