@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from deepgenre.errors import UserError
 
+FULL_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))  # or a quota that is used up
 Fingerprint = tuple[int, int]  # of a file: size in bytes, modification time in ns
 
 
@@ -85,8 +86,7 @@ def record_retagged(path: Path, before: Fingerprint, after: Fingerprint) -> None
     record = _retagged_path()
     record.parent.mkdir(parents=True, exist_ok=True)
     line = {"path": os.path.realpath(path), "before": before, "after": after}
-    with record.open("ab") as stream:  # one write per line: processes do not mix theirs
-        stream.write(json.dumps(line).encode() + b"\n")
+    append_line(record, json.dumps(line).encode() + b"\n")
 
 
 def _retagged_path() -> Path:
@@ -143,7 +143,7 @@ def _naming(path: Path, *others: Path) -> Iterator[None]:
     except OSError as error:
         about = [str(other) for other in (*others, path, path.parent)]
         # The error of a full disk may be of a stream, which does not name its file.
-        if error.errno == errno.ENOSPC or str(error.filename) in about:
+        if error.errno in FULL_DISK or str(error.filename) in about:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -341,6 +341,37 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Appends a line to a file that several processes may append to: whole, or not at all.
+
+    It begins a line of its own, also where a process was killed while it wrote the one before.
+    Raises OSError that names the file.
+    """
+    with _naming(path), path.open("a+b", buffering=0) as stream:
+        with contextlib.suppress(OSError):  # there are no locks: one write is seldom torn
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            line = line if stream.read(1) == b"\n" else b"\n" + line
+        append_to(stream, path, line)
+
+
+def append_to(stream: IO[bytes], path: Path, content: bytes) -> None:
+    """Appends to the unbuffered stream of a file, whole or not at all.
+
+    Raises OSError that names the file.
+    """
+    size = os.fstat(stream.fileno()).st_size
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[stream.write(rest) :]
+    except OSError as error:  # a full disk
+        with contextlib.suppress(OSError):
+            os.ftruncate(stream.fileno(), size)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_not_replaced(path: Path, stream: IO[bytes]) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import json
 import os
 import sys
 import tempfile
@@ -18,7 +17,8 @@ from absl import logging
 from tqdm import tqdm
 
 from deepgenre.errors import InterruptedRunError, UserError
-from deepgenre.files import check_not_replaced, parse_json, replacing
+from deepgenre.files import append_to, check_not_replaced, replacing
+from deepgenre.sealed_lines import sealed, unsealed
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -185,7 +185,7 @@ class MetricsLog:
         if kept != old:
             with replacing(self._path) as temporary:
                 temporary.write_bytes(kept)
-        self._stream = self._path.open("ab")
+        self._stream = self._path.open("ab", buffering=0)
         self._folder, self._purge_step = folder, step + 1 if step else None
 
     def write(self, step: int, split: str, scalars: Mapping[str, Any]) -> None:
@@ -194,10 +194,9 @@ class MetricsLog:
         Raises UserError where another program replaced or removed the file.
         """
         check_not_replaced(self._path, self._stream)
-        line = json.dumps({"step": step, "split": split, **scalars}) + "\n"
+        line = sealed({"step": step, "split": split, **scalars})
+        append_to(self._stream, self._path, line.encode())
         with self._named_errors():
-            self._stream.write(line.encode())
-            self._stream.flush()
             for name, value in scalars.items():
                 if isinstance(value, int | float):
                     self._events.add_scalar(f"{split}/{name}", value, step)
@@ -249,7 +248,7 @@ def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     parsed = []
     for number, line in enumerate(lines, 1):
         try:
-            parsed.append(parse_json(line))
+            parsed.append(unsealed(line))
             if type(parsed[-1]["step"]) is not int or not isinstance(parsed[-1]["split"], str):
                 raise ValueError("no step or split")
         except (ValueError, TypeError, KeyError) as error:

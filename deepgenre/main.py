@@ -8,7 +8,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, interrupt.raise_or_exit)  # before anything that is slow to import
 
 import contextlib
-import errno
 import io
 import os
 import sys
@@ -20,6 +19,7 @@ from deepgenre import log
 from deepgenre.cli import arguments, flags
 from deepgenre.cli.modes import MODES, Mode
 from deepgenre.errors import InterruptedRunError, UserError, look_up
+from deepgenre.files import FULL_DISK
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:  # not about a user's file
+        if error.filename is None and error.errno not in FULL_DISK:  # not about a user's file
             raise
         return arguments.fail(f"{error.filename or 'a file of this run'}: {error.strerror}")
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -292,3 +293,38 @@ def test_real_paths_agree_for_all_paths_to_a_file(tmp_path, monkeypatch):
     real = files.real_paths([Path(path) for path in paths])
     assert real[:5] == [str(song.resolve())] * 5
     assert real[6] == "/x.mp3"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_lines_are_appended_where_the_file_system_has_no_locks(tmp_path, monkeypatch, number):
+    def no_locks(descriptor, operation):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    path = tmp_path / "log.jsonl"
+    for line in (b"1\n", b"2\n"):
+        files.append_line(path, line)
+        with files.updating(path), files.replacing(tmp_path / "other"):
+            pass
+    assert path.read_bytes() == b"1\n2\n"
+
+
+def test_line_after_one_of_a_killed_writer_is_a_line_of_its_own(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"1\n{half")
+    files.append_line(path, b"2\n")
+    assert path.read_bytes() == b"1\n{half\n2\n"
+
+
+@pytest.mark.parametrize("bytes_left", [0, 1, 5])
+def test_line_for_which_there_is_no_space_leaves_nothing(tmp_path, bytes_left):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"whole line\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + bytes_left, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"log\.jsonl"):
+            files.append_line(path, b"another line\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"whole line\n"

@@ -12,6 +12,7 @@ ROOT = Path(deepgenre.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "sealed_lines",
     "log",
     "summary",
     "interrupt",

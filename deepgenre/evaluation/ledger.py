@@ -7,11 +7,12 @@ weights on it and keeps the best has selected on the test part; the ledger makes
 
 import dataclasses
 import datetime
-import json
 from pathlib import Path
 
 from deepgenre import log
 from deepgenre.data.settings import DataSettings
+from deepgenre.files import append_line
+from deepgenre.sealed_lines import sealed, unsealed
 
 LEDGER = "consultations.jsonl"
 
@@ -32,8 +33,7 @@ def record(workdir: Path, part: str, weights: str, data: str) -> None:
     entry = Consultation(time, part, weights, data)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        with (workdir / LEDGER).open("ab") as stream:  # one write per line: processes do not mix
-            stream.write(json.dumps(dataclasses.asdict(entry)).encode() + b"\n")
+        append_line(workdir / LEDGER, sealed(dataclasses.asdict(entry)).encode())
     except OSError as error:
         log.warning(
             "%s: the evaluation of part %s was not recorded (%s)",
@@ -51,7 +51,7 @@ def consultations(workdir: Path) -> list[Consultation]:
     entries = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            entries.append(Consultation(**json.loads(line)))
+            entries.append(Consultation(**unsealed(line)))
         except (ValueError, TypeError):
             log.warning("%s: line %d is damaged and not counted", path, number)
     return entries

@@ -12,7 +12,6 @@ where that holds other clips or weights:
 """
 
 import concurrent.futures
-import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +40,9 @@ from deepgenre.evaluation import (
 from deepgenre.evaluation.clips import Clips, of_rows
 from deepgenre.evaluation.paired import compare_paired
 from deepgenre.evaluation.steps import ScoreStep, compile_score_step
-from deepgenre.files import json_lines, replacing, write_json, write_json_lines
+from deepgenre.files import append_to, replacing, write_json
 from deepgenre.interrupt import stop_requests
+from deepgenre.sealed_lines import sealed, unsealed
 from deepgenre.weights.digest import scores_digest
 from deepgenre.weights.spec import Spec, Weights, config_of
 
@@ -194,7 +194,7 @@ def _score(
     failures: list[str] = []
     step, spec = compile_score_step(weights.spec), weights.spec
     with (
-        (folder / PARTIAL).open("ab") as partial,
+        (folder / PARTIAL).open("ab", buffering=0) as partial,
         stop_requests() as stop_requested,
         log.progress(
             None, total=len(clips), initial=len(clips) - len(missing), unit="clip",
@@ -208,8 +208,9 @@ def _score(
                 continue
             means = [*map(np.ndarray.tolist, _means(step, weights.variables, spec, outcome))]
             scores[clip.key] = means
-            partial.write(json_lines([{"key": clip.key, "scores": means}]))
-            partial.flush()
+            append_to(
+                partial, folder / PARTIAL, sealed({"key": clip.key, "scores": means}).encode()
+            )
             if stop_requested() and len(scores) + len(failures) < len(clips):
                 raise InterruptedRunError(
                     f"stopped after {len(scores)} of {len(clips)} clips; the same command resumes"
@@ -268,14 +269,15 @@ def _means(
 def _read_partial(path: Path, identity: Mapping[str, Any]) -> Scores:
     """Returns the scores in `partial.jsonl`; begins it anew where they are of other weights."""
     lines: list[Any] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            lines.append(json.loads(line))
-        except ValueError:  # a half-written last line
+            lines.append(unsealed(line))
+        except ValueError:  # damaged, or half-written: the clips from here on are scored again
             break
     if not lines or lines[0] != identity:
         lines = [dict(identity)]
-    write_json_lines(path, lines)
+    with replacing(path) as temporary:
+        temporary.write_text("".join(map(sealed, lines)), encoding="utf-8")
     return {line["key"]: line["scores"] for line in lines[1:]}
 
 

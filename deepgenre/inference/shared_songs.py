@@ -79,7 +79,7 @@ def write(path: Path, index: SongIndex, paths: str) -> None:
     }
     table = arrow.Table.from_arrays(arrays, names=[*COLUMNS]).replace_schema_metadata(metadata)
     with replacing(path) as temporary:
-        parquet.write_table(table, temporary, compression="zstd")
+        parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _digest(song: Song) -> bytes:
@@ -109,7 +109,7 @@ def read(path: Path) -> SongIndex:
     """
     _, parquet = load_pyarrow(str(path), "")
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, page_checksum_verification=True)
         return _read(path, table)
     except FileNotFoundError as error:
         raise UserError(f"{path}: does not exist") from error

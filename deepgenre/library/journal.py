@@ -7,7 +7,8 @@
     new_sha256  of the file after it
     back        pieces that restore the old file from the new one, see `binary_diff`
 
-A line that is damaged is named and skipped, and stays in the journal.
+Each line has a checksum (`sealed_lines`). One that is damaged is named and skipped, and stays in
+the journal.
 """
 
 import contextlib
@@ -20,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from deepgenre import log
-from deepgenre.files import check_not_replaced, parse_json, replacing, updating
+from deepgenre.files import append_to, check_not_replaced, replacing, updating
 from deepgenre.library.file_tags import Change
 from deepgenre.library.tag_fields import FIELDS, SEPARATOR, Values
+from deepgenre.sealed_lines import sealed, unsealed
 
 Record = Callable[[Mapping[str, Any]], None]
 Line = Mapping[str, Any]
@@ -31,7 +33,7 @@ Line = Mapping[str, Any]
 @contextlib.contextmanager
 def appending(path: Path) -> Iterator[Record]:
     """Yields a function that appends a line, at once on disk; one process at a time."""
-    with updating(path), path.open("ab") as stream:
+    with updating(path), path.open("ab", buffering=0) as stream:
         sync_folder(path.parent)
         if torn := incomplete_line(path):
             log.warning("%s", torn[0])
@@ -40,8 +42,7 @@ def appending(path: Path) -> Iterator[Record]:
 
         def record(line: Mapping[str, Any]) -> None:
             check_not_replaced(path, stream)
-            stream.write(json.dumps(line).encode() + b"\n")
-            stream.flush()
+            append_to(stream, path, sealed(line).encode())
             os.fsync(stream.fileno())
 
         yield record
@@ -61,7 +62,7 @@ def read(path: Path) -> tuple[dict[str, list[Line]], list[tuple[int, bytes]]]:
     damaged: list[tuple[int, bytes]] = []
     for number, raw in enumerate(_complete_lines(path), 1):
         try:
-            line = parse_json(raw)
+            line = unsealed(raw)
             _check(line)
             songs.setdefault(line["path"], []).append(line)
         except (ValueError, KeyError, TypeError):
@@ -78,7 +79,7 @@ def replace(path: Path, lines: list[Line], damaged: list[bytes]) -> None:
         path.unlink()
         return
     with replacing(path) as temporary:
-        kept = [json.dumps(line).encode() + b"\n" for line in lines]
+        kept = [sealed(line).encode() for line in lines]
         temporary.write_bytes(b"".join([*kept, *damaged]))
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from deepgenre.library.report import Song
 from deepgenre.library.results import Failure
 from deepgenre.library.tag_fields import Values
 from deepgenre.log import escape_controls
+from deepgenre.sealed_lines import unsealed
 from deepgenre.summary import Batch
 from deepgenre.weights.spec import Weights
 
@@ -108,8 +108,8 @@ def _read_predictions(
 
     labellings: by network; a song has the labels of the first, those of others are in its fields.
     """
-    with predictions.open(encoding="utf-8") as stream:
-        lines = {line["path"]: line for line in map(json.loads, stream)}
+    with predictions.open("rb") as stream:
+        lines = {line["path"]: line for line in map(unsealed, stream)}
     songs, failures = [], []
     for path in files:
         line = lines[str(path)]

@@ -16,7 +16,6 @@ from pathlib import Path
 from deepgenre import log
 from deepgenre.errors import UserError
 from deepgenre.files import parse_json, replacing
-from deepgenre.log import escape_controls
 
 SUFFIX = ".m3u8"
 RECORD = "playlists.json"  # name of a playlist -> SHA-256 of the texts it may have
@@ -58,7 +57,8 @@ def write(
         log.info("removed %d playlists of an earlier run", len(stale))
     if others := sorted(present.keys() - ours.keys()):
         log.info(
-            "left unchanged, as not written by this mode: %s", escape_controls(", ".join(others))
+            "left unchanged in %s, as not written by this mode, or changed since: %s",
+            *(folder, ", ".join(others)),
         )
     return {label: folder / name for label, name in names.items()}
 

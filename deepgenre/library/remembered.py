@@ -17,7 +17,7 @@ import numpy as np
 
 from deepgenre.audio.describe import Descriptor
 from deepgenre.errors import UserError
-from deepgenre.files import json_lines, parse_json, replacing
+from deepgenre.files import append_line, replacing
 from deepgenre.inference.prediction_files.rows import (
     SCORES,
     TAGS,
@@ -31,6 +31,7 @@ from deepgenre.inference.prediction_files.text import JSON_LINES, json_row
 from deepgenre.library import descriptor_fields
 from deepgenre.library.folder_scan import State
 from deepgenre.library.tag_fields import Values
+from deepgenre.sealed_lines import sealed, unsealed
 
 SAME_SCORES = 1e-3  # largest difference between scores of the same audio in other batches
 NS_PER_SECOND = 1_000_000_000
@@ -89,8 +90,7 @@ class Remembered:
         row = json_row(prediction, self._layout)
         row |= {} if entry.written is None else {"written": dict(entry.written)}
         row |= {} if entry.state == entry.fingerprint else {"stamp": entry.stamp}
-        with self._path.open("ab") as stream:
-            stream.write(json_lines([row]))
+        append_line(self._path, sealed(row).encode())
         self._add(entry)
 
     def paths(self) -> list[Path]:
@@ -171,7 +171,7 @@ def _completed(entry: Entry, earlier: Entry | None) -> Entry:
 def _read_entry(path: Path, number: int, line: bytes, layout: Layout) -> Entry:
     """Returns the entry of a line; raises UserError where a value has another type."""
     try:
-        return _entry(parse_json(line), layout)
+        return _entry(unsealed(line), layout)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path}: line {number} is damaged ({type(error).__name__}: {error}); remove this line"

@@ -1,10 +1,13 @@
 """Orbax checkpoints: the latest and the best of a run, each with the spec needed to use it.
 
 Beside the spec stands a digest of state, spec and metrics, which is compared whenever a checkpoint
-is read. No other module imports Orbax.
+is read, and one of the metrics alone, which is compared whenever the best is chosen. No other
+module imports Orbax.
 """
 
 import contextlib
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +26,9 @@ from deepgenre.weights.digest import checkpoint_digest
 from deepgenre.weights.spec import Spec, Weights, without_paths
 from deepgenre.weights.state import State
 
-DIGEST = "sha256"  # key beside the spec; checkpoints of earlier versions lack it
+# Keys beside the spec; checkpoints of earlier versions lack them.
+DIGEST = "sha256"
+METRICS_DIGEST = "metrics_sha256"
 
 
 class Checkpoints:
@@ -36,8 +41,7 @@ class Checkpoints:
     def __init__(self, workdir: Path) -> None:
         """Opens the folder, which may already contain checkpoints.
 
-        Damaged ones that are later than an intact one are moved aside, with a warning. Raises
-        UserError where none is intact.
+        Damaged ones are moved aside, with a warning. Raises UserError where none is intact.
         """
         keep = policies.AnyPreservationPolicy(
             [
@@ -79,6 +83,8 @@ class Checkpoints:
         """
         host_state = jax.device_get(state)  # Orbax refuses the host-local arrays that pmap returns
         record = specs.to_json(without_paths(spec))
+        if metrics is not None:
+            record[METRICS_DIGEST] = _metrics_digest(metrics)
         record[DIGEST] = checkpoint_digest(host_state, record, metrics or {})
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(host_state), spec=ocp.args.JsonSave(record)
@@ -104,8 +110,7 @@ class Checkpoints:
         try:
             args = ocp.args.Composite(spec=ocp.args.JsonRestore())
             record = self._manager.restore(step, args=args)["spec"]
-            record.pop(DIGEST, None)
-            return specs.from_json(record)
+            return _spec(record)
         except UserError:
             raise
         except Exception as error:  # as above
@@ -143,32 +148,33 @@ def _read(path: Path) -> Weights:
         if stated not in (None, checkpoint_digest(state, record, metrics)):
             raise ValueError("its content does not match its SHA-256")
         variables = state["averages"] or {name: state[name] for name in ("params", "batch_stats")}
-        return Weights(specs.from_json(record), variables, int(path.name), metrics)
+        return Weights(_spec(record), variables, int(path.name), metrics)
     except UserError:
         raise
     except Exception as error:  # Orbax, TensorStore and JSON raise unrelated types
         raise _damaged(path, error) from error
 
 
+def _spec(record: Mapping[str, Any]) -> Spec:
+    """Returns the spec in what is stored with it; raises UserError of `specs.from_json`."""
+    digests = (DIGEST, METRICS_DIGEST)
+    return specs.from_json({name: value for name, value in record.items() if name not in digests})
+
+
 def _set_aside_damaged(folder: Path) -> None:
-    """Moves damaged checkpoints to `damaged-checkpoints` where an earlier one is intact.
+    """Moves damaged checkpoints to `damaged-checkpoints` where one is intact.
 
     Raises UserError where all are damaged.
     """
-    steps = sorted(
-        (int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True
-    )
     found: dict[int, UserError] = {}
     kept = 0
-    for step in sorted(steps, reverse=True):
+    for step in sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()):
         try:
             kept = _read(folder / str(step)).step
-            break
         except UserError as error:
             found[step] = error
-    else:
-        if found:
-            raise next(iter(found.values()))
+    if found and not kept:
+        raise found[max(found)]
     devices.wait_for_all("checkpoints read")
     for step, error in found.items() if devices.is_main_process() else ():
         aside = folder.with_name("damaged-checkpoints") / str(step)
@@ -197,11 +203,23 @@ def _best_step(folder: Path) -> int | None:
 
 
 def _read_metrics(folder: Path, step: int) -> dict[str, float] | None:
-    path = folder / str(step) / "metrics" / "metrics"
+    """Returns the metrics of a checkpoint, None without any; UserError where they are damaged."""
+    path, spec = (folder / str(step) / name for name in ("metrics/metrics", "spec/metadata"))
+    stated = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # found where it is read
+        stated = parse_json(spec.read_bytes()).get(METRICS_DIGEST)
     try:
-        return parse_json(path.read_bytes()) if path.exists() else None
-    except ValueError as error:
+        metrics = parse_json(path.read_bytes()) if path.exists() else None
+        if stated is not None and _metrics_digest(metrics or {}) != stated:
+            raise ValueError("its metrics do not match their SHA-256")
+        return metrics
+    except (ValueError, TypeError, AttributeError) as error:
         raise _damaged(folder / str(step), error) from error
+
+
+def _metrics_digest(metrics: Mapping[str, float]) -> str:
+    text = json.dumps({name: float(value) for name, value in metrics.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _folder(workdir: Path) -> Path:

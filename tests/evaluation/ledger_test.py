@@ -55,3 +55,16 @@ def test_a_ledger_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     (tmp_path / ledger.LEDGER).mkdir()
     ledger.record(tmp_path, "test", "digest", "gtzan fault_filtered 0")
     assert "the evaluation of part test was not recorded" in capsys.readouterr().err
+
+
+def test_record_after_a_torn_line_is_kept_and_changed_lines_are_not_counted(tmp_path, capsys):
+    ledger.record(tmp_path, "test", "first", "gtzan")
+    path = tmp_path / ledger.LEDGER
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:20])  # a killed process
+    ledger.record(tmp_path, "test", "second", "gtzan")
+    assert [entry.weights for entry in ledger.consultations(tmp_path)] == ["first", "second"]
+    assert "line 2 is damaged" in capsys.readouterr().err
+    path.write_bytes(whole.replace(b"first", b"fisst"))
+    assert ledger.consultations(tmp_path) == []
+    assert "line 1 is damaged" in capsys.readouterr().err

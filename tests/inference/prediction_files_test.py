@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import resource
 import string
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_json_lines_have_the_documented_fields(tmp_path):
     assert first["tags"] == ["rock", "=jazz"]
     assert first["scores"] == {"rock": 0.5, "=jazz": 0.25, "ä, b": 0.125, "path": 0.125}
     assert (first["bytes"], first["mtime_ns"]) == (10, 20)
-    assert second == {"path": "b", "error": "bad"}
+    assert {**second, "crc32": ""} == {"path": "b", "error": "bad", "crc32": ""}
 
 
 def test_csv_escapes_formulas_and_line_breaks(tmp_path):
@@ -164,6 +165,7 @@ def test_file_truncated_at_any_byte_can_be_resumed(tmp_path, suffix):
     num_missing = set()
     for length in range(len(content) + 1):
         output.write_bytes(content[:length])
+        identity.write(output, MADE_WITH)
         num_missing.add(len(resume(output, fingerprints)))
         assert output.read_bytes() == content
     assert num_missing == {0, 1, 2, 3, 4}
@@ -283,7 +285,7 @@ def test_run_killed_before_its_identity_is_written_leaves_none(
     if is_resumed:
         output.unlink()  # its identity stays
 
-    def killed(output, made_with):
+    def killed(output, made_with, with_digest=False):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(identity, "write", killed)
@@ -292,8 +294,73 @@ def test_run_killed_before_its_identity_is_written_leaves_none(
             resume(output, {Path("b"): (1, 1)}, made_with={**MADE_WITH, "threshold": 1})
         else:
             write(output, prediction("b"))
-    assert output.exists()
+    assert output.exists() != is_resumed  # which writes it before there is an output
     assert not identity.path_of(output).exists()
+
+
+def flip(path: Path, place: int) -> None:
+    """Flips the lowest bit of a byte."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@SUFFIXES
+def test_changed_score_is_reported_by_name_and_the_file_left_as_it_is(tmp_path, suffix):
+    output = tmp_path / f"o{suffix}"
+    fingerprints = {Path(name): (10, 20) for name in "abc"}
+    resume(output, fingerprints, count=2)  # the digest is that of the last run
+    resume(output, fingerprints)
+    whole = output.read_bytes()
+    place = whole.rfind(b"125") if suffix != ".parquet" else len(whole) // 3
+    flip(output, place)
+    damaged = output.read_bytes()
+    with pytest.raises(UserError, match=rf"o{suffix}: cannot be resumed"):
+        resume(output, fingerprints)
+    assert output.read_bytes() == damaged
+    output.write_bytes(whole)
+    assert resume(output, fingerprints) == []
+
+
+def test_owner_who_edits_a_table_may_continue_it(tmp_path):
+    output = tmp_path / "o.csv"
+    fingerprints = {Path(name): (10, 20) for name in "abc"}
+    write(output, *map(prediction, "abc"))
+    kept = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join([kept[0], *kept[2:]]))
+    with pytest.raises(UserError, match=r"remove .*o\.csv\.meta\.json to continue it as it is"):
+        resume(output, fingerprints)
+    identity.remove(output)
+    assert resume(output, fingerprints) == [Path("a")]
+
+
+def test_outputs_of_versions_without_checksums_are_resumed(tmp_path):
+    fingerprints = {Path(name): (10, 20) for name in "abc"}
+    write(tmp_path / "o.jsonl", prediction("a"))
+    (row,) = written_rows(tmp_path / "o.jsonl")
+    del row["crc32"]
+    (tmp_path / "o.jsonl").write_text(json.dumps(row) + "\n")
+    assert resume(tmp_path / "o.jsonl", fingerprints) == [Path("b"), Path("c")]
+    assert ["crc32" in row for row in written_rows(tmp_path / "o.jsonl")] == [False, True, True]
+    write(tmp_path / "o.csv", prediction("a"))
+    identity.path_of(tmp_path / "o.csv").write_text(json.dumps(MADE_WITH))
+    assert resume(tmp_path / "o.csv", fingerprints) == [Path("b"), Path("c")]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_disk_that_gets_full_within_a_row_leaves_no_part_of_it(tmp_path, suffix):
+    output = tmp_path / f"o{suffix}"
+    fingerprints = {Path(f"{number}.mp3"): (10, 20) for number in range(20)}
+    resume(output, fingerprints, count=15)
+    whole = output.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=rf"o{suffix}"):
+            resume(output, fingerprints)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert output.read_bytes() == whole
 
 
 def test_damaged_identity_is_an_error(tmp_path):

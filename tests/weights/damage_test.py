@@ -8,8 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
+
+from deepgenre.errors import UserError
+from deepgenre.weights import checkpoint
+from deepgenre.weights.state import State
 
 
 def read_output(capfd) -> tuple[str, str]:
@@ -159,3 +164,38 @@ def test_training_continues_from_the_last_intact_checkpoint(monkeypatch, capfd, 
 
 def _step(path: Path) -> int:
     return int(path.name)
+
+
+@pytest.fixture
+def two_checkpoints(trained, tmp_path) -> Path:
+    """A workdir whose best checkpoint is step 1, and the latest step 2."""
+    with checkpoint.Checkpoints(trained) as finished:
+        spec = finished.latest_spec()
+    with checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
+        for step, merit in ((1, 0.9), (2, 0.5)):
+            params = {"kernel": np.full(3, step, np.float32)}
+            state = State(np.int32(step), params, {}, {}, {})  # pyright: ignore[reportArgumentType]
+            checkpoints.save(state, spec, {"merit": merit})
+    assert checkpoint.restore(tmp_path / "run").step == 1
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(("step", "old", "new"), [(1, "0.9", "0.1"), (2, "0.5", "4.5")])
+def test_changed_merit_never_makes_another_checkpoint_the_best(two_checkpoints, step, old, new):
+    metrics = two_checkpoints / "checkpoints" / str(step) / "metrics" / "metrics"
+    metrics.write_text(metrics.read_text().replace(old, new))
+    with pytest.raises(UserError, match=rf"checkpoints/{step}: the checkpoint is damaged"):
+        checkpoint.restore(two_checkpoints)
+    with checkpoint.Checkpoints(two_checkpoints) as checkpoints:
+        assert checkpoints.latest_step() == 3 - step
+    assert checkpoint.restore(two_checkpoints).step == 3 - step
+    assert (two_checkpoints / "damaged-checkpoints" / str(step)).is_dir()
+
+
+def test_best_checkpoint_with_metrics_that_are_no_json_does_not_end_training(two_checkpoints):
+    (two_checkpoints / "checkpoints" / "1" / "metrics" / "metrics").write_text('{"merit": 0')
+    with checkpoint.Checkpoints(two_checkpoints) as checkpoints:
+        spec = checkpoints.latest_spec()
+        state = State(np.int32(3), {"kernel": np.ones(3)}, {}, {}, {})  # pyright: ignore[reportArgumentType]
+        checkpoints.save(state, spec, {"merit": 0.7})
+    assert checkpoint.restore(two_checkpoints).step == 3

@@ -8,6 +8,7 @@ import pytest
 import tiny
 from safetensors import safe_open
 
+from deepgenre.errors import UserError
 from deepgenre.weights import checkpoint, export, loading, run_record
 from deepgenre.weights import spec as specs
 
@@ -50,3 +51,22 @@ def test_config_of_weights_of_an_earlier_version_has_all_fields():
     assert config.label_separator == ""
     assert config.augment.gain_db == 3.0
     assert config.augment.num_masks == 0
+
+
+def test_changed_digit_of_the_record_is_found_and_records_of_old_versions_are_read(
+    trained, tmp_path
+):
+    record = tmp_path / run_record.NAME
+    whole = (trained / run_record.NAME).read_text()
+    record.write_text(whole)
+    assert run_record.read(tmp_path) == run_record.read(trained)
+    fields = json.loads(whole)
+    assert list(fields)[-1] == run_record.DIGEST
+    for changed in (whole.replace('"n_mels": 16', '"n_mels": 17'), whole.replace("low", "lov", 1)):
+        record.write_text(changed)
+        for reader in (run_record.read, run_record.locations):
+            with pytest.raises(UserError, match=rf"{record}: .* if you changed it, remove that"):
+                reader(tmp_path)
+    del fields[run_record.DIGEST]
+    record.write_text(json.dumps(fields))
+    assert run_record.read(tmp_path) == run_record.read(trained)

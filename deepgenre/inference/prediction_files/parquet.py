@@ -10,6 +10,7 @@ from deepgenre.errors import UserError
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
 
+has_checksums = False  # of rows; see `text.TextFormat`
 ROWS_PER_GROUP = 1000  # kept in memory
 # What pyarrow raises on damaged files; its own errors are derived from these.
 DAMAGE = (

@@ -1,25 +1,25 @@
 """Predictions as text: JSON lines or CSV, one row per song, which can be resumed at any row.
 
 A row contains path, size in bytes and modification time of the file, its descriptors, and for each
-network its tags (best first) and a score per class; or the error. JSON lines contain names exactly.
-CSV is for spreadsheets: a cell that looks like a formula gets an apostrophe in front (OWASP), line
-breaks are quoted (RFC 4180), and bytes of a name that are not UTF-8 become escapes, as in Parquet.
+network its tags (best first) and a score per class; or the error. JSON lines contain names exactly,
+and a checksum of the row. CSV is for spreadsheets: a cell that looks like a formula gets an
+apostrophe in front (OWASP), line breaks are quoted (RFC 4180), and bytes of a name that are not
+UTF-8 become escapes, as in Parquet.
 """
 
 import contextlib
 import csv
 import dataclasses
-import errno
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepgenre.errors import UserError
-from deepgenre.files import check_not_replaced, parse_json
+from deepgenre.files import FULL_DISK, append_to, check_not_replaced
 from deepgenre.inference.prediction_files import rows
 from deepgenre.inference.prediction_files.rows import Key, Layout, Prediction, Row, Write
+from deepgenre.sealed_lines import sealed, unsealed
 
 # Beginnings of a cell that get an apostrophe in front: of formulas, and the apostrophe itself.
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -34,6 +34,7 @@ class TextFormat:
     header: Callable[[Layout], str]
     line: Callable[[Prediction, Layout], str]
     rows: Callable[[Path, Layout], Iterator[tuple[Row, str]]]  # complete ones, with text
+    has_checksums: bool  # each row, which `rows` compares
 
     @contextlib.contextmanager
     def writing(self, path: Path, layout: Layout) -> Iterator[Write]:
@@ -44,13 +45,12 @@ class TextFormat:
 
     @contextlib.contextmanager
     def appending(self, path: Path, layout: Layout) -> Iterator[Write]:
-        """Yields the function that appends a row to a file and flushes it."""
-        with _open(path, "ab") as stream:
+        """Yields the function that appends a row to a file, at once and whole."""
+        with path.open("ab", buffering=0) as stream:
 
             def write(prediction: Prediction) -> None:
                 check_not_replaced(path, stream)
-                _write(stream, self.line(prediction, layout))
-                stream.flush()
+                append_to(stream, path, _encoded(self.line(prediction, layout)))
 
             yield write
 
@@ -87,7 +87,7 @@ def json_row(prediction: Prediction, layout: Layout) -> dict[str, Any]:
 
 
 def _json_line(prediction: Prediction, layout: Layout) -> str:
-    return json.dumps(json_row(prediction, layout), ensure_ascii=False) + "\n"
+    return sealed(json_row(prediction, layout))
 
 
 def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
@@ -97,7 +97,7 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
                 return  # the incomplete last line of a killed run
             try:
                 text = raw.decode()
-                line = parse_json(text)
+                line = unsealed(raw)
                 row = _json_row_of(line)
                 fits = row.failed or all(
                     [*line[rows.prefixed(network, rows.SCORES)]] == [*classes]
@@ -124,6 +124,8 @@ def csv_cell(value: Any) -> str:
     """Returns the text of a cell, which spreadsheets do not evaluate as a formula."""
     if isinstance(value, float):
         return f"{value:.6f}"
+    if isinstance(value, int):  # a time before 1970 is negative
+        return str(value)
     text = "" if value is None else rows.encodable(str(value))
     return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
@@ -153,7 +155,8 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[Row, str]]:
                     raise _resume_error(path, f"row {number} has other columns than these weights")
                 if number:
                     name, size_bytes, mtime_ns, error, *_ = values
-                    fingerprint = (int(size_bytes), int(mtime_ns)) if size_bytes else None
+                    times = mtime_ns.removeprefix("'")  # of earlier versions, before 1970
+                    fingerprint = (int(size_bytes), int(times)) if size_bytes else None
                     yield Row(name, fingerprint, bool(error)), _csv_row(values)
         except (csv.Error, ValueError) as error:
             if stream.read(1):
@@ -166,7 +169,11 @@ def _resume_error(path: Path, reason: str) -> UserError:
 
 
 def _write(stream: BinaryIO, text: str) -> None:
-    stream.write(text.encode("utf-8", "backslashreplace"))
+    stream.write(_encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -176,15 +183,16 @@ def _open(path: Path, mode: str) -> Iterator[BinaryIO]:
         with path.open(mode) as stream:
             yield stream  # pyright: ignore[reportReturnType]
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL_DISK:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
-JSON_LINES = TextFormat(str, lambda layout: "", _json_line, _json_rows)
+JSON_LINES = TextFormat(str, lambda layout: "", _json_line, _json_rows, has_checksums=True)
 CSV = TextFormat(
     lambda path: csv_cell(str(path)),
     lambda layout: _csv_row(map(csv_cell, rows.columns(layout))),
     lambda prediction, layout: _csv_row(map(csv_cell, rows.cells(prediction, layout))),
     _csv_rows,
+    has_checksums=False,
 )

@@ -33,7 +33,7 @@ def open_new(
             with output_format.writing(temporary, layout) as write:
                 yield list(fingerprints), write
             identity.remove(output)
-        identity.write(output, made_with)
+        identity.write(output, made_with, with_digest=not output_format.has_checksums)
 
 
 @contextlib.contextmanager
@@ -66,6 +66,7 @@ def open_resumed(
     def missing() -> list[Path]:
         return [path for name, path in paths.items() if name not in done]
 
+    with_digest = not output_format.has_checksums
     with updating(output):
         if output.exists():
             identity.check(output, made_with)
@@ -74,13 +75,14 @@ def open_resumed(
         if isinstance(output_format, text.TextFormat):
             with replacing(output) as temporary:
                 output_format.copy(output, temporary, layout, key)
-            identity.write(output, made_with)
+                identity.write(output, made_with)  # a digest is of the output that is replaced
+            identity.write(output, made_with, with_digest=with_digest)
             with output_format.appending(output, layout) as write:
                 yield missing(), write
         else:
-            with (
-                replacing(output) as temporary,
-                output_format.writing(temporary, layout, output, key) as write,
-            ):
-                yield missing(), write
-            identity.write(output, made_with)
+            with replacing(output) as temporary:
+                with output_format.writing(temporary, layout, output, key) as write:
+                    yield missing(), write
+                identity.write(output, made_with)
+        if with_digest:
+            identity.write(output, made_with, with_digest=True)
