@@ -21,6 +21,7 @@ from deepgenre.evaluation.figures import (
     network,
     over_time,
     reliability,
+    robustness,
     style,
     tags,
     timeline,
@@ -37,6 +38,11 @@ FALLING, RISING = np.linspace(1, 0, 17), np.linspace(0, 1, 17)
 CURVES = {
     "deletion": FALLING, "random_deletion": FALLING, "insertion": RISING,
     "random_insertion": RISING,
+}  # fmt: skip
+ROBUST = {
+    name: {"family": name, "metric": "accuracy", "low": low, "high": 0.0,
+           "metrics": {"accuracy": 0.5 + low, "clips": 40}}
+    for name, low in (("unchanged", 0.0), ("noise", -0.2))
 }  # fmt: skip
 
 
@@ -71,6 +77,7 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
         "calibration": reliability.reliability_diagram(
             of_tags.scores, of_tags.labels, multi_label=True
         ),
+        "robustness": robustness.robustness(ROBUST),
         "explanation": explanation.explanation(
             levels, frontend, 59.0, np.ones((100, 8)), CURVES, names[0]
         ),
