@@ -60,7 +60,7 @@ def own_clips(spec: Spec, data_dir: Path, part: str, *, exclude_unknown: bool) -
     Raises UserError where clips have labels that the weights do not know and these are not to be
     excluded, or the part is unknown or empty.
     """
-    config = _with_own_store(config_of(spec), data_dir)
+    config = _with_own_store(_own_config(spec, data_dir), data_dir)
     prepared = prepare(config, data_dir)
     return of_rows(spec, prepared.folder, prepared.rows, part, exclude_unknown=exclude_unknown)
 
@@ -120,9 +120,7 @@ def other_clips(
     left out and counted. Raises UserError where no label matches a class, labels do not match and
     are not to be excluded, or the part is unknown or empty.
     """
-    config = config.copy_and_resolve_references()
-    with config.unlocked():
-        config.frontend = ConfigDict(dataclasses.asdict(spec.frontend))
+    config = _with_frontend_of(spec, config)
     prepared = prepare(config, data_dir)
     _check_spectrograms(prepared, spec)
     multi_label = prepared.dataset.multi_label
@@ -160,6 +158,27 @@ def num_trained_on(clips: Clips) -> int:
     """Returns the number of clips that the weights were trained on, as far as this is known."""
     trained = {row.key for row in clips.train or ()}
     return sum(row.key in trained for row in clips.rows)
+
+
+def _with_frontend_of(spec: Spec, config: Config) -> Config:
+    """Returns the config with the front end of the weights."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.frontend = ConfigDict(dataclasses.asdict(spec.frontend))
+    return config
+
+
+def _own_config(spec: Spec, data_dir: Path) -> Config:
+    """Returns the run's config, of audio with the front end of the weights.
+
+    A run on spectrograms has a config that need not state their hop: the plan derives it from their
+    length. Its weights evaluated on audio require frames of that hop.
+    """
+    own = config_of(spec)
+    with_front_end = _with_frontend_of(spec, own)
+    if with_front_end.frontend.to_dict() == own.frontend.to_dict():
+        return own
+    return own if read_dataset(own, data_dir).precomputed else with_front_end
 
 
 def _with_own_store(config: Config, data_dir: Path) -> Config:

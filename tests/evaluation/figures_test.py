@@ -21,6 +21,7 @@ from deepgenre.evaluation.figures import (
     network,
     over_time,
     reliability,
+    robustness,
     style,
     tags,
     timeline,
@@ -39,6 +40,11 @@ CURVES = {
     "random_insertion": RISING,
 }  # fmt: skip
 AREAS = {"deletion": 0.12, "random_deletion": 0.34, "insertion": 0.56, "random_insertion": 0.78}
+ROBUST = {
+    name: {"family": name, "metric": "accuracy", "low": low, "high": 0.0,
+           "metrics": {"accuracy": 0.5 + low, "clips": 40}}
+    for name, low in (("unchanged", 0.0), ("noise", -0.2))
+}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -72,6 +78,7 @@ def every_figure(names: tuple[str, ...]) -> dict[str, Figure]:
         "calibration": reliability.reliability_diagram(
             of_tags.scores, of_tags.labels, multi_label=True
         ),
+        "robustness": robustness.robustness(ROBUST),
         "explanation": explanation.explanation(
             levels, frontend, 59.0, np.ones((100, 8)), CURVES, AREAS, names[0]
         ),

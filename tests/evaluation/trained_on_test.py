@@ -82,3 +82,13 @@ def test_splits_that_are_not_random_look_at_each_clip_alone(dataset):
         for row in rows:
             rest = [one for one in rows if one is not row]
             assert split(rest, 0).get("train", []) == [key for key in whole if key != row.key], name
+
+
+def test_audio_is_evaluated_with_the_hop_of_the_weights(trained, tones):
+    """Of a run on spectrograms, whose config states another hop than theirs."""
+    spec = run_record.read(trained)
+    other = {**spec.config["frontend"], "hop_length": 2 * spec.frontend.hop_length}
+    derived = dataclasses.replace(spec, config={**spec.config, "frontend": other})
+    own, clips = (own_clips(one, tones, "all", exclude_unknown=False) for one in (spec, derived))
+    assert clips.store == own.store
+    assert clips.rows == own.rows

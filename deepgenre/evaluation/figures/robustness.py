@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 from deepgenre import log
 from deepgenre.evaluation.figures import style
 
+SHADES = (0.6, 0.35)  # opacity of families in turn; lines on the bars stay visible
+
 
 def robustness(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draws the metric under each perturbation; dashed: on the unchanged clips, the first.
 
-    results: as of `evaluation.robustness.compare`. Families of perturbations alternate in colour.
+    results: as of `evaluation.robustness.compare`. Families of perturbations alternate in shade.
     Lines on the bars are the intervals of the changes: one that does not reach the dashed line is a
     change beyond chance.
     """
     values = [result["metrics"][result["metric"]] for result in results.values()]
     families = [result["family"] for result in results.values()]
     number = {family: index for index, family in enumerate(dict.fromkeys(families))}
-    colours = [(style.BLUE, style.SKY)[number[family] % 2] for family in families]
+    colours = [(style.BLUE, SHADES[number[family] % 2]) for family in families]
     first = next(iter(results.values()))
     bounds = values[0] + np.array([[result["low"], result["high"]] for result in results.values()])
     figure = style.new(6.5, 0.9 + 0.23 * len(results))
@@ -38,6 +40,6 @@ def robustness(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.set(
         xlim=(0, 1),
         xlabel=first["metric"].replace("_", " "),
-        title=f"{clips}, unchanged (dashed) and perturbed; lines: 95 % intervals of the change",
+        title=f"{clips}; lines: 95 % interval of the change",
     )
     return figure
