@@ -17,7 +17,9 @@ FEW = 2  # songs of a class, below which a warning is due
 def measure(fitted: Fitted, targets: np.ndarray, examples: Examples) -> dict[str, float]:
     """Returns metrics of the songs whose artist was left out, with 'NAME_low' and 'NAME_high'.
 
-    The intervals resample artists. {} where no song is testable.
+    The intervals resample artists. Where all songs are right, or none, resamples do not differ: the
+    interval of the accuracy is then Wilson's for as many trials as there are artists. {} where no
+    song is testable.
     """
     rows = fitted.testable
     if not rows.any():
@@ -29,6 +31,11 @@ def measure(fitted: Fitted, targets: np.ndarray, examples: Examples) -> dict[str
     spread = bootstrap.distribution(compute, bootstrap.group_indices(groups))
     for name in SHOWN[examples.multi_label]:
         results[f"{name}_low"], results[f"{name}_high"] = bootstrap.interval(spread[name])
+    if results.get("accuracy") in (0.0, 1.0):
+        num_artists = len({*groups})
+        num_right = num_artists if results["accuracy"] else 0
+        interval = metrics.wilson_interval(num_right, num_artists)
+        results["accuracy_low"], results["accuracy_high"] = interval
     return results
 
 
@@ -44,8 +51,13 @@ def show(
     log.result(f"{how(examples)}, {int(testable.sum())} of {len(targets)} songs tested:")
     for name in SHOWN[examples.multi_label] if results else ():
         chance = f", chance {results[f'{name}_chance']:.3f}" if f"{name}_chance" in results else ""
-        interval = f"{results[f'{name}_low']:.3f} to {results[f'{name}_high']:.3f}"
-        log.result(f"  {name} {results[name]:.3f} (95 % interval {interval}{chance})")
+        low, high = results[f"{name}_low"], results[f"{name}_high"]
+        interval = (
+            f"95 % interval {low:.3f} to {high:.3f}"
+            if low < high
+            else "no interval: the same in all resamples"
+        )
+        log.result(f"  {name} {results[name]:.3f} ({interval}{chance})")
     for line in _per_class(fitted, targets, examples):
         log.result(line)
     if alone := untested(fitted, targets, examples):
