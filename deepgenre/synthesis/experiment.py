@@ -76,13 +76,7 @@ def check_options(options: Options, networks: Sequence[Scorer]) -> Path:
         if options.target and options.target not in network.weights.spec.classes:
             what = f"--target: of {network.name}"
             raise unknown_name(what, options.target, network.weights.spec.classes)
-    folder = new_folder(options.output)
-    if len(networks) == 1:
-        log.warning(
-            "--check: is not given, so that only the network that is optimised scores the sound; "
-            "whether another one agrees is not measured"
-        )
-    return folder
+    return new_folder(options.output)
 
 
 def new_folder(folder: Path | None) -> Path:
@@ -163,6 +157,11 @@ def publish(
         )
         values = "  ".join(f"{name} {score:.3f}" for name, score in of_class.items())
         print(f"{network.role:<9}  {network.name}: {spec.classes[index]}  {values}")
+    if len(networks) == 1:
+        log.warning(
+            "--check: is not given, so that only the network that is optimised scores the sound; "
+            "whether another one agrees is not measured"
+        )
     wanted = 10 ** (result.wanted_db / 10)
     frontend = networks[0].weights.spec.frontend
     numbers = {
