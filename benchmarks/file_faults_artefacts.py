@@ -284,7 +284,7 @@ def _predictions(name: str) -> tuple[Callable[[Path], None], Callable[[Path], It
 
 
 def _remembered(folder: Path) -> Remembered:
-    return Remembered(folder / "songs.jsonl", CLASSES)
+    return Remembered(folder / "songs.jsonl", Layout({"": CLASSES}))
 
 
 def _write_remembered(folder: Path) -> None:
@@ -293,14 +293,15 @@ def _write_remembered(folder: Path) -> None:
         state = fingerprint(path)
         if known.get(path, state) is None:
             scores, names = _values(path.name, 3), {"genre": ("Low",)}
-            known.append(Entry(path, state, scores, ("low",), "", 1.5, names, None))
+            results = (Result(scores, ("low",)),)
+            known.append(Entry(path, state, results, seconds=1.5, written=names))
 
 
 def _read_remembered(folder: Path) -> Items:
     known = _remembered(folder)
     found = [known.last(path) for path in known.paths()]
     return {
-        str(one.path): (one.fingerprint, one.tags, repr(one.scores), one.written, one.seconds)
+        str(one.path): (one.fingerprint, repr(one.results), one.written, one.seconds)
         for one in found
     }
 

@@ -98,8 +98,11 @@ class Jobs:
             async with asyncio.timeout(START_SECONDS):
                 message = await self._process.messages.get()
         except TimeoutError:
+            self.stop()
             wait = f"{START_SECONDS:g} seconds"
-            message = "failed", f"the weights were not ready within {wait}; is the machine busy?"
+            raise UserError(
+                f"the weights were not ready within {wait}; is the machine busy?"
+            ) from None
         except asyncio.CancelledError:  # by who waits for a worker that is started again
             self.stop()
             raise

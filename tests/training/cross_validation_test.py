@@ -165,7 +165,11 @@ def test_scores_out_of_fold_are_compared_and_folds_are_reported(validated):
     one = evaluations.read(workdir)
     accuracy = one.values["accuracy"]
     assert accuracy["value"] == pytest.approx(report["pooled"]["accuracy"])
-    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    low, value, high = (accuracy[name] for name in ("low", "value", "high"))
+    assert low is not None
+    assert value is not None
+    assert high is not None
+    assert low <= value <= high
     assert sum(row["support"] for row in one.per_class) == report["pooled"]["clips"]
     with pytest.raises(
         UserError, match=r"cross-validation; give a fold, e\.g\. --workdir=.*fold-0"
