@@ -55,9 +55,7 @@ def grad_cam(target: Target) -> Attribution:
         return value, blocks.maps
 
     slopes, maps = jax.grad(logit, has_aux=True)(jnp.zeros(shape))
-    spatial = tuple(range(1, len(shape) - 1))
-    weights = slopes.mean(axis=spatial, keepdims=True)
-    cam = (weights * maps).sum(axis=-1)[0]
+    cam = (slopes * maps).sum(axis=-1)[0]
     if cam.ndim == 2 and target.spec.frontend.kind not in OF_PLANE:
         cam = cam.mean(axis=1)
     cam = cam if cam.ndim == 2 else cam[:, None]
