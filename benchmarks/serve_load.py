@@ -3,6 +3,8 @@
     deepgenre serve songs/ --index=songs.npz --port=8000 &
     python benchmarks/serve_load.py song.mp3 --port=8000 --pid=PID
 
+The library has two songs or more, which the index contains.
+
 Prints, per kind of request, the answers by status and the times they took, and the peak of the
 memory of the server and its processes. Exits with 1 where an answer is missing or not as expected.
 """
@@ -19,8 +21,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-GOOD = {"predict": 200, "by id": 200, "status": 200, "page": 200}
+GOOD = {
+    "predict": 200,
+    "by id": 200,
+    "status": 200,
+    "page": 200,
+    "similar": 200,
+    "path": 200,
+    "sonic similar": 200,
+    "sonic path": 200,
+}
 BAD = {
+    "path, no song": 404,
+    "path, count": 400,
+    "Subsonic, path": 404,
+    "Subsonic, no song": 200,  # an error of its API, as the next two
+    "Subsonic, method": 200,
+    "Subsonic, large": 200,
     "empty": 422,
     "text": 422,
     "cut": 200,  # used as far as it decodes
@@ -43,6 +60,8 @@ class Client:
         self._port, self._song, self.busy = port, song, 0
         answer = self._request("POST", "/v1/songs", song)
         self._id = json.loads(answer[1])["id"]
+        listed = json.loads(self._request("GET", "/v1/songs")[1])["songs"]
+        self._first, self._last = listed[0]["id"], listed[-1]["id"]
 
     def _request(
         self, method: str, path: str, body: bytes = b"", **headers: str
@@ -59,6 +78,16 @@ class Client:
 
     def _json(self, body: bytes) -> tuple[int, bytes]:
         return self._request("POST", "/v1/predict", body, Content_Type="application/json")
+
+    def _fields(self, path: str, **fields: object) -> tuple[int, bytes]:
+        body = json.dumps(fields).encode()
+        return self._request("POST", path, body, Content_Type="application/json")
+
+    def _subsonic(self, address: str, expected: str = "ok", body: bytes = b"") -> tuple[int, bytes]:
+        """Returns status 0 where the status of the Subsonic API is not the expected one."""
+        form = "application/x-www-form-urlencoded"
+        status, text = self._request("POST", f"/rest/{address}", body, Content_Type=form)
+        return status if f'status="{expected}"'.encode() in text else 0, text
 
     def _huge(self) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)
@@ -85,6 +114,20 @@ class Client:
             "by id": lambda: self._json(json.dumps({"song": self._id}).encode()),
             "status": lambda: self._request("GET", "/v1/status"),
             "page": lambda: self._request("GET", "/"),
+            "similar": lambda: self._fields("/v1/similar", song=self._first),
+            "path": lambda: self._fields("/v1/path", **{"from": self._first, "to": self._last}),
+            "sonic similar": lambda: self._subsonic(f"getSonicSimilarTracks?id={self._first}"),
+            "sonic path": lambda: self._subsonic(
+                f"findSonicPath?startSongId={self._first}&endSongId={self._last}"
+            ),
+            "path, no song": lambda: self._fields("/v1/path", **{"from": "../x", "to": ["y"]}),
+            "path, count": lambda: self._fields(
+                "/v1/path", **{"from": self._first, "to": self._last, "count": 1e9}
+            ),
+            "Subsonic, no song": lambda: self._subsonic("stream?id=../../etc/passwd", "failed"),
+            "Subsonic, method": lambda: self._subsonic("getPodcasts", "failed"),
+            "Subsonic, path": lambda: self._request("GET", "/rest/..%2f..%2fetc%2fpasswd"),
+            "Subsonic, large": lambda: self._subsonic("ping", "failed", b"a=" + bytes(1 << 21)),
             "empty": lambda: self._request("POST", "/v1/predict"),
             "text": lambda: self._request("POST", "/v1/predict", b"not music\n" * 1000),
             "cut": lambda: self._request("POST", "/v1/predict", self._song[: len(self._song) // 2]),
@@ -156,7 +199,7 @@ def main() -> int:
         statuses = collections.Counter(status for status, _ in of_kind)
         times = [took for _, took in of_kind]
         wrong += sum(count for status, count in statuses.items() if status != expected[kind])
-        print(f"{kind:13s} {dict(statuses)}  median {statistics.median(times):.3f} s, "
+        print(f"{kind:17s} {dict(statuses)}  median {statistics.median(times):.3f} s, "
               f"longest {max(times):.3f} s")  # fmt: skip
     print(f"{len(answers)} requests, {arguments.clients} clients: {seconds:.1f} s, "
           f"{wrong} not as expected, {client.busy} repeated as the server was busy")  # fmt: skip

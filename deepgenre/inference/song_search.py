@@ -1,7 +1,7 @@
-"""Nearest songs by cosine similarity of their embeddings (faiss).
+"""Nearest songs by cosine similarity of their embeddings.
 
-Exact up to EXACT_SONGS songs, beyond that with an inverted file whose recall is measured on a
-sample.
+Exact up to EXACT_SONGS songs, beyond that with an inverted file (faiss) whose recall is measured on
+a sample.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 
 EXACT_SONGS = 100_000
+EXACT_QUERIES = 32  # whose cosines to all songs are in memory at the same time
 TARGET_RECALL = 0.95  # the number of probed cells is doubled until a sample reaches it
 RECALL_SONGS = 200  # size of the sample
 RECALL_NEIGHBOURS = 10
@@ -32,18 +33,43 @@ class Cells:
 
 
 @dataclasses.dataclass(frozen=True)
+class Exact:
+    """The exact search, with the interface of an index of faiss.
+
+    For single queries it takes half the time of `faiss.IndexFlatIP`: BLAS uses all cores.
+    """
+
+    units: np.ndarray  # float32 (songs, features)
+
+    @property
+    def ntotal(self) -> int:
+        """Returns the number of songs."""
+        return len(self.units)
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `nearest_songs` does. queries: of length 1; count: at most `ntotal`."""
+        rows = np.empty((len(queries), count), np.int64)
+        cosines = np.empty((len(queries), count), np.float32)
+        for start in range(0, len(queries), EXACT_QUERIES):
+            products = queries[start : start + EXACT_QUERIES] @ self.units.T
+            for number, of_query in enumerate(products, start):
+                best = np.sort(np.argpartition(-of_query, count - 1)[:count])  # equal ones by row
+                rows[number] = best[np.argsort(-of_query[best], kind="stable")]
+                cosines[number] = of_query[rows[number]]
+        return cosines, rows
+
+
+@dataclasses.dataclass(frozen=True)
 class Search:
     """A search structure, and its recall: the share of the exact nearest neighbours it returns."""
 
-    index: Any  # of faiss, over unit vectors
+    index: Any  # `Exact`, or an index of faiss, over unit vectors
     recall: float = 1.0
 
 
 def exact_search(vectors: np.ndarray) -> Search:
     """Returns the exact search over vectors, float32 (songs, features)."""
-    index: Any = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(unit_vectors(vectors))
-    return Search(index)
+    return Search(Exact(unit_vectors(vectors)))
 
 
 def cell_search(vectors: np.ndarray, cells: Cells) -> Search:

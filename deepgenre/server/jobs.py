@@ -98,7 +98,8 @@ class Jobs:
             async with asyncio.timeout(START_SECONDS):
                 message = await self._process.messages.get()
         except TimeoutError:
-            message = None
+            wait = f"{START_SECONDS:g} seconds"
+            message = "failed", f"the weights were not ready within {wait}; is the machine busy?"
         except asyncio.CancelledError:  # by who waits for a worker that is started again
             self.stop()
             raise

@@ -151,10 +151,10 @@ def _matching(songs: Sequence[Song], words: Sequence[str]) -> Sequence[Song]:
 
 
 def _matches(songs: Sequence[Json], cosines: Sequence[float]) -> Json:
-    """Returns songs with similarities from 0 to 1: the cosine, or 0 where it is below."""
+    """Returns songs with similarities from 0, for opposite embeddings, to 1, for the same."""
     return {
         "sonicMatch": [
-            {"entry": song, "similarity": round(min(max(cosine, 0.0), 1.0), 4)}
+            {"entry": song, "similarity": round(min(max((1 + cosine) / 2, 0.0), 1.0), 4)}
             for song, cosine in zip(songs, cosines, strict=True)
         ]
     }
@@ -202,7 +202,7 @@ class Row:
 
 ID = {"id": "id of a song"}
 SONGS = {"song": "list of songs (Child)"}
-MATCHES = {"sonicMatch": "list of {entry, similarity}; similarity: the cosine, at least 0"}
+MATCHES = {"sonicMatch": "list of {entry, similarity}; similarity: (1 + cosine) / 2"}
 METHODS: Mapping[str, Row] = {
     "ping": Row(ping, "Whether the server is there"),
     "getLicense": Row(get_license, "Always valid", answer={"license": "{valid}"}),
