@@ -52,7 +52,7 @@ def main() -> None:
         page.screenshot(path=arguments.output, full_page=True)
         browser.close()
     with Image.open(arguments.output) as picture:
-        picture.quantize(COLOURS).save(arguments.output, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(arguments.output, optimize=True)
 
 
 if __name__ == "__main__":
