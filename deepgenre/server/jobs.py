@@ -97,8 +97,11 @@ class Jobs:
         try:
             async with asyncio.timeout(START_SECONDS):
                 message = await self._process.messages.get()
-        except TimeoutError:
-            message = None
+        except TimeoutError as error:
+            self.stop()
+            raise UserError(
+                f"the weights were not ready within {START_SECONDS:g} seconds; is the machine busy?"
+            ) from error
         if message is None or message[0] == "failed":
             self.stop()
             raise UserError(message[1] if message else "the worker process did not start")
