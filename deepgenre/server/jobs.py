@@ -97,12 +97,11 @@ class Jobs:
         try:
             async with asyncio.timeout(START_SECONDS):
                 message = await self._process.messages.get()
-        except TimeoutError:
+        except TimeoutError as error:
             self.stop()
-            wait = f"{START_SECONDS:g} seconds"
             raise UserError(
-                f"the weights were not ready within {wait}; is the machine busy?"
-            ) from None
+                f"the weights were not ready within {START_SECONDS:g} seconds; is the machine busy?"
+            ) from error
         except asyncio.CancelledError:  # by who waits for a worker that is started again
             self.stop()
             raise

@@ -217,10 +217,10 @@ def test_a_server_with_a_token_asks_for_it(address, status, tmp_path):
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async def answer() -> None:
+    async def run() -> None:
         await application(state, "secret")(scope, receive, send)
 
-    asyncio.run(answer())
+    asyncio.run(run())
     assert ET.fromstring(sent[1]["body"]).get("status") == status
 
 
