@@ -52,7 +52,8 @@ def main() -> None:
         page.screenshot(path=arguments.output, full_page=True)
         browser.close()
     with Image.open(arguments.output) as picture:
-        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(arguments.output, optimize=True)
+        fewer = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        fewer.save(arguments.output, optimize=True)
 
 
 if __name__ == "__main__":
