@@ -82,12 +82,12 @@ def main() -> int:
     if given.table:
         print(table(rows))
         return int(any(row["outcome"] == "WRONG" for row in rows))
-    place = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync takes no time
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=place) as name:
-        variables = {name: os.environ.get(name, "") for name in ("LD_PRELOAD", "FAULTY_CALLS")}
-        if not all(variables.values()):
-            run_preloaded(Path(name))
-        harness = Harness(Path(name), given.artefacts.split(",") if given.artefacts else [])
+    if "FAULTY_CALLS" not in os.environ:
+        run_preloaded()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    folder = Path(os.environ["FAULTY_CALLS"]).parent
+    try:
+        harness = Harness(folder, given.artefacts.split(",") if given.artefacts else [])
         if given.only >= 0:
             print(json.dumps(harness.inject(f"{given.seed}-{given.only}"), indent=1))
             return 0
@@ -102,18 +102,17 @@ def main() -> int:
                 stream.write(json.dumps(rows[-1]) + "\n")
             if row["outcome"] == "WRONG":
                 print(json.dumps(rows[-1], indent=1), file=sys.stderr, flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     print(table(rows))
     return int(any(row["outcome"] == "WRONG" for row in rows))
 
 
-def run_preloaded(folder: Path) -> None:
-    """Runs this program with the library of faulty calls, and exits as it does."""
-    import subprocess
-
-    variables = faulty_calls.environment(folder)
-    command = [sys.executable, *sys.orig_argv[1:]]
-    process = subprocess.run(command, env=os.environ | variables, check=False)
-    raise SystemExit(process.returncode)
+def run_preloaded() -> None:
+    """Runs this program again, in a new folder, with the library of faulty calls in its place."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync takes no time
+    variables = faulty_calls.environment(Path(tempfile.mkdtemp(prefix="faults-", dir=memory)))
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | variables)
 
 
 def read_rows(output: Path) -> list[dict[str, Any]]:
@@ -323,6 +322,7 @@ class Harness:
     ) -> None:
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             printed = os.open(self.folder / "printed", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             os.dup2(printed, 1)
             os.dup2(printed, 2)
