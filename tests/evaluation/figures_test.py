@@ -156,10 +156,24 @@ def test_curves_draw_what_is_logged_and_mark_the_best_epoch():
     assert [line.get_label() for line in loss.lines] == ["train", "valid"]
     assert [line.get_label() for line in accuracy.lines] == ["train", "valid", "best: 0.900"]
     by_loss = curves.training_curves(LINES, "loss")
-    assert by_loss.axes[1].lines[-1].get_label() == "best: 0.333"
+    assert [axes.lines[-1].get_label() for axes in by_loss.axes] == ["best: 0.333", "valid"]
     valid_only = [line for line in LINES if line["split"] == "valid"]
     assert len(curves.training_curves(valid_only, "accuracy").axes[0].lines) == 1
     assert curves.training_curves([], "accuracy").axes  # nothing logged yet
+
+
+def test_curves_of_tags_show_what_training_logs_beside_the_merit():
+    """Training logs no ROC-AUC: without its own accuracy, over-fitting would not be seen."""
+    lines = [{**line, "argmax_accuracy": line["accuracy"]} for line in LINES]
+    lines = [{k: v for k, v in line.items() if k != "accuracy"} for line in lines]
+    lines = [{**line, "roc_auc": 0.7} if line["split"] == "valid" else line for line in lines]
+    figure = curves.training_curves(lines, "roc_auc")
+    drawn = {axes.get_ylabel(): [line.get_label() for line in axes.lines] for axes in figure.axes}
+    assert drawn == {
+        "loss (cross-entropy, nats)": ["train", "valid"],
+        "argmax accuracy": ["train", "valid"],
+        "roc auc": ["valid", "best: 0.700"],
+    }
 
 
 def test_levels_of_all_kinds_are_drawn_in_decibels():

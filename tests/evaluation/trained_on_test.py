@@ -12,6 +12,7 @@ from deepgenre.data.store import Measured, Row
 from deepgenre.errors import UserError
 from deepgenre.evaluation.clips import Clips, num_trained_on, of_rows, own_clips
 from deepgenre.weights import run_record
+from deepgenre.weights.spec import Spec
 
 MEASURED = Measured("", 1, 1, 0.0, 0.0, 0, 0)
 NAMES = ("blues", "rock")
@@ -20,6 +21,12 @@ ROWS = [
     Row(key, (key.split(".")[0],), key, part, dataclasses.replace(MEASURED, key=key))
     for key, part in PARTS.items()
 ]
+
+
+def spec_of(workdir: Path) -> Spec:
+    spec = run_record.read(workdir)
+    assert spec
+    return spec
 
 
 @pytest.mark.parametrize(
@@ -42,8 +49,7 @@ def test_clips_that_the_weights_were_trained_on_are_counted(split, part, expecte
 
 def test_weights_of_given_parts_are_evaluated_on_clips_without_parts(trained, tones, capsys):
     """As those trained on a file of spectrograms with parts, on the audio, which has none."""
-    spec = run_record.read(trained)
-    assert spec
+    spec = spec_of(trained)
     given = dataclasses.replace(spec, config={**spec.config, "split": "as_given"}, division="")
     with pytest.raises(UserError, match=r"defines no parts.*evaluate every clip: --eval_split=all"):
         own_clips(given, tones, "", exclude_unknown=False)
@@ -53,8 +59,7 @@ def test_weights_of_given_parts_are_evaluated_on_clips_without_parts(trained, to
 
 
 def test_a_random_split_of_other_clips_tells_nothing_about_the_trained_ones(trained, tones, capsys):
-    spec = run_record.read(trained)
-    assert spec
+    spec = spec_of(trained)
     assert spec.division
     own = own_clips(spec, tones, "all", exclude_unknown=False)
     assert "is unknown" not in capsys.readouterr().err
@@ -88,8 +93,7 @@ def test_splits_that_are_not_random_look_at_each_clip_alone(dataset):
 
 def test_audio_is_evaluated_with_the_hop_of_the_weights(trained, tones):
     """Of a run on spectrograms, whose config states another hop than theirs."""
-    spec = run_record.read(trained)
-    assert spec
+    spec = spec_of(trained)
     other = {**spec.config["frontend"], "hop_length": 2 * spec.frontend.hop_length}
     derived = dataclasses.replace(spec, config={**spec.config, "frontend": other})
     own, clips = (own_clips(one, tones, "all", exclude_unknown=False) for one in (spec, derived))

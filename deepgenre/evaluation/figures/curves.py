@@ -9,28 +9,29 @@ from matplotlib.figure import Figure
 from deepgenre.evaluation.figures import style
 
 Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
+ACCURACIES = ("accuracy", "argmax_accuracy")  # of genres and of tags, which training logs too
 PARTS = {"train": style.BLUE, "valid": style.ORANGE}
 
 
 def training_curves(lines: Lines, merit: str) -> Figure:
-    """Draws the loss and the metric `merit` of training and validation, by epoch.
+    """Draws the loss, the accuracy of training and the metric `merit`, by epoch.
 
-    A part is drawn where it is logged. The epoch of the best validation `merit` is marked.
+    Each of training and validation, where it is logged. The epoch of the best validation `merit` is
+    marked.
     """
-    figure = style.new(9.5, 3.6)
-    left, right = figure.subplots(1, 2)
-    _draw(left, lines, "loss")
-    left.set_ylabel("loss (cross-entropy, nats)")
-    _draw(right, lines, merit)
-    right.set_ylabel(merit.replace("_", " "))
-    if merit != "loss":
-        right.set_ylim(0, 1)
-    valid = _points(lines, "valid", merit)
-    if valid:
-        sign = -1 if merit == "loss" else 1
-        epoch, best = max(valid, key=lambda point: sign * point[1])
-        right.plot(epoch, best, "o", color=style.VERMILION, label=f"best: {best:.3f}")
-    for axes in (left, right):
+    logged = [name for name in ACCURACIES if _points(lines, "train", name)]
+    names = list(dict.fromkeys(("loss", *logged, merit)))
+    figure = style.new((4.75 if len(names) < 3 else 4.0) * len(names), 3.6)
+    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        _draw(axes, lines, name)
+        axes.set_ylabel("loss (cross-entropy, nats)" if name == "loss" else name.replace("_", " "))
+        if name != "loss":
+            axes.set_ylim(0, 1)
+        valid = _points(lines, "valid", name) if name == merit else []
+        if valid:
+            sign = -1 if merit == "loss" else 1
+            epoch, best = max(valid, key=lambda point: sign * point[1])
+            axes.plot(epoch, best, "o", color=style.VERMILION, label=f"best: {best:.3f}")
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid()
