@@ -211,7 +211,13 @@ def test_descriptors_come_with_the_tags(predict, tones, tmp_path):
     failed, described = sorted(lines(output), key=lambda line: line["path"])
     assert code == 1 and "error" in failed and "loudness_lufs" not in failed
     added = ["tempo_bpm", "key", "loudness_lufs", "true_peak_dbtp", "replaygain_db"]
-    assert [*described] == ["path", "bytes", "mtime_ns", "seconds", *added, "tags", "scores"]
+    assert [*described] == [
+        *["path", "bytes", "mtime_ns", "seconds"],
+        *added,
+        "tags",
+        "scores",
+        "crc32",
+    ]
     assert described["scores"] == plain["scores"]
     # A sine of 0.3 at 880 Hz in one channel: -0.691 + 10 lg(0.3 ** 2 / 2), filters within 0.5 dB.
     assert described["loudness_lufs"] == pytest.approx(-14.16, abs=0.6)
