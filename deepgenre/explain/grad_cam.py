@@ -1,7 +1,9 @@
 """Grad-CAM: the last feature maps of convolutions, weighted by the gradient of the logit.
 
 R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
-localization", ICCV 2017, arXiv:1610.02391.
+localization", ICCV 2017, arXiv:1610.02391. With the gradient at each position instead of its mean
+(HiResCAM; R. Draelos and L. Carin, 2020, arXiv:2011.08891), which is the same where the maps are
+averaged: networks with a maximum over time do not use all positions.
 """
 
 import dataclasses
@@ -16,8 +18,7 @@ from deepgenre.explain.target import Attribution, Target
 
 # Along time and, unless there is one band only, along bands. Chosen on clips with a planted cue
 # (benchmarks/explanations.py, 150 windows of training clips; maps of 24, 12, 6 and 3 steps: 83, 95,
-# 99 and 49 % found): channels of earlier feature maps are of no class, so that one weight per
-# channel does not tell where it is.
+# 99 and 49 % found, with one weight per channel): channels of earlier maps are of no class.
 MIN_STEPS = 6
 OF_PLANE = ("log_mel", "musicnn")  # front ends whose second axis is that of the plane
 

@@ -116,7 +116,8 @@ def test_playlists_of_the_user_are_neither_changed_nor_removed(tmp_path, capsys)
     for _ in range(2):
         written = playlists.write(tmp_path, ["rock", "jazz"], songs)
         assert written["rock"].name == "rock (2).m3u8"
-        assert "left unchanged, as not written by this mode: Mine.M3U8, rock.m3u8" in (
+        reason = "as not written by this mode, or changed since"
+        assert f"left unchanged in {tmp_path}, {reason}: Mine.M3U8, rock.m3u8" in (
             capsys.readouterr().err
         )
     with written["jazz"].open("a") as stream:
