@@ -59,7 +59,7 @@ def test_convolution_equals_xla(spatial, kernel, strides, batch, channels, featu
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     height=st.integers(3, 17),
     width=st.integers(3, 13),

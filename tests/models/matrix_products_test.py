@@ -23,7 +23,7 @@ axis = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(axes=st.lists(axis, min_size=1, max_size=3), rows=st.sampled_from([1, 100, 10**6]))
 def test_equal_xla(axes, rows):
     sizes, kernel_sizes, strides, pads = (tuple(values) for values in zip(*axes, strict=True))
